@@ -1,0 +1,1 @@
+//! massa-cli: the command line of the archive.

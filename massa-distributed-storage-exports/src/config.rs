@@ -1,0 +1,129 @@
+//! Settings of the extension: the `[distributed_storage]` section of the node's configuration.
+
+use crate::types::{check_chunk_size, ParameterError, MAX_SEGMENT_PERIODS};
+use massa_models::amount::Amount;
+use massa_time::MassaTime;
+use std::path::PathBuf;
+
+/// Segments that a retention shorter than "keep all" must cover: claims, refutations and root votes outlast three.
+pub const MIN_RETENTION_SEGMENTS: u64 = 4;
+
+/// Settings of the extension.
+#[derive(Clone, Debug)]
+pub struct DistributedStorageConfig {
+    /// Whether the node archives at all.
+    pub enabled: bool,
+    /// Directory of the store.
+    pub path: PathBuf,
+    /// Disk space offered to the network, in GB of 2³⁰ bytes.
+    pub allocated_storage_gb: u64,
+    /// Periods kept; 0 keeps all.
+    pub retention_periods: u64,
+    /// Nodes that hold each chunk.
+    pub replication_factor: u8,
+    /// Bytes of a chunk.
+    pub chunk_size: usize,
+    /// Periods of a segment.
+    pub challenge_frequency_periods: u64,
+    /// Reward for each GB and period.
+    pub reward_per_gb_per_period: Amount,
+    /// Least time between two manual challenges to one node.
+    pub min_challenge_interval: MassaTime,
+    /// Time that a challenged node has to answer.
+    pub challenge_response_timeout: MassaTime,
+    /// Address of the registry contract; empty deploys one.
+    pub storage_registry_address: String,
+    /// Keep an index from operation id to block.
+    pub operation_index: bool,
+    /// Blocks that may wait for the worker; beyond that they become awaited.
+    pub queue_blocks: usize,
+}
+
+/// A setting out of its range.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A network parameter is out of its range.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// Nothing can be stored in no space.
+    #[error("allocated_storage_gb: must be at least 1")]
+    AllocatedStorage,
+    /// Too few periods for the claims that are drawn from.
+    #[error("retention_periods: {periods} is neither 0 (keep all) nor at least {min} (four segments)")]
+    Retention {
+        /// The setting.
+        periods: u64,
+        /// The least allowed.
+        min: u64,
+    },
+    /// A chunk needs a holder.
+    #[error("replication_factor: must be at least 1")]
+    ReplicationFactor,
+    /// The hook needs a queue.
+    #[error("queue_blocks: must be between 1 and 65536, found {0}")]
+    Queue(usize),
+}
+
+impl Default for DistributedStorageConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            path: PathBuf::from("storage/distributed_storage"),
+            allocated_storage_gb: 10,
+            retention_periods: 0,
+            replication_factor: 3,
+            chunk_size: 1 << 20,
+            challenge_frequency_periods: 100,
+            reward_per_gb_per_period: Amount::from_raw(1_000_000),
+            min_challenge_interval: MassaTime::from_millis(3_600_000),
+            challenge_response_timeout: MassaTime::from_millis(60_000),
+            storage_registry_address: String::new(),
+            operation_index: true,
+            queue_blocks: 1024,
+        }
+    }
+}
+
+impl DistributedStorageConfig {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_chunk_size(self.chunk_size as u64)?;
+        if !(1..=MAX_SEGMENT_PERIODS).contains(&self.challenge_frequency_periods) {
+            return Err(ParameterError::SegmentPeriods(self.challenge_frequency_periods).into());
+        }
+        if self.allocated_storage_gb == 0 {
+            return Err(ConfigError::AllocatedStorage);
+        }
+        if self.replication_factor == 0 {
+            return Err(ConfigError::ReplicationFactor);
+        }
+        if !(1..=1 << 16).contains(&self.queue_blocks) {
+            return Err(ConfigError::Queue(self.queue_blocks));
+        }
+        check_retention(self.retention_periods, self.challenge_frequency_periods)
+    }
+
+    /// [`DistributedStorageConfig::allocated_storage_gb`] in bytes.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated_storage_gb.saturating_mul(1 << 30)
+    }
+}
+
+/// Checks that `retention_periods` keeps all (0) or covers the segments that claims are drawn from.
+///
+/// # Errors
+/// [`ConfigError::Retention`].
+pub fn check_retention(retention_periods: u64, segment_periods: u64) -> Result<(), ConfigError> {
+    let min = MIN_RETENTION_SEGMENTS * segment_periods;
+    if retention_periods != 0 && retention_periods < min {
+        return Err(ConfigError::Retention {
+            periods: retention_periods,
+            min,
+        });
+    }
+    Ok(())
+}

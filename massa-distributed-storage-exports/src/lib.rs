@@ -1,0 +1,21 @@
+//! Types, traits, formats and proof checks of the distributed archive.
+//!
+//! Used by the storage worker, by the storage handler of the protocol worker, by consensus (for the hook) and by whoever checks a
+//! proof. No thread, no network, no database. Formats are drawn in `docs/formats.md`.
+
+pub mod archiver;
+pub mod body;
+pub mod bytes;
+pub mod config;
+pub mod manifest;
+pub mod merkle;
+pub mod proof;
+pub mod record;
+pub mod segment;
+pub mod types;
+pub mod verification;
+
+pub use archiver::StorageArchiver;
+pub use config::DistributedStorageConfig;
+pub use merkle::{MerkleProof, ProofError};
+pub use types::{ArchiveParameters, ChunkId, ChunkIndex, DataChunk, PeriodRoot, SegmentRoot};

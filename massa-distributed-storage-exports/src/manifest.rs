@@ -1,0 +1,362 @@
+//! The manifest of a period: its shape, its places, its chunks.
+//!
+//! It is small and kept by every storage node for every retained period. The period root commits to all of it except
+//! where each block begins, which whoever has the body can recompute.
+
+use crate::bytes::{Reader, Truncated};
+use crate::merkle::{leaf_hash, MerkleProof, MerkleTree};
+use crate::record::{block_id_bytes, block_id_from_bytes};
+use crate::types::{check_chunk_size, ChunkId, ChunkIndex, Digest, PeriodRoot, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, PAGE_BYTES};
+use massa_models::block_id::BlockId;
+
+/// Version of the period body and of the manifest.
+pub const ARCHIVE_FORMAT: u8 = 1;
+
+/// A place (period, thread) of an archived period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The slot was missed.
+    Miss,
+    /// The final block of the slot.
+    Block {
+        /// Its id.
+        id: BlockId,
+        /// Where its entry begins in the period body.
+        offset: u32,
+        /// Blocks and operations that stand before it in the body: the number of its signature.
+        objects_before: u32,
+    },
+}
+
+impl Place {
+    /// The block id, or `None` for a miss.
+    pub fn block_id(&self) -> Option<BlockId> {
+        match self {
+            Place::Miss => None,
+            Place::Block { id, .. } => Some(*id),
+        }
+    }
+}
+
+/// A chunk of an archived period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkEntry {
+    /// Bytes, at least 1.
+    pub length: u32,
+    /// Root over the leaves.
+    pub id: ChunkId,
+}
+
+impl ChunkEntry {
+    /// Leaves of the chunk.
+    pub fn leaf_count(&self) -> u32 {
+        self.length.div_ceil(LEAF_BYTES as u32)
+    }
+
+    /// Pages of the chunk.
+    pub fn page_count(&self) -> u32 {
+        self.length.div_ceil(PAGE_BYTES as u32)
+    }
+
+    /// Bytes of page `page`; 0 beyond the last one.
+    pub fn page_length(&self, page: u32) -> usize {
+        let start = u64::from(page) * PAGE_BYTES as u64;
+        u64::from(self.length).saturating_sub(start).min(PAGE_BYTES as u64) as usize
+    }
+}
+
+/// A leaf of the period tree. Each names its own position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeriodLeaf {
+    /// The shape: the first leaf.
+    Header(PeriodHeader),
+    /// A place, in thread order.
+    Place {
+        /// Thread of the slot.
+        thread: u8,
+        /// The block, or `None` for a miss.
+        block: Option<BlockId>,
+    },
+    /// A chunk, in body order.
+    Chunk {
+        /// Position in the body.
+        index: ChunkIndex,
+        /// Length and id.
+        entry: ChunkEntry,
+    },
+}
+
+/// Shape of a period archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodHeader {
+    /// The chain.
+    pub chain_id: u64,
+    /// The period.
+    pub period: u64,
+    /// Places of the period.
+    pub threads: u8,
+    /// Bytes of each chunk but the last.
+    pub chunk_size: u32,
+    /// Bytes of the period body.
+    pub body_length: u64,
+    /// Number of chunks.
+    pub chunks: u32,
+}
+
+impl PeriodHeader {
+    /// `format u8 | chain id u64 | period u64 | threads u8 | chunk_size u32 | body length u64 | chunks u32`
+    fn write(&self, buffer: &mut Vec<u8>) {
+        buffer.push(ARCHIVE_FORMAT);
+        buffer.extend(self.chain_id.to_le_bytes());
+        buffer.extend(self.period.to_le_bytes());
+        buffer.push(self.threads);
+        buffer.extend(self.chunk_size.to_le_bytes());
+        buffer.extend(self.body_length.to_le_bytes());
+        buffer.extend(self.chunks.to_le_bytes());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ManifestError> {
+        let format = reader.u8("format")?;
+        if format != ARCHIVE_FORMAT {
+            return Err(ManifestError::Format(format));
+        }
+        let header = Self {
+            chain_id: reader.u64("chain id")?,
+            period: reader.u64("period")?,
+            threads: reader.u8("threads")?,
+            chunk_size: reader.u32("chunk size")?,
+            body_length: reader.u64("body length")?,
+            chunks: reader.u32("chunks")?,
+        };
+        header.check()?;
+        Ok(header)
+    }
+
+    /// The number of chunks follows from the body length, and is bounded before anything is allocated.
+    fn check(&self) -> Result<(), ManifestError> {
+        check_chunk_size(u64::from(self.chunk_size)).map_err(|_| ManifestError::Shape("chunk size"))?;
+        let chunks = self.body_length.div_ceil(u64::from(self.chunk_size));
+        if chunks == 0 || chunks > u64::from(MAX_CHUNKS_PER_PERIOD) || chunks != u64::from(self.chunks) {
+            return Err(ManifestError::Shape("chunks"));
+        }
+        if self.threads == 0 {
+            return Err(ManifestError::Shape("threads"));
+        }
+        Ok(())
+    }
+}
+
+impl PeriodLeaf {
+    /// Content of the leaf.
+    ///
+    /// ```text
+    /// 01 | format u8 | chain id u64 | period u64 | threads u8 | chunk_size u32 | body length u64 | chunks u32
+    /// 02 | thread u8 | 00                 a miss
+    /// 02 | thread u8 | 01 | block id (33) a block
+    /// 03 | index u32 | length u32 | chunk id (32)
+    /// ```
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(48);
+        match self {
+            PeriodLeaf::Header(header) => {
+                bytes.push(1);
+                header.write(&mut bytes);
+            }
+            PeriodLeaf::Place { thread, block } => {
+                bytes.extend([2, *thread, u8::from(block.is_some())]);
+                if let Some(id) = block {
+                    bytes.extend(block_id_bytes(id));
+                }
+            }
+            PeriodLeaf::Chunk { index, entry } => {
+                bytes.push(3);
+                bytes.extend(index.0.to_le_bytes());
+                bytes.extend(entry.length.to_le_bytes());
+                bytes.extend(entry.id.as_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Hash of the leaf.
+    pub fn hash(&self) -> Digest {
+        leaf_hash(&self.to_bytes())
+    }
+}
+
+/// Why bytes are not a manifest.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// The bytes end too early.
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
+    /// A format that this version does not know.
+    #[error("archive format {0} is unknown, this version reads format {ARCHIVE_FORMAT}")]
+    Format(u8),
+    /// A field contradicts the others.
+    #[error("{0} contradicts the other fields")]
+    Shape(&'static str),
+    /// Bytes are left over.
+    #[error("{0} bytes follow the last chunk")]
+    TrailingBytes(usize),
+}
+
+/// The manifest of a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The shape.
+    pub header: PeriodHeader,
+    /// One for each thread, in order.
+    pub places: Vec<Place>,
+    /// In body order, at least one.
+    pub chunks: Vec<ChunkEntry>,
+}
+
+impl Manifest {
+    /// Binary form.
+    ///
+    /// ```text
+    /// format u8 | chain id u64 | period u64 | threads u8 | chunk_size u32 | body length u64 | chunks u32
+    /// each place: 00, or 01 | block id (33) | offset u32 | objects before u32
+    /// each chunk: length u32 | chunk id (32)
+    /// ```
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(34 + self.places.len() * 42 + self.chunks.len() * 36);
+        self.header.write(&mut bytes);
+        for place in &self.places {
+            match place {
+                Place::Miss => bytes.push(0),
+                Place::Block { id, offset, objects_before } => {
+                    bytes.push(1);
+                    bytes.extend(block_id_bytes(id));
+                    bytes.extend(offset.to_le_bytes());
+                    bytes.extend(objects_before.to_le_bytes());
+                }
+            }
+        }
+        for chunk in &self.chunks {
+            bytes.extend(chunk.length.to_le_bytes());
+            bytes.extend(chunk.id.as_bytes());
+        }
+        bytes
+    }
+
+    /// Reads the binary form; every field must fit the others.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let mut reader = Reader::new(bytes);
+        let header = PeriodHeader::read(&mut reader)?;
+        let mut places = Vec::with_capacity(usize::from(header.threads));
+        for _ in 0..header.threads {
+            places.push(read_place(&mut reader)?);
+        }
+        let mut chunks = Vec::with_capacity(header.chunks as usize);
+        for _ in 0..header.chunks {
+            let length = reader.u32("chunk length")?;
+            let id = ChunkId::from_bytes(reader.array("chunk id")?);
+            chunks.push(ChunkEntry { length, id });
+        }
+        if !reader.is_empty() {
+            return Err(ManifestError::TrailingBytes(reader.remaining()));
+        }
+        let manifest = Self { header, places, chunks };
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Checks chunk lengths and block offsets against the body length.
+    fn check(&self) -> Result<(), ManifestError> {
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let start = index as u64 * u64::from(self.header.chunk_size);
+            let expected = (self.header.body_length - start).min(u64::from(self.header.chunk_size));
+            if u64::from(chunk.length) != expected {
+                return Err(ManifestError::Shape("chunk length"));
+            }
+        }
+        let mut before: Option<(u32, u32)> = None;
+        for place in &self.places {
+            let Place::Block { offset, objects_before, .. } = *place else {
+                continue;
+            };
+            let in_order = match before {
+                None => objects_before == 0,
+                Some((last_offset, last_objects)) => last_offset < offset && last_objects < objects_before,
+            };
+            if !in_order || u64::from(offset) >= self.header.body_length {
+                return Err(ManifestError::Shape("block offset"));
+            }
+            before = Some((offset, objects_before));
+        }
+        Ok(())
+    }
+
+    /// The leaves of the period tree, in order.
+    pub fn leaves(&self) -> impl Iterator<Item = PeriodLeaf> + '_ {
+        let places = self.places.iter().zip(0..).map(|(place, thread)| PeriodLeaf::Place {
+            thread,
+            block: place.block_id(),
+        });
+        let chunks = self.chunks.iter().zip(0..).map(|(entry, index)| PeriodLeaf::Chunk {
+            index: ChunkIndex(index),
+            entry: *entry,
+        });
+        std::iter::once(PeriodLeaf::Header(self.header)).chain(places).chain(chunks)
+    }
+
+    /// The period tree.
+    pub fn tree(&self) -> MerkleTree {
+        let hashes: Vec<Digest> = self.leaves().map(|leaf| leaf.hash()).collect();
+        MerkleTree::new(&hashes)
+    }
+
+    /// The period root.
+    pub fn root(&self) -> PeriodRoot {
+        let hashes = self.leaves().map(|leaf| leaf.hash()).collect();
+        PeriodRoot::from_bytes(crate::merkle::root_of_hashes(hashes))
+    }
+
+    /// The leaf of a place and its path to the period root; `None` if there is no such thread.
+    pub fn prove_place(&self, thread: u8) -> Option<(PeriodLeaf, MerkleProof)> {
+        let block = self.places.get(usize::from(thread))?.block_id();
+        let path = self.tree().path(1 + u32::from(thread))?;
+        Some((PeriodLeaf::Place { thread, block }, path))
+    }
+
+    /// The leaf of a chunk and its path to the period root; `None` if there is no such chunk.
+    pub fn prove_chunk(&self, index: ChunkIndex) -> Option<(PeriodLeaf, MerkleProof)> {
+        let entry = *self.chunks.get(index.0 as usize)?;
+        let position = 1 + u32::from(self.header.threads) + index.0;
+        let path = self.tree().path(position)?;
+        Some((PeriodLeaf::Chunk { index, entry }, path))
+    }
+
+    /// Bytes of the body from which place `thread` is read: from its offset to the next block's, or to the end.
+    /// `None` for a miss.
+    pub fn block_range(&self, thread: u8) -> Option<std::ops::Range<u64>> {
+        let start = match self.places.get(usize::from(thread))? {
+            Place::Miss => return None,
+            Place::Block { offset, .. } => u64::from(*offset),
+        };
+        let next = self.places[usize::from(thread) + 1..].iter().find_map(|place| match place {
+            Place::Miss => None,
+            Place::Block { offset, .. } => Some(u64::from(*offset)),
+        });
+        Some(start..next.unwrap_or(self.header.body_length))
+    }
+}
+
+fn read_place(reader: &mut Reader<'_>) -> Result<Place, ManifestError> {
+    match reader.u8("place")? {
+        0 => Ok(Place::Miss),
+        1 => Ok(Place::Block {
+            id: block_id_from_bytes(&reader.array("block id")?)
+                .ok_or(ManifestError::Shape("block id"))?,
+            offset: reader.u32("block offset")?,
+            objects_before: reader.u32("objects before")?,
+        }),
+        _ => Err(ManifestError::Shape("place")),
+    }
+}

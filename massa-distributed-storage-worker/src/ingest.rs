@@ -1,0 +1,379 @@
+//! Blocks in, archived periods out: the store's one writer.
+//!
+//! Driven by the worker thread, block by block as they become final, and by the import command, file after file. Holds what is
+//! known of open periods; encodes and stores a period as soon as nothing in it is awaited.
+
+use crate::chunking::{ChunkingError, EncodedPeriod};
+use crate::places::{ArchivedPeriods, Changes, PlaceError, PlaceTracker, Settled};
+use crate::storage_backend::read::{PlaceContent, ReadError};
+use crate::storage_backend::writer::Durability;
+use crate::storage_backend::{ArchivedPeriod, PendingRows, Store, StoreError};
+use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
+use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
+use massa_models::block_id::BlockId;
+use massa_models::slot::Slot;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Blocks of open periods that are held in memory; beyond that they wait in the store.
+pub const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// Decides which chunks this node keeps.
+pub type KeepChunk = Box<dyn Fn(&ChunkId) -> bool + Send>;
+
+/// Why a block was not taken.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The bytes are not a block with its operations.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The block cannot be final beside those that are known.
+    #[error(transparent)]
+    Place(#[from] PlaceError<ReadError>),
+    /// The period cannot be encoded.
+    #[error(transparent)]
+    Chunking(#[from] ChunkingError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What taking a block led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The block was known already.
+    pub known: bool,
+    /// Periods that are now archived.
+    pub archived: Vec<ArchivedPeriod>,
+    /// Segments that are now complete.
+    pub segments: Vec<(u64, SegmentRoot)>,
+    /// Periods below it were pruned.
+    pub pruned_below: Option<u64>,
+}
+
+/// When a block counts as taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// When its pending row is on the disk: for blocks that may never come again.
+    EachBlock,
+    /// When its period is archived, or at [`Ingest::finish`]: for blocks that can be read again.
+    EachPeriod,
+}
+
+/// The writer's state.
+pub struct Ingest {
+    store: Arc<Store>,
+    acknowledge: Acknowledge,
+    keep: KeepChunk,
+    tracker: PlaceTracker,
+    /// Blocks of open periods in memory; the others are in pending rows.
+    held: BTreeMap<Slot, BlockRecord>,
+    held_bytes: usize,
+    unwritten: Unwritten,
+    /// The first segment without a root.
+    next_segment: u64,
+}
+
+/// What the store does not have yet.
+#[derive(Default)]
+struct Unwritten {
+    blocks: BTreeSet<Slot>,
+    misses: BTreeSet<Slot>,
+    links: BTreeMap<(u8, BlockId), u64>,
+    resolved_links: BTreeSet<(u8, BlockId)>,
+}
+
+impl Ingest {
+    /// Takes up where the store was left: open periods are restored, complete ones archived.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub fn open(
+        store: Arc<Store>,
+        acknowledge: Acknowledge,
+        keep: KeepChunk,
+    ) -> Result<(Self, Progress), IngestError> {
+        let tracker = restore(&store)?;
+        let next_segment = first_open_segment(&store)?;
+        let mut ingest = Self {
+            store,
+            acknowledge,
+            keep,
+            tracker,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            unwritten: Unwritten::default(),
+            next_segment,
+        };
+        let progress = ingest.archive_complete()?;
+        Ok((ingest, progress))
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Places of the open periods.
+    pub fn tracker(&self) -> &PlaceTracker {
+        &self.tracker
+    }
+
+    /// Takes a final block. Its ids are checked, its signatures are not.
+    ///
+    /// # Errors
+    /// [`IngestError`]. After [`IngestError::Store`] the block is taken only if its pending row was written before.
+    pub fn add(&mut self, record: BlockRecord) -> Result<Progress, IngestError> {
+        let parameters = self.store.parameters();
+        let view = record.check_ids(parameters.chain_id, parameters.thread_count)?;
+        let (slot, id, parent) = (view.slot, view.block_id(), view.same_thread_parent());
+        if slot.period < self.store.floor() {
+            return Ok(Progress {
+                known: true,
+                ..Progress::default()
+            });
+        }
+        let changes = self.tracker.add_block(slot, id, parent, &Archived(&self.store))?;
+        if changes.known {
+            return Ok(Progress {
+                known: true,
+                ..Progress::default()
+            });
+        }
+        self.held_bytes += record.as_bytes().len();
+        self.held.insert(slot, record);
+        self.unwritten.blocks.insert(slot);
+        self.note(changes);
+        if self.acknowledge == Acknowledge::EachBlock {
+            self.write_pending()?;
+        }
+        let progress = self.archive_complete()?;
+        self.limit_held()?;
+        Ok(progress)
+    }
+
+    /// Takes the word of the caller that slots without a block up to period `last` are misses.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub fn declare_misses_up_to(&mut self, last: u64) -> Result<Progress, IngestError> {
+        let changes = self.tracker.declare_misses_up_to(last);
+        self.note(changes);
+        self.archive_complete()
+    }
+
+    /// Notes that a place needs repair: its block was final, but is not here.
+    ///
+    /// # Errors
+    /// [`IngestError::Store`].
+    pub fn note_awaited(&mut self, slot: Slot, id: Option<BlockId>) -> Result<(), IngestError> {
+        let rows = PendingRows {
+            awaited: vec![(slot, id)],
+            ..PendingRows::default()
+        };
+        Ok(self.store.put_pending(&rows, Durability::Buffered)?)
+    }
+
+    /// Archives every open period that is complete: after opening, after the store recovered, after each block.
+    ///
+    /// # Errors
+    /// [`IngestError`]; what was archived before stays archived.
+    pub fn archive_complete(&mut self) -> Result<Progress, IngestError> {
+        let mut progress = Progress::default();
+        for period in self.tracker.complete_periods() {
+            progress.archived.push(self.archive(period)?);
+        }
+        let Some(last) = progress.archived.iter().map(|archived| archived.period).max() else {
+            return Ok(progress);
+        };
+        progress.segments = self.store.update_segments(self.next_segment)?;
+        self.next_segment += progress.segments.len() as u64;
+        progress.pruned_below = self.store.prune(last)?;
+        Ok(progress)
+    }
+
+    /// Writes everything that is still only in memory and makes all of it survive a power cut.
+    ///
+    /// # Errors
+    /// [`IngestError::Store`].
+    pub fn finish(&mut self) -> Result<(), IngestError> {
+        self.write_pending()?;
+        Ok(self.store.sync()?)
+    }
+
+    fn note(&mut self, changes: Changes) {
+        self.unwritten.misses.extend(changes.misses);
+        if let Some((thread, parent, period)) = changes.new_link {
+            self.unwritten.links.insert((thread, parent), period);
+        }
+        if let Some(link) = changes.resolved_link {
+            self.unwritten.links.remove(&link);
+            self.unwritten.resolved_links.insert(link);
+        }
+    }
+
+    /// Encodes and stores a complete period.
+    fn archive(&mut self, period: u64) -> Result<ArchivedPeriod, IngestError> {
+        let records = self.records(period)?;
+        let places: Vec<Option<&BlockRecord>> = records.iter().map(Option::as_ref).collect();
+        let encoded = EncodedPeriod::new(self.store.parameters(), period, &places)?;
+        let rows = PendingRows {
+            links: self.unwritten.links(),
+            resolved_links: self.unwritten.resolved_links.iter().copied().collect(),
+            ..PendingRows::default()
+        };
+        let archived = self.store.put_period(&encoded, &places, &*self.keep, &rows, self.durability())?;
+        self.forget(period);
+        Ok(archived)
+    }
+
+    fn forget(&mut self, period: u64) {
+        self.unwritten.links.clear();
+        self.unwritten.resolved_links.clear();
+        self.tracker.forget(period);
+        for thread in 0..self.store.parameters().thread_count {
+            let slot = Slot::new(period, thread);
+            self.unwritten.blocks.remove(&slot);
+            self.unwritten.misses.remove(&slot);
+            if let Some(record) = self.held.remove(&slot) {
+                self.held_bytes -= record.as_bytes().len();
+            }
+        }
+    }
+
+    /// The blocks of a complete period, from memory or from their pending rows.
+    fn records(&mut self, period: u64) -> Result<Vec<Option<BlockRecord>>, IngestError> {
+        let places = self.tracker.places(period).expect("the period is open").to_vec();
+        let mut records = Vec::with_capacity(places.len());
+        for (settled, thread) in places.into_iter().zip(0..) {
+            let slot = Slot::new(period, thread);
+            records.push(match settled {
+                Some(Settled::Block(_)) => Some(self.record(slot)?),
+                Some(Settled::Miss) | None => None,
+            });
+        }
+        Ok(records)
+    }
+
+    fn record(&self, slot: Slot) -> Result<BlockRecord, IngestError> {
+        if let Some(record) = self.held.get(&slot) {
+            return Ok(record.clone());
+        }
+        match self.store.pending_row(slot)? {
+            Some(PlaceContent::Block(record)) => Ok(record),
+            _ => Err(ReadError::NotFound(format!("pending block of slot {slot}")).into()),
+        }
+    }
+
+    fn durability(&self) -> Durability {
+        match self.acknowledge {
+            Acknowledge::EachBlock => Durability::Synced,
+            Acknowledge::EachPeriod => Durability::Buffered,
+        }
+    }
+
+    /// Writes what the store does not have yet. If that fails, it is forgotten: it was not acknowledged.
+    fn write_pending(&mut self) -> Result<(), IngestError> {
+        let rows = self.unwritten.rows(&self.held);
+        if let Err(error) = self.store.put_pending(&rows, self.durability()) {
+            self.unwritten = Unwritten::default();
+            self.held.clear();
+            self.held_bytes = 0;
+            self.tracker = restore(&self.store)?;
+            return Err(error.into());
+        }
+        self.unwritten = Unwritten::default();
+        Ok(())
+    }
+
+    /// Moves blocks out of memory when too many are held.
+    fn limit_held(&mut self) -> Result<(), IngestError> {
+        if self.held_bytes > HELD_BYTES_MAX {
+            self.write_pending()?;
+            self.held.clear();
+            self.held_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+impl Unwritten {
+    fn links(&self) -> Vec<(u8, BlockId, u64)> {
+        let link = |(&(thread, parent), &period): (&(u8, BlockId), &u64)| (thread, parent, period);
+        self.links.iter().map(link).collect()
+    }
+
+    fn rows<'a>(&self, held: &'a BTreeMap<Slot, BlockRecord>) -> PendingRows<'a> {
+        PendingRows {
+            blocks: self.blocks.iter().map(|slot| (*slot, &held[slot])).collect(),
+            misses: self.misses.iter().copied().collect(),
+            links: self.links(),
+            resolved_links: self.resolved_links.iter().copied().collect(),
+            awaited: Vec::new(),
+        }
+    }
+}
+
+/// The archive as the tracker asks it.
+struct Archived<'a>(&'a Store);
+
+impl ArchivedPeriods for Archived<'_> {
+    type Error = ReadError;
+
+    fn period_of(&self, id: &BlockId) -> Result<Option<u64>, ReadError> {
+        match self.0.indexed_block(id) {
+            Ok(slot) => Ok(slot.map(|slot| slot.period)),
+            Err(ReadError::Pruned { period, .. }) => Ok(Some(period)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn place(&self, slot: Slot) -> Result<Option<Settled>, ReadError> {
+        let manifest = match self.0.manifest(slot.period) {
+            // What was pruned was settled; nothing is known of it any more.
+            Err(ReadError::Pruned { .. }) => return Ok(Some(Settled::Miss)),
+            result => result?,
+        };
+        Ok(manifest.map(|manifest| {
+            let place = manifest.places[usize::from(slot.thread)];
+            place.block_id().map_or(Settled::Miss, Settled::Block)
+        }))
+    }
+}
+
+/// Reads the open periods back.
+fn restore(store: &Store) -> Result<PlaceTracker, ReadError> {
+    let parameters = store.parameters();
+    let mut tracker = PlaceTracker::new(
+        parameters.thread_count,
+        parameters.first_period,
+        parameters.boundary.clone(),
+    );
+    store.for_each_pending(|slot, content| {
+        let settled = match content {
+            PlaceContent::Miss => Settled::Miss,
+            PlaceContent::Block(record) => {
+                let view = record.view(parameters.thread_count).map_err(StoreError::from)?;
+                Settled::Block(view.block_id())
+            }
+        };
+        tracker.restore_place(slot, settled);
+        Ok(true)
+    })?;
+    for (thread, parent, period) in store.links()? {
+        tracker.restore_link(thread, parent, period);
+    }
+    Ok(tracker)
+}
+
+fn first_open_segment(store: &Store) -> Result<u64, ReadError> {
+    let mut segment = store.parameters().first_segment();
+    while store.segment_root(segment)?.is_some() {
+        segment += 1;
+    }
+    Ok(segment)
+}

@@ -1,0 +1,111 @@
+//! Segment roots: computed as soon as a segment and all before it are archived.
+
+use super::{put_sealed, rows, Store, StoreError};
+use crate::storage_backend::read::ReadError;
+use crate::storage_backend::writer::Durability;
+use massa_db_exports::STORAGE_MERKLE_ROOTS_PREFIX;
+use massa_distributed_storage_exports::segment::{SegmentHeader, SegmentTree};
+use massa_distributed_storage_exports::types::Digest;
+use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
+use rocksdb::WriteBatch;
+
+/// The periods of a segment that are archived without a gap from its first one on.
+pub struct SegmentState {
+    /// Shape of what is archived so far.
+    pub header: SegmentHeader,
+    /// Whether that is the whole segment.
+    pub complete: bool,
+    /// The tree over it.
+    pub tree: SegmentTree,
+}
+
+impl Store {
+    /// Root of a complete segment; `None` while it or one before it is not complete.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn segment_root(&self, segment: u64) -> Result<Option<SegmentRoot>, ReadError> {
+        let key = rows::segment_root_key(segment);
+        let row = self.sealed(STORAGE_MERKLE_ROOTS_PREFIX, &key, None)?;
+        Ok(row.and_then(|value| digest(&value)).map(SegmentRoot::from_bytes))
+    }
+
+    /// Root of an archived period.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn period_root(&self, period: u64) -> Result<Option<PeriodRoot>, ReadError> {
+        let key = rows::period_root_key(period);
+        let row = self.sealed(STORAGE_MERKLE_ROOTS_PREFIX, &key, Some(period))?;
+        Ok(row.and_then(|value| digest(&value)).map(PeriodRoot::from_bytes))
+    }
+
+    /// The tree of a segment over what is archived of it. `None` if its first period or the segment before is missing.
+    ///
+    /// An incomplete segment has a root too: its header says how many periods it covers.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn segment_state(&self, segment: u64) -> Result<Option<SegmentState>, ReadError> {
+        let parameters = self.parameters();
+        let previous: Digest = if segment == parameters.first_segment() {
+            [0; 32]
+        } else {
+            match segment.checked_sub(1).map(|before| self.segment_root(before)).transpose()?.flatten() {
+                Some(root) => root.to_bytes(),
+                None => return Ok(None),
+            }
+        };
+        let (first_period, length) = (parameters.segment_start(segment), parameters.segment_length(segment));
+        let mut roots = Vec::new();
+        for period in first_period..first_period + length {
+            match self.period_root(period)? {
+                Some(root) => roots.push(root),
+                None => break,
+            }
+        }
+        if roots.is_empty() {
+            return Ok(None);
+        }
+        let header = SegmentHeader {
+            chain_id: parameters.chain_id,
+            segment,
+            first_period,
+            periods: roots.len() as u32,
+            previous,
+        };
+        Ok(Some(SegmentState {
+            header,
+            complete: roots.len() as u64 == length,
+            tree: SegmentTree::new(header, &roots),
+        }))
+    }
+
+    /// Stores the roots of segments that became complete, from `segment` on. Returns them.
+    ///
+    /// # Errors
+    /// [`ReadError`] when a root cannot be read or written.
+    pub fn update_segments(&self, mut segment: u64) -> Result<Vec<(u64, SegmentRoot)>, ReadError> {
+        let mut stored = Vec::new();
+        while self.segment_root(segment)?.is_none() {
+            let Some(state) = self.segment_state(segment)?.filter(|state| state.complete) else {
+                break;
+            };
+            let root = state.tree.root();
+            self.with_db(|db| -> Result<(), StoreError> {
+                let mut batch = WriteBatch::default();
+                let key = rows::segment_root_key(segment);
+                put_sealed(db, &mut batch, STORAGE_MERKLE_ROOTS_PREFIX, &key, root.to_bytes().to_vec())?;
+                // It can be computed again from the period roots.
+                self.write(db, batch, Durability::Buffered)
+            })?;
+            stored.push((segment, root));
+            segment += 1;
+        }
+        Ok(stored)
+    }
+}
+
+fn digest(value: &[u8]) -> Option<Digest> {
+    value.try_into().ok()
+}

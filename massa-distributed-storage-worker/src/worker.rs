@@ -1,0 +1,352 @@
+//! The worker thread: the hook's queue in, archived periods out.
+//!
+//! The hook ([`ArchiverHandle`]) moves a final block into a bounded queue and returns. When the queue is full the block is
+//! let go and its place noted as awaited; so is a block whose operations this node never had, and a block that the store
+//! could not take. The thread stops cleanly and can be started again in the same process.
+
+use crate::commands::DistributedStorageCommand;
+use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunk, Progress};
+use crate::storage_backend::{Store, StoreError};
+use crossbeam_channel::{bounded, select, Receiver, RecvTimeoutError, Sender, TrySendError};
+use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::StorageArchiver;
+use massa_models::active_block::ActiveBlock;
+use massa_models::block::SecureShareBlock;
+use massa_models::block_id::BlockId;
+use massa_models::operation::{OperationId, SecureShareOperation};
+use massa_models::prehash::PreHashMap;
+use massa_models::slot::Slot;
+use massa_storage::Storage;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracing::{debug, info, warn};
+
+/// Places that may wait to be noted as awaited; beyond that they are only counted, and found by their links.
+const OVERFLOW_PLACES_MAX: usize = 16_384;
+/// How often a refusing store is asked again.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the worker has done since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Periods archived.
+    pub archived_periods: u64,
+    /// The newest of them.
+    pub last_period: Option<u64>,
+    /// Blocks taken.
+    pub blocks: u64,
+    /// Blocks that were not taken, each with a warning in the log.
+    pub refused_blocks: u64,
+    /// Why the store does not take blocks, if it does not.
+    pub store_error: Option<String>,
+}
+
+/// Counters that the hook and the thread share.
+#[derive(Debug, Default)]
+struct Shared {
+    status: Mutex<WorkerStatus>,
+    /// Blocks that found the queue full.
+    queue_full: AtomicU64,
+}
+
+/// The hook's end of the queue.
+#[derive(Clone)]
+pub struct ArchiverHandle {
+    commands: Sender<DistributedStorageCommand>,
+    overflow: Sender<(Slot, BlockId)>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for ArchiverHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArchiverHandle")
+            .field("queued", &self.commands.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ArchiverHandle {
+    /// Queues a command, waiting for room: for callers that are not consensus.
+    ///
+    /// # Errors
+    /// Gives the command back when the worker has stopped.
+    pub fn send(&self, command: DistributedStorageCommand) -> Result<(), DistributedStorageCommand> {
+        self.commands.send(command).map_err(|error| error.into_inner())
+    }
+
+    /// Blocks that found the queue full since the worker was started.
+    pub fn queue_full_count(&self) -> u64 {
+        self.shared.queue_full.load(Ordering::Relaxed)
+    }
+
+    fn let_go(&self, slot: Slot, block_id: BlockId) {
+        self.shared.queue_full.fetch_add(1, Ordering::Relaxed);
+        // If even this queue is full, the next block of the thread still names this one as its parent.
+        let _ = self.overflow.try_send((slot, block_id));
+    }
+}
+
+impl StorageArchiver for ArchiverHandle {
+    fn archive_finalized_block(
+        &self,
+        period: u64,
+        block_id: &BlockId,
+        active_block: &ActiveBlock,
+        content: Storage,
+    ) {
+        let slot = Slot::new(period, active_block.slot.thread);
+        let command = DistributedStorageCommand::ArchiveFinalizedBlock {
+            slot,
+            block_id: *block_id,
+            content,
+        };
+        match self.commands.try_send(command) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.let_go(slot, *block_id),
+        }
+    }
+}
+
+/// Stops the worker.
+pub struct DistributedStorageManager {
+    handle: ArchiverHandle,
+    store: Arc<Store>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DistributedStorageManager {
+    /// The store, for reading.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What the worker has done.
+    pub fn status(&self) -> WorkerStatus {
+        self.handle.shared.status.lock().clone()
+    }
+
+    /// Ends the thread after what is queued, and releases the store's directory.
+    pub fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        // The thread only ends by this command or by panicking; then there is nobody to tell.
+        let _ = self.handle.send(DistributedStorageCommand::Stop);
+        if thread.join().is_err() {
+            warn!("distributed storage worker panicked");
+        }
+        self.store.close();
+    }
+}
+
+impl Drop for DistributedStorageManager {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts the worker thread on `store`. `queue_blocks` blocks may wait for it.
+///
+/// # Errors
+/// [`IngestError`] when the store's open periods cannot be read back.
+pub fn start_distributed_storage_worker(
+    store: Arc<Store>,
+    queue_blocks: usize,
+    keep: KeepChunk,
+) -> Result<(DistributedStorageManager, ArchiverHandle), IngestError> {
+    let (ingest, progress) = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, keep)?;
+    let (commands, command_receiver) = bounded(queue_blocks);
+    let (overflow, overflow_receiver) = bounded(OVERFLOW_PLACES_MAX);
+    let handle = ArchiverHandle {
+        commands,
+        overflow,
+        shared: Arc::default(),
+    };
+    let mut worker = Worker {
+        ingest,
+        shared: Arc::clone(&handle.shared),
+    };
+    worker.report(&progress);
+    let thread = std::thread::Builder::new()
+        .name("distributed-storage".into())
+        .spawn(move || worker.run(&command_receiver, &overflow_receiver))
+        .expect("the system can start a thread");
+    let manager = DistributedStorageManager {
+        handle: handle.clone(),
+        store,
+        thread: Some(thread),
+    };
+    Ok((manager, handle))
+}
+
+struct Worker {
+    ingest: Ingest,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn run(
+        &mut self,
+        commands: &Receiver<DistributedStorageCommand>,
+        overflow: &Receiver<(Slot, BlockId)>,
+    ) {
+        loop {
+            let command = select! {
+                recv(overflow) -> place => {
+                    if let Ok((slot, block_id)) = place {
+                        self.note_awaited(slot, block_id, "queue full");
+                    }
+                    continue;
+                }
+                recv(commands) -> command => command.map_err(|_| RecvTimeoutError::Disconnected),
+                default(RECOVERY_INTERVAL) => Err(RecvTimeoutError::Timeout),
+            };
+            match command {
+                Ok(DistributedStorageCommand::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => self.execute(command),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.recover();
+        }
+        for (slot, block_id) in overflow.try_iter() {
+            self.note_awaited(slot, block_id, "queue full");
+        }
+        if let Err(error) = self.ingest.finish() {
+            warn!(error = &error as &dyn std::error::Error, "store not synced");
+        }
+    }
+
+    fn execute(&mut self, command: DistributedStorageCommand) {
+        match command {
+            DistributedStorageCommand::ArchiveFinalizedBlock {
+                slot,
+                block_id,
+                content,
+            } => match record_from_storage(&block_id, &content) {
+                Some(record) => self.add(slot, block_id, record),
+                None => self.note_awaited(slot, block_id, "operations missing"),
+            },
+            DistributedStorageCommand::ArchivePeriod {
+                period,
+                blocks,
+                operations,
+            } => self.archive_period(period, &blocks, &operations),
+            DistributedStorageCommand::Stop => {}
+        }
+    }
+
+    fn archive_period(
+        &mut self,
+        period: u64,
+        blocks: &[SecureShareBlock],
+        operations: &[SecureShareOperation],
+    ) {
+        let by_id: PreHashMap<OperationId, &SecureShareOperation> =
+            operations.iter().map(|operation| (operation.id, operation)).collect();
+        for block in blocks {
+            let slot = block.content.header.content.slot;
+            if slot.period != period {
+                warn!(%slot, period, block_id = %block.id, "block is not of its period");
+                continue;
+            }
+            match record_of(block, |id| by_id.get(id).copied()) {
+                Some(record) => self.add(slot, block.id, record),
+                None => self.note_awaited(slot, block.id, "operations missing"),
+            }
+        }
+    }
+
+    fn add(&mut self, slot: Slot, block_id: BlockId, record: BlockRecord) {
+        match self.ingest.add(record) {
+            Ok(progress) => {
+                self.shared.status.lock().blocks += u64::from(!progress.known);
+                self.report(&progress);
+            }
+            Err(error) => {
+                warn!(%slot, %block_id, error = &error as &dyn std::error::Error, "block not archived");
+                self.note_error(&error);
+                self.note_awaited(slot, block_id, "not stored");
+            }
+        }
+    }
+
+    fn note_error(&self, error: &IngestError) {
+        let mut status = self.shared.status.lock();
+        status.refused_blocks += 1;
+        if let IngestError::Store(error) = error {
+            status.store_error = Some(error.to_string());
+        }
+    }
+
+    fn note_awaited(&mut self, slot: Slot, block_id: BlockId, reason: &'static str) {
+        debug!(%slot, %block_id, reason, "block awaited");
+        // Without the row the place is still awaited: the next block of its thread names this one as its parent.
+        if let Err(error) = self.ingest.note_awaited(slot, Some(block_id)) {
+            debug!(%slot, error = &error as &dyn std::error::Error, "awaited place not noted");
+        }
+    }
+
+    /// Asks a refusing store again, and archives what waited for it.
+    fn recover(&mut self) {
+        if self.shared.status.lock().store_error.is_none() {
+            return;
+        }
+        let recovered = self.ingest.store().recover().map_err(IngestError::from);
+        match recovered.and_then(|()| self.ingest.archive_complete()) {
+            Ok(progress) => {
+                info!("store takes blocks again");
+                self.shared.status.lock().store_error = None;
+                self.report(&progress);
+            }
+            Err(IngestError::Store(StoreError::AllocationUsedUp { .. } | StoreError::Refusing(_))) => {}
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "store not recovered"),
+        }
+    }
+
+    fn report(&self, progress: &Progress) {
+        for archived in &progress.archived {
+            info!(
+                "Archived period {}: {} blocks, {} operations, {} chunks",
+                archived.period, archived.blocks, archived.operations, archived.chunks
+            );
+        }
+        for (segment, root) in &progress.segments {
+            info!(segment, %root, "segment complete");
+        }
+        if let Some(floor) = progress.pruned_below {
+            info!(floor, "periods pruned");
+        }
+        let mut status = self.shared.status.lock();
+        status.archived_periods += progress.archived.len() as u64;
+        let newest = progress.archived.iter().map(|archived| archived.period).max();
+        status.last_period = status.last_period.max(newest);
+    }
+}
+
+/// The record of a block whose content `storage` claims; `None` if the block or an operation is not there.
+fn record_from_storage(block_id: &BlockId, storage: &Storage) -> Option<BlockRecord> {
+    let blocks = storage.read_blocks();
+    let operations = storage.read_operations();
+    record_of(blocks.get(block_id)?, |id| operations.get(id))
+}
+
+/// The record of a block; `None` if an operation is not there.
+fn record_of<'a>(
+    block: &SecureShareBlock,
+    operation: impl Fn(&OperationId) -> Option<&'a SecureShareOperation>,
+) -> Option<BlockRecord> {
+    let operations = block.content.operations.iter().map(|id| operation(id).map(wire_bytes));
+    let operations: Vec<Vec<u8>> = operations.collect::<Option<_>>()?;
+    BlockRecord::new(&block.serialized_data, &operations).ok()
+}
+
+/// Signature, creator key, content: what travels.
+fn wire_bytes(operation: &SecureShareOperation) -> Vec<u8> {
+    let mut bytes = operation.signature.to_bytes();
+    bytes.extend(operation.content_creator_pub_key.to_bytes());
+    bytes.extend(&operation.serialized_data);
+    bytes
+}

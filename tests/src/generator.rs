@@ -1,0 +1,283 @@
+//! A seeded chain of real blocks.
+//!
+//! Every signature verifies, every id and operation root is right, parents are the latest block of each thread; producers
+//! and endorsers are drawn at random, not by stake. One seed always gives the same bytes.
+
+use ed25519_dalek::hazmat::{raw_sign, ExpandedSecretKey};
+use ed25519_dalek::{Sha512, SigningKey};
+use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::types::{ArchiveParameters, SIGNATURE_BYTES};
+use massa_distributed_storage_exports::verification::verify_block;
+use massa_hash::Hash;
+use massa_models::address::Address;
+use massa_models::amount::Amount;
+use massa_models::block::{Block, BlockSerializer};
+use massa_models::block_header::{BlockHeader, BlockHeaderSerializer, SecuredHeader};
+use massa_models::block_id::BlockId;
+use massa_models::endorsement::{Endorsement, EndorsementSerializer, SecureShareEndorsement};
+use massa_models::operation::{
+    compute_operations_hash, Operation, OperationId, OperationIdSerializer, OperationSerializer,
+    OperationType, SecureShareOperation,
+};
+use massa_models::secure_share::{Id, SecureShareContent, SecureShareSerializer};
+use massa_models::slot::Slot;
+use massa_serialization::Serializer;
+use massa_signature::{KeyPair, PublicKey};
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+const KEYS: usize = 32;
+const VALIDITY_PERIODS: u64 = 10;
+
+/// What a generated chain looks like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneratorConfig {
+    /// Same seed and settings, same chain.
+    pub seed: u64,
+    /// The chain.
+    pub chain_id: u64,
+    /// Its threads.
+    pub thread_count: u8,
+    /// The first generated period.
+    pub first_period: u64,
+    /// Share of missed slots, 0 to 1.
+    pub miss_rate: f64,
+    /// Operations of each block.
+    pub operations: RangeInclusive<usize>,
+    /// Share of operations that carry a payload (half bytecode, half contract calls), 0 to 1; the others are
+    /// transactions.
+    pub payload_share: f64,
+    /// Bytes of each payload.
+    pub payload_bytes: RangeInclusive<usize>,
+    /// Endorsements of each block, at most 16.
+    pub endorsements_per_block: u32,
+}
+
+impl Default for GeneratorConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            chain_id: 77_658_377,
+            thread_count: 32,
+            first_period: 1,
+            miss_rate: 0.05,
+            operations: 0..=6,
+            payload_share: 0.2,
+            payload_bytes: 100..=2_000,
+            endorsements_per_block: 16,
+        }
+    }
+}
+
+/// A seeded chain of real blocks, made period by period.
+pub struct Generator {
+    config: GeneratorConfig,
+    random: ChaCha20Rng,
+    keys: Vec<(KeyPair, Address)>,
+    key_by_public: BTreeMap<PublicKey, usize>,
+    boundary: Vec<BlockId>,
+    latest: Vec<BlockId>,
+    period: u64,
+}
+
+impl Generator {
+    /// A chain that begins after random blocks, the [`Generator::boundary`].
+    pub fn new(config: GeneratorConfig) -> Self {
+        let mut random = ChaCha20Rng::seed_from_u64(config.seed);
+        let keys: Vec<_> = (0..KEYS).map(|_| random_key(&mut random)).collect();
+        let public = |(index, (key, _)): (usize, &(KeyPair, Address))| (key.get_public_key(), index);
+        let key_by_public = keys.iter().enumerate().map(public).collect();
+        let boundary: Vec<BlockId> = (0..config.thread_count)
+            .map(|_| BlockId::new(Hash::from_bytes(&random.gen())))
+            .collect();
+        Self {
+            period: config.first_period,
+            latest: boundary.clone(),
+            boundary,
+            key_by_public,
+            keys,
+            random,
+            config,
+        }
+    }
+
+    /// Ids of each thread's last block before the first generated period.
+    pub fn boundary(&self) -> &[BlockId] {
+        &self.boundary
+    }
+
+    /// The period that [`Generator::next_period`] makes next.
+    pub fn period(&self) -> u64 {
+        self.period
+    }
+
+    /// Parameters of an archive of this chain: default sizes, from the first generated period on.
+    pub fn parameters(&self) -> ArchiveParameters {
+        ArchiveParameters {
+            first_period: self.config.first_period,
+            boundary: self.boundary.clone(),
+            ..ArchiveParameters::new(self.config.chain_id, self.config.thread_count)
+        }
+    }
+
+    /// Makes the next period: its block for each thread, or `None` for a miss.
+    ///
+    /// # Panics
+    /// When the settings give a block beyond the size of a record.
+    pub fn next_period(&mut self) -> Vec<Option<BlockRecord>> {
+        let parents = self.latest.clone();
+        let places = (0..self.config.thread_count).map(|thread| {
+            let missed = self.random.gen_bool(self.config.miss_rate);
+            (!missed).then(|| self.block(Slot::new(self.period, thread), &parents))
+        });
+        let places = places.collect();
+        self.period += 1;
+        places
+    }
+
+    /// The same block and operations, each with another valid signature by its creator.
+    ///
+    /// # Panics
+    /// When `record` is not a block of this chain.
+    pub fn sign_again(&self, record: &BlockRecord) -> BlockRecord {
+        let verified = verify_block(record, self.config.chain_id, self.config.thread_count)
+            .expect("blocks of this chain verify");
+        let header = &verified.block().content.header;
+        let signed = std::iter::once((header.content_creator_pub_key, header.compute_signed_hash()));
+        let signed = signed.chain(verified.operations().iter().map(|operation| {
+            let creator = operation.content_creator_pub_key;
+            (creator, operation.compute_signed_hash())
+        }));
+        let mut objects = record.objects().zip(signed).map(|(object, (creator, hash))| {
+            let (key, _) = &self.keys[self.key_by_public[&creator]];
+            let mut bytes = second_signature(key, &hash).to_vec();
+            bytes.extend(&object[SIGNATURE_BYTES..]);
+            bytes
+        });
+        let block = objects.next().expect("a record has a block");
+        BlockRecord::new(&block, &objects.collect::<Vec<_>>()).expect("no length changed")
+    }
+
+    fn block(&mut self, slot: Slot, parents: &[BlockId]) -> BlockRecord {
+        let count = self.random.gen_range(self.config.operations.clone());
+        let operations: Vec<_> = (0..count).map(|_| self.operation(slot)).collect();
+        let ids: Vec<OperationId> = operations.iter().map(|operation| operation.id).collect();
+        let header = self.header(slot, parents, &ids);
+        self.latest[usize::from(slot.thread)] = header.id;
+        let block = Block {
+            header,
+            operations: ids,
+        };
+        let operations: Vec<_> = operations
+            .iter()
+            .map(|operation| to_bytes(&SecureShareSerializer::new(), operation))
+            .collect();
+        BlockRecord::new(&to_bytes(&BlockSerializer::new(), &block), &operations)
+            .expect("settings of the generator stay below the limits of a block")
+    }
+
+    fn header(&mut self, slot: Slot, parents: &[BlockId], ids: &[OperationId]) -> SecuredHeader {
+        let endorsed = parents[usize::from(slot.thread)];
+        let endorsements = (0..self.config.endorsements_per_block)
+            .map(|index| self.endorsement(slot, index, endorsed))
+            .collect();
+        let header = BlockHeader {
+            current_version: 0,
+            announced_version: None,
+            slot,
+            parents: parents.to_vec(),
+            operation_merkle_root: compute_operations_hash(ids, &OperationIdSerializer::new()),
+            endorsements,
+            denunciations: Vec::new(),
+        };
+        header
+            .new_verifiable(BlockHeaderSerializer::new(), self.key(), self.config.chain_id)
+            .expect("a header can be signed")
+    }
+
+    fn endorsement(&mut self, slot: Slot, index: u32, endorsed_block: BlockId) -> SecureShareEndorsement {
+        let endorsement = Endorsement {
+            slot,
+            index,
+            endorsed_block,
+        };
+        endorsement
+            .new_verifiable(EndorsementSerializer::new(), self.key(), self.config.chain_id)
+            .expect("an endorsement can be signed")
+    }
+
+    fn operation(&mut self, slot: Slot) -> SecureShareOperation {
+        let operation = Operation {
+            fee: Amount::from_raw(self.random.gen_range(10_000_000..100_000_000)),
+            expire_period: slot.period + self.random.gen_range(0..VALIDITY_PERIODS),
+            op: self.operation_type(),
+        };
+        operation
+            .new_verifiable(OperationSerializer::new(), self.key(), self.config.chain_id)
+            .expect("an operation can be signed")
+    }
+
+    fn operation_type(&mut self) -> OperationType {
+        if !self.random.gen_bool(self.config.payload_share) {
+            return OperationType::Transaction {
+                recipient_address: self.address(),
+                amount: Amount::from_raw(self.random.gen()),
+            };
+        }
+        let mut payload = vec![0; self.random.gen_range(self.config.payload_bytes.clone())];
+        self.random.fill_bytes(&mut payload);
+        if self.random.gen() {
+            OperationType::ExecuteSC {
+                data: payload,
+                max_gas: 100_000_000,
+                max_coins: Amount::zero(),
+                datastore: BTreeMap::new(),
+            }
+        } else {
+            OperationType::CallSC {
+                target_addr: self.address(),
+                target_func: "store".to_string(),
+                param: payload,
+                max_gas: 20_000_000,
+                coins: Amount::zero(),
+            }
+        }
+    }
+
+    fn key(&mut self) -> &KeyPair {
+        &self.keys[self.random.gen_range(0..KEYS)].0
+    }
+
+    fn address(&mut self) -> Address {
+        self.keys[self.random.gen_range(0..KEYS)].1
+    }
+}
+
+fn random_key(random: &mut ChaCha20Rng) -> (KeyPair, Address) {
+    let mut bytes = [0; 33];
+    random.fill_bytes(&mut bytes[1..]);
+    let key = KeyPair::from_bytes(&bytes).expect("any 32 bytes after version 0 are a key");
+    let address = Address::from_public_key(&key.get_public_key());
+    (key, address)
+}
+
+/// A valid signature of `hash` that differs from the usual one: its nonce is drawn with another prefix.
+fn second_signature(key: &KeyPair, hash: &Hash) -> [u8; SIGNATURE_BYTES] {
+    let seed = key.to_bytes()[1..].try_into().expect("a seed has 32 bytes");
+    let public = SigningKey::from_bytes(&seed).verifying_key();
+    let mut secret = ExpandedSecretKey::from(&seed);
+    secret.hash_prefix[0] ^= 1;
+    let mut signature = [0; SIGNATURE_BYTES];
+    signature[1..].copy_from_slice(&raw_sign::<Sha512>(&secret, hash.to_bytes(), &public).to_bytes());
+    signature
+}
+
+fn to_bytes<T>(serializer: &impl Serializer<T>, value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    serializer
+        .serialize(value, &mut bytes)
+        .expect("generated values have an encoding");
+    bytes
+}

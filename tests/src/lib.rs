@@ -1,0 +1,9 @@
+//! Scenarios that need more than one crate, and the chain that tests and benchmarks are fed with.
+//!
+//! Used by tests and benchmarks only: what cannot go on panics.
+
+pub mod generator;
+pub mod mblk;
+
+pub use generator::{Generator, GeneratorConfig};
+pub use mblk::{data_path, read_mblk, write_mblk, MblkFile};
