@@ -43,8 +43,7 @@ impl MassaChannel {
 mod tests {
     use super::*;
     use crossbeam_channel::{
-        select, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
-        TrySendError,
+        select, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     };
     use std::time::{Duration, Instant};
 
@@ -71,10 +70,7 @@ mod tests {
             sender.send(message).unwrap();
         }
         drop(sender);
-        assert_eq!(
-            receiver.iter().collect::<Vec<u32>>(),
-            (0..100).collect::<Vec<_>>()
-        );
+        assert_eq!(receiver.iter().collect::<Vec<u32>>(), (0..100).collect::<Vec<_>>());
     }
 
     #[test]
@@ -84,10 +80,7 @@ mod tests {
         let soon = Duration::from_millis(1);
 
         assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
-        assert_eq!(
-            sender.send_timeout(3, soon),
-            Err(SendTimeoutError::Timeout(3))
-        );
+        assert_eq!(sender.send_timeout(3, soon), Err(SendTimeoutError::Timeout(3)));
         assert_eq!(
             sender.send_deadline(4, Instant::now() + soon),
             Err(SendTimeoutError::Timeout(4))
@@ -102,10 +95,7 @@ mod tests {
 
         assert_eq!(sender.send(1), Err(SendError(1)));
         assert_eq!(sender.try_send(2), Err(TrySendError::Disconnected(2)));
-        assert_eq!(
-            sender.send_timeout(3, DEADLINE),
-            Err(SendTimeoutError::Disconnected(3))
-        );
+        assert_eq!(sender.send_timeout(3, DEADLINE), Err(SendTimeoutError::Disconnected(3)));
     }
 
     #[test]
@@ -130,10 +120,7 @@ mod tests {
         assert_eq!(receiver.recv(), Ok(1));
         assert_eq!(receiver.recv(), Err(RecvError));
         assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
-        assert_eq!(
-            receiver.recv_timeout(DEADLINE),
-            Err(RecvTimeoutError::Disconnected)
-        );
+        assert_eq!(receiver.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
     }
 
     #[test]

@@ -17,16 +17,10 @@ pub(crate) struct ChannelMetrics {
 impl ChannelMetrics {
     /// Makes the metrics of channel `name` and puts them into the default registry, unless the name is taken.
     pub(crate) fn register(name: &str) -> Arc<Self> {
-        let waiting = IntGauge::new(
-            format!("{name}_channel_actual_size"),
-            "Actual size of channel",
-        )
-        .expect("not a metric name");
-        let received = IntCounter::new(
-            format!("{name}_channel_total_receive"),
-            "Total received messages",
-        )
-        .expect("not a metric name");
+        let waiting =
+            IntGauge::new(format!("{name}_channel_actual_size"), "Actual size of channel").expect("not a metric name");
+        let received = IntCounter::new(format!("{name}_channel_total_receive"), "Total received messages")
+            .expect("not a metric name");
         let registered = [registered(&waiting), registered(&received)];
         Arc::new(Self {
             waiting,
@@ -49,10 +43,7 @@ impl ChannelMetrics {
     /// Takes the metrics out of the registry; does nothing the second time.
     pub(crate) fn unregister(&self) {
         // Nothing is ever left half done under this lock, so a poisoned one is as good as any.
-        let mut registered = self
-            .registered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
         for collector in registered.drain(..) {
             if let Err(error) = prometheus::unregister(collector) {
                 debug!(%error, "channel metric not unregistered");

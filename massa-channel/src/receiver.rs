@@ -31,9 +31,7 @@ impl<T> MassaReceiver<T> {
     /// # Errors
     /// The channel is empty; the error tells whether a sender is left.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.counted(self.receiver.try_recv(), |error| {
-            *error == TryRecvError::Disconnected
-        })
+        self.counted(self.receiver.try_recv(), |error| *error == TryRecvError::Disconnected)
     }
 
     /// Receives, waiting at most `timeout` while the channel is empty.
@@ -62,11 +60,7 @@ impl<T> MassaReceiver<T> {
     }
 
     /// A channel without senders stays silent for good, so its metrics go, even if a receiver lives on.
-    fn counted<E>(
-        &self,
-        result: Result<T, E>,
-        is_disconnected: impl FnOnce(&E) -> bool,
-    ) -> Result<T, E> {
+    fn counted<E>(&self, result: Result<T, E>, is_disconnected: impl FnOnce(&E) -> bool) -> Result<T, E> {
         match &result {
             Ok(_) => self.update_metrics(),
             Err(error) if is_disconnected(error) => self.metrics.unregister(),

@@ -50,9 +50,7 @@ impl<T> MassaSender<T> {
     /// # Errors
     /// The message, when the channel is full or no receiver is left.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.sender
-            .try_send(message)
-            .inspect(|()| self.waiting.inc())
+        self.sender.try_send(message).inspect(|()| self.waiting.inc())
     }
 }
 

@@ -14,11 +14,5 @@ pub trait StorageArchiver: Debug + Send + Sync {
     ///
     /// `content` is the block's own storage, moved out of the graph: it claims the block and its operations. Called
     /// exactly once for each final block of a consensus run; a restarted node may hand over a block again.
-    fn archive_finalized_block(
-        &self,
-        period: u64,
-        block_id: &BlockId,
-        active_block: &ActiveBlock,
-        content: Storage,
-    );
+    fn archive_finalized_block(&self, period: u64, block_id: &BlockId, active_block: &ActiveBlock, content: Storage);
 }

@@ -196,9 +196,10 @@ impl PeriodBody {
         let mut last_thread = None;
         for index in 0..usize::from(blocks) {
             let start = bytes.len() - reader.remaining();
-            let entry = BodyEntry::read(&mut reader)
+            let entry = BodyEntry::read(&mut reader).map_err(|source| BodyError::Block { index, source })?;
+            let view = entry
+                .view(threads)
                 .map_err(|source| BodyError::Block { index, source })?;
-            let view = entry.view(threads).map_err(|source| BodyError::Block { index, source })?;
             if view.slot.period != header.period || last_thread >= Some(view.slot.thread) {
                 return Err(BodyError::Slot {
                     index,
@@ -326,7 +327,11 @@ impl<'a> BodyEntry<'a> {
         if signatures.len() != self.objects.len() * SIGNATURE_BYTES {
             return Err(RecordError::Malformed { field: "signatures" });
         }
-        let total: usize = self.objects.iter().map(|object| object.len() + SIGNATURE_BYTES + 4).sum();
+        let total: usize = self
+            .objects
+            .iter()
+            .map(|object| object.len() + SIGNATURE_BYTES + 4)
+            .sum();
         let mut bytes = Vec::with_capacity(total + 4);
         let signed = self.objects.iter().zip(signatures.chunks_exact(SIGNATURE_BYTES));
         for (index, (object, signature)) in signed.enumerate() {

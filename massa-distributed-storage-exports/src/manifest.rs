@@ -6,7 +6,9 @@
 use crate::bytes::{Reader, Truncated};
 use crate::merkle::{leaf_hash, MerkleProof, MerkleTree};
 use crate::record::{block_id_bytes, block_id_from_bytes};
-use crate::types::{check_chunk_size, ChunkId, ChunkIndex, Digest, PeriodRoot, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, PAGE_BYTES};
+use crate::types::{
+    check_chunk_size, ChunkId, ChunkIndex, Digest, PeriodRoot, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, PAGE_BYTES,
+};
 use massa_models::block_id::BlockId;
 
 /// Version of the period body and of the manifest.
@@ -227,7 +229,11 @@ impl Manifest {
         for place in &self.places {
             match place {
                 Place::Miss => bytes.push(0),
-                Place::Block { id, offset, objects_before } => {
+                Place::Block {
+                    id,
+                    offset,
+                    objects_before,
+                } => {
                     bytes.push(1);
                     bytes.extend(block_id_bytes(id));
                     bytes.extend(offset.to_le_bytes());
@@ -278,7 +284,10 @@ impl Manifest {
         }
         let mut before: Option<(u32, u32)> = None;
         for place in &self.places {
-            let Place::Block { offset, objects_before, .. } = *place else {
+            let Place::Block {
+                offset, objects_before, ..
+            } = *place
+            else {
                 continue;
             };
             let in_order = match before {
@@ -303,7 +312,9 @@ impl Manifest {
             index: ChunkIndex(index),
             entry: *entry,
         });
-        std::iter::once(PeriodLeaf::Header(self.header)).chain(places).chain(chunks)
+        std::iter::once(PeriodLeaf::Header(self.header))
+            .chain(places)
+            .chain(chunks)
     }
 
     /// The period tree.
@@ -340,10 +351,12 @@ impl Manifest {
             Place::Miss => return None,
             Place::Block { offset, .. } => u64::from(*offset),
         };
-        let next = self.places[usize::from(thread) + 1..].iter().find_map(|place| match place {
-            Place::Miss => None,
-            Place::Block { offset, .. } => Some(u64::from(*offset)),
-        });
+        let next = self.places[usize::from(thread) + 1..]
+            .iter()
+            .find_map(|place| match place {
+                Place::Miss => None,
+                Place::Block { offset, .. } => Some(u64::from(*offset)),
+            });
         Some(start..next.unwrap_or(self.header.body_length))
     }
 }
@@ -352,8 +365,7 @@ fn read_place(reader: &mut Reader<'_>) -> Result<Place, ManifestError> {
     match reader.u8("place")? {
         0 => Ok(Place::Miss),
         1 => Ok(Place::Block {
-            id: block_id_from_bytes(&reader.array("block id")?)
-                .ok_or(ManifestError::Shape("block id"))?,
+            id: block_id_from_bytes(&reader.array("block id")?).ok_or(ManifestError::Shape("block id"))?,
             offset: reader.u32("block offset")?,
             objects_before: reader.u32("objects before")?,
         }),

@@ -59,11 +59,7 @@ impl MerkleTree {
         let leaf_count = u32::try_from(leaf_hashes.len()).expect("trees of the archive are small");
         let tree = rs_merkle::MerkleTree::from_leaves(leaf_hashes);
         let root = tree.root().expect("a tree of the archive has a leaf");
-        Self {
-            tree,
-            root,
-            leaf_count,
-        }
+        Self { tree, root, leaf_count }
     }
 
     /// The Merkle root.
@@ -80,10 +76,7 @@ impl MerkleTree {
         let proof = self.tree.proof(&[index as usize]);
         let siblings = proof.proof_hashes().to_vec();
         debug_assert_eq!(siblings.len(), sibling_count);
-        Some(MerkleProof {
-            directions,
-            siblings,
-        })
+        Some(MerkleProof { directions, siblings })
     }
 }
 
@@ -223,15 +216,8 @@ impl MerkleProof {
     /// # Errors
     /// Those of [`MerkleProof::verify`], and [`ProofError::WrongPosition`] when the path belongs to another position
     /// or has too many or too few siblings.
-    pub fn verify_at(
-        &self,
-        leaf: Digest,
-        index: u32,
-        leaf_count: u32,
-        root: &Digest,
-    ) -> Result<(), ProofError> {
-        let fits = index < leaf_count
-            && (self.directions, self.siblings.len()) == directions(index, leaf_count);
+    pub fn verify_at(&self, leaf: Digest, index: u32, leaf_count: u32, root: &Digest) -> Result<(), ProofError> {
+        let fits = index < leaf_count && (self.directions, self.siblings.len()) == directions(index, leaf_count);
         if !fits {
             return Err(ProofError::WrongPosition { index, leaf_count });
         }

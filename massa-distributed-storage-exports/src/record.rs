@@ -9,9 +9,7 @@ use crate::bytes::{Reader, Truncated};
 use crate::types::{Digest, SIGNATURE_BYTES};
 use massa_hash::Hash;
 use massa_models::block_id::BlockId;
-use massa_models::config::{
-    ENDORSEMENT_COUNT, MAX_DENUNCIATIONS_PER_BLOCK_HEADER, MAX_OPERATIONS_PER_BLOCK,
-};
+use massa_models::config::{ENDORSEMENT_COUNT, MAX_DENUNCIATIONS_PER_BLOCK_HEADER, MAX_OPERATIONS_PER_BLOCK};
 use massa_models::operation::OperationId;
 use massa_models::secure_share::Id;
 use massa_models::slot::Slot;
@@ -198,11 +196,7 @@ impl BlockRecord {
                 });
             }
         }
-        if view.operation_root != view.listed_operation_root() {
-            return Err(RecordError::OperationRoot {
-                block_id: view.block_id(),
-            });
-        }
+        view.check_operation_root()?;
         Ok(view)
     }
 }
@@ -225,11 +219,7 @@ fn check_max(field: &'static str, value: usize, max: usize) -> Result<(), Record
 }
 
 /// Reads one length-prefixed object, which has at least a signature and a key, and tells where it stands.
-fn next_object(
-    reader: &mut Reader<'_>,
-    total: usize,
-    field: &'static str,
-) -> Result<Range<usize>, RecordError> {
+fn next_object(reader: &mut Reader<'_>, total: usize, field: &'static str) -> Result<Range<usize>, RecordError> {
     let object = reader.prefixed(field)?;
     if object.len() < SIGNATURE_BYTES + PUBLIC_KEY_BYTES {
         return Err(RecordError::Malformed { field });
@@ -283,14 +273,16 @@ pub struct BlockView<'a> {
 impl<'a> BlockView<'a> {
     /// Finds the fields of `unsigned`: a `SecureShareBlock` without its signature.
     ///
-    /// Accepts what upstream's block deserializer accepts, and more: keys and signatures inside the header are not
-    /// looked at. Source of the layout: `docs/formats.md`, "Block".
+    /// Accepts what upstream's block serializer writes, and more: keys and signatures inside the header are not looked
+    /// at. Upstream's deserializer also accepts other bytes for the same block, in what the block id does not cover: a
+    /// key version or a count of operations written with more bytes than needed. Those are refused, because two nodes
+    /// would archive one block in two forms. Source of the layout: `docs/formats.md`, "Block".
     ///
     /// # Errors
     /// [`RecordError`], naming the field.
     pub fn parse(unsigned: &'a [u8], thread_count: u8) -> Result<Self, RecordError> {
         let mut reader = Reader::new(unsigned);
-        reader.bytes(PUBLIC_KEY_BYTES, "creator key")?;
+        read_creator_key(&mut reader)?;
         varint_u32(&mut reader, u32::MAX, "current version")?;
         skip_announced_version(&mut reader)?;
         let slot = read_slot(&mut reader, thread_count, "slot")?;
@@ -299,12 +291,10 @@ impl<'a> BlockView<'a> {
         skip_endorsements(&mut reader)?;
         skip_denunciations(&mut reader, thread_count)?;
         let header = &unsigned[..unsigned.len() - reader.remaining()];
-        let count = varint_u32(&mut reader, MAX_OPERATIONS_PER_BLOCK, "operation count")?;
+        let count = read_operation_count(&mut reader)?;
         let operation_ids = reader.bytes(count as usize * ID_BYTES, "operation ids")?;
         if operation_ids.chunks_exact(ID_BYTES).any(|id| id[0] != 0) {
-            return Err(RecordError::Malformed {
-                field: "operation ids",
-            });
+            return Err(RecordError::Malformed { field: "operation ids" });
         }
         if !reader.is_empty() {
             return Err(RecordError::TrailingBytes(reader.remaining()));
@@ -336,6 +326,19 @@ impl<'a> BlockView<'a> {
     /// The ids of the block's operations, as the block lists them.
     pub fn operation_ids(&self) -> impl ExactSizeIterator<Item = OperationId> + 'a {
         ids(self.operation_ids).map(OperationId::new)
+    }
+
+    /// Checks that the header commits to the listed operation ids.
+    ///
+    /// # Errors
+    /// [`RecordError::OperationRoot`].
+    pub fn check_operation_root(&self) -> Result<(), RecordError> {
+        if self.operation_root == self.listed_operation_root() {
+            return Ok(());
+        }
+        Err(RecordError::OperationRoot {
+            block_id: self.block_id(),
+        })
     }
 
     /// Root over the listed ids: BLAKE3 over each id after its length (u64, big-endian).
@@ -378,19 +381,33 @@ fn varint_u32(reader: &mut Reader<'_>, max: u32, field: &'static str) -> Result<
     varint(reader, &deserializer, field)
 }
 
-fn read_slot(
-    reader: &mut Reader<'_>,
-    thread_count: u8,
-    field: &'static str,
-) -> Result<Slot, RecordError> {
+/// Version 0 is the only one there is.
+fn read_creator_key(reader: &mut Reader<'_>) -> Result<(), RecordError> {
+    let field = "creator key";
+    match reader.bytes(PUBLIC_KEY_BYTES, field)?[0] {
+        0 => Ok(()),
+        _ => Err(RecordError::Malformed { field }),
+    }
+}
+
+/// The one number of a block that no hash covers: only its shortest form is accepted.
+fn read_operation_count(reader: &mut Reader<'_>) -> Result<u32, RecordError> {
+    let field = "operation count";
+    let before = reader.remaining();
+    let count = varint_u32(reader, MAX_OPERATIONS_PER_BLOCK, field)?;
+    let shortest = if count < 1 << 7 { 1 } else { 2 };
+    if before - reader.remaining() != shortest {
+        return Err(RecordError::Malformed { field });
+    }
+    Ok(count)
+}
+
+fn read_slot(reader: &mut Reader<'_>, thread_count: u8, field: &'static str) -> Result<Slot, RecordError> {
     let any = U64VarIntDeserializer::new(Bound::Unbounded, Bound::Unbounded);
     let period = varint(reader, &any, field)?;
     let thread = reader.u8(field)?;
     if thread >= thread_count {
-        return Err(RecordError::Thread {
-            thread,
-            thread_count,
-        });
+        return Err(RecordError::Thread { thread, thread_count });
     }
     Ok(Slot::new(period, thread))
 }

@@ -82,7 +82,9 @@ impl SegmentTree {
             let root = *root;
             SegmentLeaf::Period { period, root }.hash()
         });
-        let hashes: Vec<Digest> = std::iter::once(SegmentLeaf::Header(header).hash()).chain(periods).collect();
+        let hashes: Vec<Digest> = std::iter::once(SegmentLeaf::Header(header).hash())
+            .chain(periods)
+            .collect();
         Self {
             first_period: header.first_period,
             tree: MerkleTree::new(&hashes),
@@ -92,6 +94,11 @@ impl SegmentTree {
     /// The segment root.
     pub fn root(&self) -> SegmentRoot {
         SegmentRoot::from_bytes(self.tree.root())
+    }
+
+    /// The path of the header, the first leaf.
+    pub fn header_path(&self) -> MerkleProof {
+        self.tree.path(0).expect("a segment has a header")
     }
 
     /// The path of `period`; `None` if it is not in the segment.

@@ -1,20 +1,21 @@
 //! Verification down to meaning: what a reader of the archive may rely on.
 //!
-//! A block is verified when its id is recomputed from its header, the header's and every endorsement's signature is
-//! valid, the operations are those that the header commits to, and every operation's signature is valid. Producer
-//! draws and execution are not checked: that is what the chain's consensus did before the block became final.
+//! A block is verified when its id is recomputed from its header, the header's signature is valid, the operations are
+//! those that the header commits to, and every operation's signature is valid. What consensus judged before the block
+//! became final is not judged again: producer draws, execution, endorsements. The block id commits to the endorsements,
+//! so they cannot be changed; whether they are valid is told apart ([`VerifiedBlock::invalid_endorsements`]).
 
 use crate::record::{BlockRecord, RecordError};
 use massa_hash::Hash;
 use massa_models::block::{BlockDeserializer, BlockDeserializerArgs, SecureShareBlock};
 use massa_models::block_id::BlockId;
 use massa_models::config::{
-    ENDORSEMENT_COUNT, MAX_DATASTORE_VALUE_LENGTH, MAX_DENUNCIATIONS_PER_BLOCK_HEADER,
-    MAX_FUNCTION_NAME_LENGTH, MAX_OPERATIONS_PER_BLOCK, MAX_OPERATION_DATASTORE_ENTRY_COUNT,
-    MAX_OPERATION_DATASTORE_KEY_LENGTH, MAX_OPERATION_DATASTORE_VALUE_LENGTH, MAX_PARAMETERS_SIZE,
+    ENDORSEMENT_COUNT, MAX_DATASTORE_VALUE_LENGTH, MAX_DENUNCIATIONS_PER_BLOCK_HEADER, MAX_FUNCTION_NAME_LENGTH,
+    MAX_OPERATIONS_PER_BLOCK, MAX_OPERATION_DATASTORE_ENTRY_COUNT, MAX_OPERATION_DATASTORE_KEY_LENGTH,
+    MAX_OPERATION_DATASTORE_VALUE_LENGTH, MAX_PARAMETERS_SIZE,
 };
 use massa_models::operation::{OperationDeserializer, OperationId, SecureShareOperation};
-use massa_models::secure_share::SecureShareDeserializer;
+use massa_models::secure_share::{Id, SecureShare, SecureShareContent, SecureShareDeserializer};
 use massa_serialization::{DeserializeError, Deserializer};
 use massa_signature::{verify_signature_batch, PublicKey, Signature};
 
@@ -46,14 +47,6 @@ pub enum VerifyBlockError {
     /// The header's signature is not its creator's.
     #[error("block {0} has an invalid signature")]
     HeaderSignature(BlockId),
-    /// An endorsement's signature is not its creator's.
-    #[error("endorsement {index} of block {block_id} has an invalid signature")]
-    EndorsementSignature {
-        /// The block.
-        block_id: BlockId,
-        /// Index of the endorsement.
-        index: u32,
-    },
     /// An operation's signature is not its creator's.
     #[error("operation {operation_id} has an invalid signature")]
     OperationSignature {
@@ -79,6 +72,18 @@ impl VerifiedBlock {
     pub fn operations(&self) -> &[SecureShareOperation] {
         &self.operations
     }
+
+    /// Indexes of the endorsements whose signature is not valid for the block's slot. Costs a check of each.
+    pub fn invalid_endorsements(&self) -> Vec<u32> {
+        let endorsements = &self.block.content.header.content.endorsements;
+        let batch: Vec<SignedHash> = endorsements.iter().map(signed_hash).collect();
+        if verify_signature_batch(&batch).is_ok() {
+            return Vec::new();
+        }
+        let checked = endorsements.iter().zip(&batch);
+        let invalid = checked.filter(|(_, signed)| !is_valid(signed));
+        invalid.map(|(endorsement, _)| endorsement.content.index).collect()
+    }
 }
 
 /// Parses and verifies a block with its operations.
@@ -88,22 +93,14 @@ impl VerifiedBlock {
 ///
 /// # Errors
 /// [`VerifyBlockError`].
-pub fn verify_block(
-    record: &BlockRecord,
-    chain_id: u64,
-    thread_count: u8,
-) -> Result<VerifiedBlock, VerifyBlockError> {
+pub fn verify_block(record: &BlockRecord, chain_id: u64, thread_count: u8) -> Result<VerifiedBlock, VerifyBlockError> {
     let verified = parse_block(record, chain_id, thread_count)?;
     verify_signatures(&verified)?;
     Ok(verified)
 }
 
 /// Parses a block with its operations and checks every id, but no signature.
-fn parse_block(
-    record: &BlockRecord,
-    chain_id: u64,
-    thread_count: u8,
-) -> Result<VerifiedBlock, VerifyBlockError> {
+fn parse_block(record: &BlockRecord, chain_id: u64, thread_count: u8) -> Result<VerifiedBlock, VerifyBlockError> {
     let block_id = record.check_ids(chain_id, thread_count)?.block_id();
     let block = whole(&block_deserializer(chain_id, thread_count), record.block())
         .map_err(|reason| VerifyBlockError::Block { block_id, reason })?;
@@ -117,6 +114,23 @@ fn parse_block(
     });
     let operations = operations.collect::<Result<_, _>>()?;
     Ok(VerifiedBlock { block, operations })
+}
+
+/// Parses a `SecureShareBlock` without its operations. Its id is recomputed; neither signatures nor the list of
+/// operations are checked.
+///
+/// # Errors
+/// What the deserializer said.
+pub fn parse_secure_share_block(bytes: &[u8], chain_id: u64, thread_count: u8) -> Result<SecureShareBlock, String> {
+    whole(&block_deserializer(chain_id, thread_count), bytes)
+}
+
+/// Parses a `SecureShareOperation`. Its id is recomputed; its signature is not checked.
+///
+/// # Errors
+/// What the deserializer said.
+pub fn parse_secure_share_operation(bytes: &[u8], chain_id: u64) -> Result<SecureShareOperation, String> {
+    whole(&operation_deserializer(chain_id), bytes)
 }
 
 /// Parses all of `bytes`.
@@ -161,57 +175,31 @@ fn operation_deserializer(
 
 type SignedHash = (Hash, Signature, PublicKey);
 
+/// What the signature of an object signs.
+fn signed_hash<T: SecureShareContent, I: Id>(share: &SecureShare<T, I>) -> SignedHash {
+    (
+        share.compute_signed_hash(),
+        share.signature,
+        share.content_creator_pub_key,
+    )
+}
+
+fn is_valid((hash, signature, key): &SignedHash) -> bool {
+    key.verify_signature(hash, signature).is_ok()
+}
+
 fn verify_signatures(verified: &VerifiedBlock) -> Result<(), VerifyBlockError> {
-    let batch = signed_hashes(verified);
+    let header = &verified.block.content.header;
+    let mut batch = vec![signed_hash(header)];
+    batch.extend(verified.operations.iter().map(signed_hash));
     if verify_signature_batch(&batch).is_ok() {
         return Ok(());
     }
-    let valid = |(hash, signature, key): &SignedHash| key.verify_signature(hash, signature).is_ok();
-    match batch.iter().position(|signed| !valid(signed)) {
-        Some(index) => Err(invalid_signature(verified, index)),
+    match batch.iter().position(|signed| !is_valid(signed)) {
         None => Ok(()),
-    }
-}
-
-/// What each signature of the block signs: the header's, the endorsements', the operations'.
-fn signed_hashes(verified: &VerifiedBlock) -> Vec<SignedHash> {
-    let header = &verified.block.content.header;
-    let mut batch = vec![(
-        header.compute_signed_hash(),
-        header.signature,
-        header.content_creator_pub_key,
-    )];
-    batch.extend(header.content.endorsements.iter().map(|endorsement| {
-        (
-            endorsement.compute_signed_hash(),
-            endorsement.signature,
-            endorsement.content_creator_pub_key,
-        )
-    }));
-    batch.extend(verified.operations.iter().map(|operation| {
-        (
-            operation.compute_signed_hash(),
-            operation.signature,
-            operation.content_creator_pub_key,
-        )
-    }));
-    batch
-}
-
-/// The error for signature `index` of [`signed_hashes`].
-fn invalid_signature(verified: &VerifiedBlock, index: usize) -> VerifyBlockError {
-    let header = &verified.block.content.header;
-    let endorsements = &header.content.endorsements;
-    if index == 0 {
-        return VerifyBlockError::HeaderSignature(header.id);
-    }
-    match endorsements.get(index - 1) {
-        Some(endorsement) => VerifyBlockError::EndorsementSignature {
-            block_id: header.id,
-            index: endorsement.content.index,
-        },
-        None => VerifyBlockError::OperationSignature {
-            operation_id: verified.operations[index - 1 - endorsements.len()].id,
-        },
+        Some(0) => Err(VerifyBlockError::HeaderSignature(header.id)),
+        Some(index) => Err(VerifyBlockError::OperationSignature {
+            operation_id: verified.operations[index - 1].id,
+        }),
     }
 }

@@ -123,11 +123,7 @@ impl EncodedPeriod {
             places: body.places.clone(),
             chunks: chunks.iter().map(|chunk| chunk.entry).collect(),
         };
-        Ok(Self {
-            body,
-            manifest,
-            chunks,
-        })
+        Ok(Self { body, manifest, chunks })
     }
 
     /// Bytes of chunk `index`; `None` if there is no such chunk.

@@ -13,6 +13,7 @@ use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Blocks of open periods that are held in memory; beyond that they wait in the store.
@@ -36,10 +37,19 @@ pub enum IngestError {
     Chunking(#[from] ChunkingError),
     /// The store could not be read.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(ReadError),
     /// The store could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ReadError> for IngestError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => IngestError::Store(error),
+            error => IngestError::Read(error),
+        }
+    }
 }
 
 /// What taking a block led to.
@@ -76,6 +86,8 @@ pub struct Ingest {
     unwritten: Unwritten,
     /// The first segment without a root.
     next_segment: u64,
+    /// The newest period archived since segments and retention were last looked at.
+    newest_unsettled: Option<u64>,
 }
 
 /// What the store does not have yet.
@@ -92,13 +104,10 @@ impl Ingest {
     ///
     /// # Errors
     /// [`IngestError`].
-    pub fn open(
-        store: Arc<Store>,
-        acknowledge: Acknowledge,
-        keep: KeepChunk,
-    ) -> Result<(Self, Progress), IngestError> {
+    pub fn open(store: Arc<Store>, acknowledge: Acknowledge, keep: KeepChunk) -> Result<(Self, Progress), IngestError> {
         let tracker = restore(&store)?;
         let next_segment = first_open_segment(&store)?;
+        let newest_unsettled = store.last_period()?;
         let mut ingest = Self {
             store,
             acknowledge,
@@ -108,6 +117,8 @@ impl Ingest {
             held_bytes: 0,
             unwritten: Unwritten::default(),
             next_segment,
+            // The process may have ended between a period and what follows from it.
+            newest_unsettled,
         };
         let progress = ingest.archive_complete()?;
         Ok((ingest, progress))
@@ -156,12 +167,12 @@ impl Ingest {
         Ok(progress)
     }
 
-    /// Takes the word of the caller that slots without a block up to period `last` are misses.
+    /// Takes the word of the caller that slots of `periods` without a block are misses.
     ///
     /// # Errors
     /// [`IngestError`].
-    pub fn declare_misses_up_to(&mut self, last: u64) -> Result<Progress, IngestError> {
-        let changes = self.tracker.declare_misses_up_to(last);
+    pub fn declare_misses(&mut self, periods: RangeInclusive<u64>) -> Result<Progress, IngestError> {
+        let changes = self.tracker.declare_misses(periods, &Archived(&self.store))?;
         self.note(changes);
         self.archive_complete()
     }
@@ -185,14 +196,21 @@ impl Ingest {
     pub fn archive_complete(&mut self) -> Result<Progress, IngestError> {
         let mut progress = Progress::default();
         for period in self.tracker.complete_periods() {
-            progress.archived.push(self.archive(period)?);
+            // A write that was reported as failed may have been carried out.
+            if self.store.manifest(period)?.is_some() {
+                self.forget(period);
+            } else {
+                progress.archived.push(self.archive(period)?);
+            }
+            self.newest_unsettled = self.newest_unsettled.max(Some(period));
         }
-        let Some(last) = progress.archived.iter().map(|archived| archived.period).max() else {
+        let Some(last) = self.newest_unsettled else {
             return Ok(progress);
         };
         progress.segments = self.store.update_segments(self.next_segment)?;
         self.next_segment += progress.segments.len() as u64;
         progress.pruned_below = self.store.prune(last)?;
+        self.newest_unsettled = None;
         Ok(progress)
     }
 
@@ -226,7 +244,9 @@ impl Ingest {
             resolved_links: self.unwritten.resolved_links.iter().copied().collect(),
             ..PendingRows::default()
         };
-        let archived = self.store.put_period(&encoded, &places, &*self.keep, &rows, self.durability())?;
+        let archived = self
+            .store
+            .put_period(&encoded, &places, &*self.keep, &rows, self.durability())?;
         self.forget(period);
         Ok(archived)
     }

@@ -71,6 +71,12 @@ pub enum PlaceError<E> {
         /// Missed periods.
         periods: u64,
     },
+    /// More periods than misses are believed in.
+    #[error("{periods} periods are too many to take their empty slots as misses, at most {MAX_GAP_PERIODS} are")]
+    TooManyPeriods {
+        /// Periods asked for.
+        periods: u64,
+    },
     /// The archive could not be asked.
     #[error("could not read the archive")]
     Archive(#[source] E),
@@ -132,7 +138,9 @@ impl PlaceTracker {
 
     /// Open periods with the number of their settled places, in order.
     pub fn open_periods(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
-        self.open.iter().map(|(period, places)| (*period, places.iter().flatten().count()))
+        self.open
+            .iter()
+            .map(|(period, places)| (*period, places.iter().flatten().count()))
     }
 
     /// Places of an open period: `None` entries are awaited. `None` if the period is not open.
@@ -171,7 +179,14 @@ impl PlaceTracker {
         self.check_slot(slot)?;
         if let Some(settled) = self.settled(slot, archive)? {
             let known = settled == Settled::Block(id);
-            return if known { Ok(Changes { known, ..Changes::default() }) } else { Err(PlaceError::Conflict { id, slot }) };
+            return if known {
+                Ok(Changes {
+                    known,
+                    ..Changes::default()
+                })
+            } else {
+                Err(PlaceError::Conflict { id, slot })
+            };
         }
         let below = self.below(slot, id, parent, archive)?;
         let child = self.links.get(&(slot.thread, id)).copied();
@@ -182,7 +197,9 @@ impl PlaceTracker {
         if let Some(child) = child {
             self.gap(slot.thread, id, slot.period + 1..child, archive, &mut misses)?;
         }
-        let new_link = parent.filter(|_| below.is_none()).map(|parent| (slot.thread, parent, slot.period));
+        let new_link = parent
+            .filter(|_| below.is_none())
+            .map(|parent| (slot.thread, parent, slot.period));
         Ok(self.apply(slot, id, misses, new_link, child.is_some()))
     }
 
@@ -203,11 +220,7 @@ impl PlaceTracker {
     }
 
     /// What is known of a place, in an open or an archived period.
-    fn settled<A: ArchivedPeriods>(
-        &self,
-        slot: Slot,
-        archive: &A,
-    ) -> Result<Option<Settled>, PlaceError<A::Error>> {
+    fn settled<A: ArchivedPeriods>(&self, slot: Slot, archive: &A) -> Result<Option<Settled>, PlaceError<A::Error>> {
         match self.open.get(&slot.period) {
             Some(places) => Ok(places[usize::from(slot.thread)]),
             None => archive.place(slot).map_err(PlaceError::Archive),
@@ -224,7 +237,11 @@ impl PlaceTracker {
     ) -> Result<Option<u64>, PlaceError<A::Error>> {
         let Some(parent) = parent else {
             let genesis = slot.period == self.first_period && self.boundary.is_empty();
-            return if genesis { Ok(Some(slot.period)) } else { Err(PlaceError::NoParents(id)) };
+            return if genesis {
+                Ok(Some(slot.period))
+            } else {
+                Err(PlaceError::NoParents(id))
+            };
         };
         if self.boundary.get(usize::from(slot.thread)) == Some(&parent) {
             return Ok(Some(self.first_period));
@@ -307,25 +324,36 @@ impl PlaceTracker {
         }
     }
 
-    /// Declares every awaited place of the periods up to `last` a miss, on the word of whoever calls.
+    /// Declares every awaited place of `periods` a miss, on the word of whoever calls: for files that are known to end
+    /// with whole periods. Archived periods are skipped; links stay.
     ///
-    /// For files that are known to end with whole periods. Returns the changes; links stay.
-    pub fn declare_misses_up_to(&mut self, last: u64) -> Changes {
-        let awaited: Vec<Slot> = self
-            .open
-            .range(..=last)
-            .flat_map(|(period, places)| {
-                let open = |(place, _): &(&Option<Settled>, u8)| place.is_none();
-                places.iter().zip(0u8..).filter(open).map(|(_, thread)| Slot::new(*period, thread))
-            })
-            .collect();
-        for slot in &awaited {
+    /// # Errors
+    /// [`PlaceError::TooManyPeriods`], [`PlaceError::Archive`].
+    pub fn declare_misses<A: ArchivedPeriods>(
+        &mut self,
+        periods: std::ops::RangeInclusive<u64>,
+        archive: &A,
+    ) -> Result<Changes, PlaceError<A::Error>> {
+        let length = periods.end().saturating_sub(*periods.start());
+        if length >= MAX_GAP_PERIODS {
+            return Err(PlaceError::TooManyPeriods { periods: length });
+        }
+        let mut misses = Vec::new();
+        for period in periods {
+            for thread in 0..self.thread_count {
+                let slot = Slot::new(period, thread);
+                if self.settled(slot, archive)?.is_none() {
+                    misses.push(slot);
+                }
+            }
+        }
+        for slot in &misses {
             self.set(*slot, Settled::Miss);
         }
-        Changes {
-            misses: awaited,
+        Ok(Changes {
+            misses,
             complete: self.complete_periods(),
             ..Changes::default()
-        }
+        })
     }
 }

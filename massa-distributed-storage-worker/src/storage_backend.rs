@@ -17,13 +17,13 @@ use crate::chunking::EncodedPeriod;
 use crate::storage_backend::space::{disk_usage, SpaceGauge};
 use crate::storage_backend::writer::{BatchWriter, Durability, RocksWriter, WriteFault};
 use massa_db_exports::{
-    STORAGE_AWAITED_CF, STORAGE_BLOCK_INDEX_CF, STORAGE_CHALLENGE_HISTORY_PREFIX,
-    STORAGE_CHUNKS_PREFIX, STORAGE_MANIFESTS_CF, STORAGE_MERKLE_ROOTS_PREFIX, STORAGE_METADATA_CF,
-    STORAGE_NODE_REGISTRY_PREFIX, STORAGE_OPERATION_INDEX_CF, STORAGE_PAGES_CF, STORAGE_PENDING_CF,
+    STORAGE_AWAITED_CF, STORAGE_BLOCK_INDEX_CF, STORAGE_CHALLENGE_HISTORY_PREFIX, STORAGE_CHUNKS_PREFIX,
+    STORAGE_MANIFESTS_CF, STORAGE_MERKLE_ROOTS_PREFIX, STORAGE_METADATA_CF, STORAGE_NODE_REGISTRY_PREFIX,
+    STORAGE_OPERATION_INDEX_CF, STORAGE_PAGES_CF, STORAGE_PENDING_CF,
 };
+use massa_distributed_storage_exports::body::signature_range;
 use massa_distributed_storage_exports::config::check_retention;
 use massa_distributed_storage_exports::manifest::Place;
-use massa_distributed_storage_exports::body::signature_range;
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
 use massa_distributed_storage_exports::types::{ParameterError, PAGE_BYTES};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, PeriodRoot};
@@ -32,8 +32,8 @@ use massa_models::slot::Slot;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, LogLevel,
-    Options, WriteBatch, DB,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, LogLevel, Options, WriteBatch,
+    DB,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -288,7 +288,13 @@ impl Store {
             return Err(StoreError::NotAStore { path: options.path });
         }
         let floor = Arc::new(AtomicU64::new(0));
-        let db = open_db(&options.path, options.capacity_bytes, create.is_some(), read_only, &floor)?;
+        let db = open_db(
+            &options.path,
+            options.capacity_bytes,
+            create.is_some(),
+            read_only,
+            &floor,
+        )?;
         let metadata = load_metadata(&db, &options, create, read_only)?;
         check_retention(options.retention_periods, metadata.parameters.segment_periods)?;
         floor.store(metadata.floor, Ordering::Release);
@@ -316,10 +322,26 @@ impl Store {
         let boundary = |parameters: &ArchiveParameters| format!("{:?}", parameters.boundary);
         let pairs = [
             ("chain_id", stored.chain_id.to_string(), configured.chain_id.to_string()),
-            ("thread_count", stored.thread_count.to_string(), configured.thread_count.to_string()),
-            ("chunk_size", stored.chunk_size.to_string(), configured.chunk_size.to_string()),
-            ("challenge_frequency_periods", stored.segment_periods.to_string(), configured.segment_periods.to_string()),
-            ("first_period", stored.first_period.to_string(), configured.first_period.to_string()),
+            (
+                "thread_count",
+                stored.thread_count.to_string(),
+                configured.thread_count.to_string(),
+            ),
+            (
+                "chunk_size",
+                stored.chunk_size.to_string(),
+                configured.chunk_size.to_string(),
+            ),
+            (
+                "challenge_frequency_periods",
+                stored.segment_periods.to_string(),
+                configured.segment_periods.to_string(),
+            ),
+            (
+                "first_period",
+                stored.first_period.to_string(),
+                configured.first_period.to_string(),
+            ),
             ("boundary", boundary(stored), boundary(configured)),
         ];
         match pairs.into_iter().find(|(_, stored, configured)| stored != configured) {
@@ -428,7 +450,12 @@ impl Store {
             }
             self.delete_pending(db, &mut batch, encoded.manifest.header.period)?;
             self.write(db, batch, durability)?;
-            let blocks = encoded.manifest.places.iter().filter(|place| **place != Place::Miss).count();
+            let blocks = encoded
+                .manifest
+                .places
+                .iter()
+                .filter(|place| **place != Place::Miss)
+                .count();
             Ok(ArchivedPeriod {
                 period: encoded.manifest.header.period,
                 root,
@@ -458,7 +485,13 @@ impl Store {
         }
         self.with_db(|db| {
             let mut batch = WriteBatch::default();
-            put_sealed(db, &mut batch, STORAGE_METADATA_CF, rows::FLOOR_KEY, floor.to_le_bytes().to_vec())?;
+            put_sealed(
+                db,
+                &mut batch,
+                STORAGE_METADATA_CF,
+                rows::FLOOR_KEY,
+                floor.to_le_bytes().to_vec(),
+            )?;
             for (family, start, end) in pruned_ranges(floor) {
                 batch.delete_range_cf(family_of(db, family)?, start, end);
             }
@@ -501,7 +534,13 @@ impl Store {
         if db.take().is_none() {
             return Err(StoreError::Closed);
         }
-        *db = Some(open_db(&self.path, self.capacity_bytes, false, self.read_only, &self.floor)?);
+        *db = Some(open_db(
+            &self.path,
+            self.capacity_bytes,
+            false,
+            self.read_only,
+            &self.floor,
+        )?);
         Ok(())
     }
 
@@ -583,7 +622,10 @@ fn load_metadata(
         let parameters = create.filter(|_| !read_only).ok_or_else(not_a_store)?;
         return create_metadata(db, options, parameters);
     };
-    let found = format.try_into().map(u32::from_le_bytes).map_err(|_| StoreError::Metadata("format"))?;
+    let found = format
+        .try_into()
+        .map(u32::from_le_bytes)
+        .map_err(|_| StoreError::Metadata("format"))?;
     if found != rows::STORE_FORMAT {
         return Err(StoreError::Format {
             path: options.path.clone(),
@@ -598,7 +640,10 @@ fn load_metadata(
         .ok_or(StoreError::Metadata("operation_index"))?;
     let floor = match get_metadata(db, rows::FLOOR_KEY, "floor")? {
         None => 0,
-        Some(value) => value.try_into().map(u64::from_le_bytes).map_err(|_| StoreError::Metadata("floor"))?,
+        Some(value) => value
+            .try_into()
+            .map(u64::from_le_bytes)
+            .map_err(|_| StoreError::Metadata("floor"))?,
     };
     Ok(Metadata {
         parameters,
@@ -617,11 +662,7 @@ fn get_metadata(db: &DB, key: &[u8], name: &'static str) -> Result<Option<Vec<u8
     }
 }
 
-fn create_metadata(
-    db: &DB,
-    options: &StoreOptions,
-    parameters: &ArchiveParameters,
-) -> Result<Metadata, StoreError> {
+fn create_metadata(db: &DB, options: &StoreOptions, parameters: &ArchiveParameters) -> Result<Metadata, StoreError> {
     let values = [
         (rows::FORMAT_KEY, rows::STORE_FORMAT.to_le_bytes().to_vec()),
         (rows::PARAMETERS_KEY, rows::parameters_value(parameters)),
@@ -669,7 +710,13 @@ fn add_pending_rows(db: &DB, batch: &mut WriteBatch, pending: &PendingRows<'_>) 
         batch.delete_cf(awaited, rows::awaited_key(*slot));
     }
     for slot in &pending.misses {
-        put_sealed(db, batch, STORAGE_PENDING_CF, &slot.to_bytes_key(), vec![rows::PENDING_MISS])?;
+        put_sealed(
+            db,
+            batch,
+            STORAGE_PENDING_CF,
+            &slot.to_bytes_key(),
+            vec![rows::PENDING_MISS],
+        )?;
         batch.delete_cf(awaited, rows::awaited_key(*slot));
     }
     for (thread, parent, period) in &pending.links {
@@ -719,17 +766,25 @@ fn add_chunks(
 }
 
 /// Adds manifest, period root and block index.
-fn add_manifest(
-    db: &DB,
-    batch: &mut WriteBatch,
-    encoded: &EncodedPeriod,
-) -> Result<PeriodRoot, StoreError> {
+fn add_manifest(db: &DB, batch: &mut WriteBatch, encoded: &EncodedPeriod) -> Result<PeriodRoot, StoreError> {
     let manifest = &encoded.manifest;
     let period = manifest.header.period;
     let root = manifest.root();
-    put_sealed(db, batch, STORAGE_MANIFESTS_CF, &rows::period_key(period), manifest.to_bytes())?;
+    put_sealed(
+        db,
+        batch,
+        STORAGE_MANIFESTS_CF,
+        &rows::period_key(period),
+        manifest.to_bytes(),
+    )?;
     let root_key = rows::period_root_key(period);
-    put_sealed(db, batch, STORAGE_MERKLE_ROOTS_PREFIX, &root_key, root.to_bytes().to_vec())?;
+    put_sealed(
+        db,
+        batch,
+        STORAGE_MERKLE_ROOTS_PREFIX,
+        &root_key,
+        root.to_bytes().to_vec(),
+    )?;
     for (place, thread) in manifest.places.iter().zip(0..) {
         if let Some(id) = place.block_id() {
             let value = rows::block_index_value(Slot::new(period, thread));
@@ -751,7 +806,13 @@ fn add_operation_index(
         let slot = Slot::new(header.period, thread);
         for (id, index) in record.view(header.threads)?.operation_ids().zip(0..) {
             let value = rows::operation_index_value(slot, index);
-            put_sealed(db, batch, STORAGE_OPERATION_INDEX_CF, &rows::operation_index_key(&id), value)?;
+            put_sealed(
+                db,
+                batch,
+                STORAGE_OPERATION_INDEX_CF,
+                &rows::operation_index_key(&id),
+                value,
+            )?;
         }
     }
     Ok(())
@@ -817,7 +878,9 @@ fn open_db(
     floor: &Arc<AtomicU64>,
 ) -> Result<DB, StoreError> {
     // A small allocation must not be eaten up by the buffers' files.
-    let pages_buffer = capacity_bytes.map_or(PAGES_BUFFER_BYTES, |capacity| (capacity / 32).clamp(1 << 20, PAGES_BUFFER_BYTES));
+    let pages_buffer = capacity_bytes.map_or(PAGES_BUFFER_BYTES, |capacity| {
+        (capacity / 32).clamp(1 << 20, PAGES_BUFFER_BYTES)
+    });
     let options = database_options(create, pages_buffer);
     let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
     let families = FAMILIES
@@ -856,7 +919,11 @@ fn family_options(name: &str, pages_buffer: u64, cache: &Cache, floor: &Arc<Atom
     options.set_block_based_table_factory(&tables);
     options.set_compression_type(DBCompressionType::Lz4);
     let large = name == STORAGE_PAGES_CF || name == STORAGE_PENDING_CF;
-    let buffer = if large { pages_buffer } else { ROWS_BUFFER_BYTES.min(pages_buffer) };
+    let buffer = if large {
+        pages_buffer
+    } else {
+        ROWS_BUFFER_BYTES.min(pages_buffer)
+    };
     options.set_write_buffer_size(buffer as usize);
     if INDEX_FAMILIES.contains(&name) {
         let floor = Arc::clone(floor);

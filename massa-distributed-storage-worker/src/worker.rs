@@ -90,13 +90,7 @@ impl ArchiverHandle {
 }
 
 impl StorageArchiver for ArchiverHandle {
-    fn archive_finalized_block(
-        &self,
-        period: u64,
-        block_id: &BlockId,
-        active_block: &ActiveBlock,
-        content: Storage,
-    ) {
+    fn archive_finalized_block(&self, period: u64, block_id: &BlockId, active_block: &ActiveBlock, content: Storage) {
         let slot = Slot::new(period, active_block.slot.thread);
         let command = DistributedStorageCommand::ArchiveFinalizedBlock {
             slot,
@@ -188,11 +182,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(
-        &mut self,
-        commands: &Receiver<DistributedStorageCommand>,
-        overflow: &Receiver<(Slot, BlockId)>,
-    ) {
+    fn run(&mut self, commands: &Receiver<DistributedStorageCommand>, overflow: &Receiver<(Slot, BlockId)>) {
         loop {
             let command = select! {
                 recv(overflow) -> place => {
@@ -238,12 +228,7 @@ impl Worker {
         }
     }
 
-    fn archive_period(
-        &mut self,
-        period: u64,
-        blocks: &[SecureShareBlock],
-        operations: &[SecureShareOperation],
-    ) {
+    fn archive_period(&mut self, period: u64, blocks: &[SecureShareBlock], operations: &[SecureShareOperation]) {
         let by_id: PreHashMap<OperationId, &SecureShareOperation> =
             operations.iter().map(|operation| (operation.id, operation)).collect();
         for block in blocks {

@@ -93,10 +93,7 @@ impl TryFrom<&[u8]> for Hash {
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
         let bytes = bytes.try_into().map_err(|_| {
-            MassaHashError::ParsingError(format!(
-                "expected {HASH_SIZE_BYTES} bytes, found {}",
-                bytes.len()
-            ))
+            MassaHashError::ParsingError(format!("expected {HASH_SIZE_BYTES} bytes, found {}", bytes.len()))
         })?;
         Ok(Self::from_bytes(bytes))
     }
@@ -206,8 +203,7 @@ impl Deserializer<Hash> for HashDeserializer {
     ) -> IResult<&'a [u8], Hash, E> {
         context("Failed hash deserialization", |input: &'a [u8]| {
             let too_short = || nom::Err::Error(E::from_error_kind(input, ErrorKind::LengthValue));
-            let (rest, bytes) =
-                take::<_, _, E>(HASH_SIZE_BYTES)(input).map_err(|_: nom::Err<E>| too_short())?;
+            let (rest, bytes) = take::<_, _, E>(HASH_SIZE_BYTES)(input).map_err(|_: nom::Err<E>| too_short())?;
             let hash = Hash::try_from(bytes).map_err(|_| too_short())?;
             Ok((rest, hash))
         })(buffer)

@@ -33,10 +33,7 @@ fn tuples_are_hashed_with_big_endian_lengths() {
         b"bc",
     ]
     .concat();
-    assert_eq!(
-        Hash::compute_from_tuple(&[b"a", b"bc"]),
-        Hash::compute_from(&framed)
-    );
+    assert_eq!(Hash::compute_from_tuple(&[b"a", b"bc"]), Hash::compute_from(&framed));
 }
 
 #[test]
@@ -75,10 +72,7 @@ fn text_that_is_not_a_hash_is_a_parsing_error() {
         &too_long,
     ] {
         assert!(
-            matches!(
-                Hash::from_bs58_check(refused),
-                Err(MassaHashError::ParsingError(_))
-            ),
+            matches!(Hash::from_bs58_check(refused), Err(MassaHashError::ParsingError(_))),
             "{refused}"
         );
     }
@@ -90,10 +84,7 @@ fn bs58_check(parts: &[&[u8]]) -> String {
 
 #[test]
 fn only_32_bytes_are_a_hash() {
-    assert_eq!(
-        Hash::try_from([7; 32].as_slice()).unwrap(),
-        Hash::from_bytes(&[7; 32])
-    );
+    assert_eq!(Hash::try_from([7; 32].as_slice()).unwrap(), Hash::from_bytes(&[7; 32]));
     for length in [0, 31, 33] {
         let bytes = vec![7; length];
         assert!(matches!(

@@ -2,14 +2,12 @@
 
 use crate::error::ModelsError;
 use crate::id::{
-    deserialize_versioned_hash, serialize_versioned_hash, versioned_hash_from_text,
-    versioned_hash_to_text, VERSION, VERSIONED_HASH_SIZE_BYTES,
+    deserialize_versioned_hash, serialize_versioned_hash, versioned_hash_from_text, versioned_hash_to_text, VERSION,
+    VERSIONED_HASH_SIZE_BYTES,
 };
 use crate::prehash::PreHashed;
 use massa_hash::Hash;
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer};
 use massa_signature::PublicKey;
 use nom::error::{context, ContextError, ErrorKind, ParseError};
 use nom::IResult;
@@ -95,9 +93,7 @@ impl Address {
         match self {
             Self::User(user) => {
                 let bits = thread_count.trailing_zeros();
-                user.hash().to_bytes()[0]
-                    .checked_shr(u8::BITS - bits)
-                    .unwrap_or(0)
+                user.hash().to_bytes()[0].checked_shr(u8::BITS - bits).unwrap_or(0)
             }
             Self::SC(_) => 0,
         }
@@ -229,10 +225,7 @@ impl AddressDeserializer {
     /// A deserializer of both types and version 0.
     pub const fn new() -> Self {
         Self {
-            type_deserializer: U64VarIntDeserializer::new(
-                Bound::Included(USER_TYPE),
-                Bound::Included(SC_TYPE),
-            ),
+            type_deserializer: U64VarIntDeserializer::new(Bound::Included(USER_TYPE), Bound::Included(SC_TYPE)),
         }
     }
 }

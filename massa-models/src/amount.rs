@@ -1,9 +1,7 @@
 //! Amounts of coins.
 
 use crate::error::ModelsError;
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer};
 use nom::error::{context, ContextError, ParseError};
 use nom::IResult;
 use rust_decimal::Decimal;
@@ -22,9 +20,7 @@ pub const AMOUNT_DECIMAL_FACTOR: u64 = 1_000_000_000;
 const SCALE_MAX: u32 = 28;
 
 /// An amount of coins, counted in units of 10⁻⁹ coin. Text: a decimal number of coins.
-#[derive(
-    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, SerializeDisplay, DeserializeFromStr,
-)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, SerializeDisplay, DeserializeFromStr)]
 pub struct Amount(u64);
 
 impl Amount {
@@ -68,9 +64,7 @@ impl Amount {
         raw_from_mantissa_scale(u128::from(mantissa), scale)
             .map(Self)
             .ok_or_else(|| {
-                ModelsError::AmountParseError(format!(
-                    "mantissa {mantissa} with scale {scale} is not an amount"
-                ))
+                ModelsError::AmountParseError(format!("mantissa {mantissa} with scale {scale} is not an amount"))
             })
     }
 
@@ -177,15 +171,13 @@ impl FromStr for Amount {
     type Err = ModelsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let decimal = Decimal::from_str_exact(text)
-            .map_err(|error| ModelsError::AmountParseError(error.to_string()))?;
+        let decimal =
+            Decimal::from_str_exact(text).map_err(|error| ModelsError::AmountParseError(error.to_string()))?;
         u128::try_from(decimal.mantissa())
             .ok()
             .and_then(|mantissa| raw_from_mantissa_scale(mantissa, decimal.scale()))
             .map(Self)
-            .ok_or_else(|| {
-                ModelsError::AmountParseError(format!("{decimal} cannot be represented"))
-            })
+            .ok_or_else(|| ModelsError::AmountParseError(format!("{decimal} cannot be represented")))
     }
 }
 

@@ -3,18 +3,13 @@
 use crate::block_header::{BlockHeader, BlockHeaderDeserializer, SecuredHeader};
 use crate::block_id::BlockId;
 use crate::error::ModelsError;
-use crate::operation::{
-    OperationId, OperationIdsDeserializer, OperationIdsSerializer, SecureShareOperation,
-};
+use crate::operation::{OperationId, OperationIdsDeserializer, OperationIdsSerializer, SecureShareOperation};
 use crate::secure_share::{
-    content_bytes, Id, SecureShare, SecureShareContent, SecureShareDeserializer,
-    SecureShareSerializer,
+    content_bytes, Id, SecureShare, SecureShareContent, SecureShareDeserializer, SecureShareSerializer,
 };
 use crate::serialization::consumed;
 use massa_serialization::{Deserializer, SerializeError, Serializer};
-use massa_signature::{
-    KeyPair, PublicKey, PublicKeyDeserializer, Signature, SignatureDeserializer,
-};
+use massa_signature::{KeyPair, PublicKey, PublicKeyDeserializer, Signature, SignatureDeserializer};
 use nom::error::{context, ContextError, ParseError};
 use nom::IResult;
 use serde::{Deserialize, Serialize};
@@ -69,11 +64,7 @@ pub enum BlockGraphStatus {
 
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "block {}, {}, operations:",
-            self.header.id, self.header.content
-        )?;
+        write!(f, "block {}, {}, operations:", self.header.id, self.header.content)?;
         self.operations.iter().try_for_each(|id| write!(f, " {id}"))
     }
 }
@@ -116,12 +107,7 @@ impl SecureShareContent for Block {
         Ok(())
     }
 
-    fn deserialize<
-        'a,
-        E: ParseError<&'a [u8]> + ContextError<&'a [u8]>,
-        Deser: Deserializer<Self>,
-        ID: Id,
-    >(
+    fn deserialize<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>, Deser: Deserializer<Self>, ID: Id>(
         content_serializer: Option<&dyn Serializer<Self>>,
         _signature_deserializer: &SignatureDeserializer,
         _creator_public_key_deserializer: &PublicKeyDeserializer,
@@ -173,8 +159,7 @@ impl BlockSerializer {
 impl Serializer<Block> for BlockSerializer {
     fn serialize(&self, value: &Block, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
         self.header_serializer.serialize(&value.header, buffer)?;
-        self.operation_ids_serializer
-            .serialize(&value.operations, buffer)
+        self.operation_ids_serializer.serialize(&value.operations, buffer)
     }
 }
 
@@ -215,9 +200,7 @@ impl BlockDeserializer {
                 ),
                 args.chain_id,
             ),
-            operation_ids_deserializer: OperationIdsDeserializer::new(
-                args.max_operations_per_block,
-            ),
+            operation_ids_deserializer: OperationIdsDeserializer::new(args.max_operations_per_block),
         }
     }
 }

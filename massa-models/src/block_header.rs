@@ -3,18 +3,15 @@
 use crate::block_id::{BlockId, BlockIdDeserializer, BlockIdSerializer};
 use crate::denunciation::{Denunciation, DenunciationDeserializer, DenunciationSerializer};
 use crate::endorsement::{
-    Endorsement, EndorsementDeserializerLW, EndorsementSerializer, EndorsementSerializerLW,
-    SecureShareEndorsement,
+    Endorsement, EndorsementDeserializerLW, EndorsementSerializer, EndorsementSerializerLW, SecureShareEndorsement,
 };
-use crate::secure_share::{
-    SecureShare, SecureShareContent, SecureShareDeserializer, SecureShareSerializer,
-};
+use crate::secure_share::{SecureShare, SecureShareContent, SecureShareDeserializer, SecureShareSerializer};
 use crate::serialization::{length_as, parse_items};
 use crate::slot::{Slot, SlotDeserializer, SlotSerializer, SLOT_KEY_SIZE};
 use massa_hash::{Hash, HashDeserializer, HashSerializer};
 use massa_serialization::{
-    Deserializer, OptionDeserializer, OptionSerializer, SerializeError, Serializer,
-    U32VarIntDeserializer, U32VarIntSerializer,
+    Deserializer, OptionDeserializer, OptionSerializer, SerializeError, Serializer, U32VarIntDeserializer,
+    U32VarIntSerializer,
 };
 use massa_signature::PublicKey;
 use nom::bytes::complete::tag;
@@ -67,9 +64,7 @@ impl fmt::Display for BlockHeader {
             self.endorsements.len(),
             self.denunciations.len()
         )?;
-        self.parents
-            .iter()
-            .try_for_each(|parent| write!(f, " {parent}"))
+        self.parents.iter().try_for_each(|parent| write!(f, " {parent}"))
     }
 }
 
@@ -100,11 +95,7 @@ impl BlockHeaderDenunciationData {
 
     /// The hash that the creator signs.
     pub(crate) fn signed_hash(&self, public_key: &PublicKey, content_hash: &Hash) -> Hash {
-        Hash::compute_from_concatenation(&[
-            &public_key.to_bytes(),
-            &self.to_bytes(),
-            content_hash.to_bytes(),
-        ])
+        Hash::compute_from_concatenation(&[&public_key.to_bytes(), &self.to_bytes(), content_hash.to_bytes()])
     }
 }
 
@@ -143,11 +134,7 @@ impl BlockHeaderSerializer {
         }
     }
 
-    fn serialize_parents(
-        &self,
-        parents: &[BlockId],
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), SerializeError> {
+    fn serialize_parents(&self, parents: &[BlockId], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
         if parents.is_empty() {
             buffer.push(NO_PARENTS_TAG);
             return Ok(());
@@ -167,27 +154,20 @@ impl Default for BlockHeaderSerializer {
 
 impl Serializer<BlockHeader> for BlockHeaderSerializer {
     fn serialize(&self, value: &BlockHeader, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        self.number_serializer
-            .serialize(&value.current_version, buffer)?;
+        self.number_serializer.serialize(&value.current_version, buffer)?;
         self.announced_version_serializer
             .serialize(&value.announced_version, buffer)?;
         self.slot_serializer.serialize(&value.slot, buffer)?;
         self.serialize_parents(&value.parents, buffer)?;
-        self.hash_serializer
-            .serialize(&value.operation_merkle_root, buffer)?;
+        self.hash_serializer.serialize(&value.operation_merkle_root, buffer)?;
         let endorsement_count = length_as(value.endorsements.len())?;
-        self.number_serializer
-            .serialize(&endorsement_count, buffer)?;
+        self.number_serializer.serialize(&endorsement_count, buffer)?;
         for endorsement in &value.endorsements {
-            self.endorsement_serializer.serialize_with(
-                &self.endorsement_content_serializer,
-                endorsement,
-                buffer,
-            )?;
+            self.endorsement_serializer
+                .serialize_with(&self.endorsement_content_serializer, endorsement, buffer)?;
         }
         let denunciation_count = length_as(value.denunciations.len())?;
-        self.number_serializer
-            .serialize(&denunciation_count, buffer)?;
+        self.number_serializer.serialize(&denunciation_count, buffer)?;
         value
             .denunciations
             .iter()
@@ -244,10 +224,7 @@ impl BlockHeaderDeserializer {
                 Bound::Unbounded,
                 Bound::Included(max_denunciations_in_block_header),
             ),
-            denunciation_deserializer: DenunciationDeserializer::new(
-                thread_count,
-                endorsement_count,
-            ),
+            denunciation_deserializer: DenunciationDeserializer::new(thread_count, endorsement_count),
             thread_count,
             endorsement_count,
             last_start_period,
@@ -260,18 +237,15 @@ impl BlockHeaderDeserializer {
         &self,
         input: &'a [u8],
     ) -> IResult<&'a [u8], Vec<BlockId>, E> {
-        context(
-            "Failed parents deserialization",
-            |input: &'a [u8]| match input.split_first() {
+        context("Failed parents deserialization", |input: &'a [u8]| {
+            match input.split_first() {
                 Some((&NO_PARENTS_TAG, rest)) => Ok((rest, Vec::new())),
-                Some((&PARENTS_TAG, rest)) => {
-                    parse_items(u64::from(self.thread_count), rest, |rest| {
-                        self.block_id_deserializer.deserialize(rest)
-                    })
-                }
+                Some((&PARENTS_TAG, rest)) => parse_items(u64::from(self.thread_count), rest, |rest| {
+                    self.block_id_deserializer.deserialize(rest)
+                }),
                 _ => Err(nom::Err::Error(E::from_error_kind(input, ErrorKind::Tag))),
-            },
-        )(input)
+            }
+        })(input)
     }
 
     /// Whether a block of this period may have this list of parents.
@@ -282,6 +256,18 @@ impl BlockHeaderDeserializer {
         }
     }
 
+    /// What a header with parents ends with.
+    fn votes_and_proofs<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
+        &self,
+        slot: Slot,
+        endorsed_block: BlockId,
+        input: &'a [u8],
+    ) -> IResult<&'a [u8], (Vec<SecureShareEndorsement>, Vec<Denunciation>), E> {
+        let (rest, endorsements) = self.endorsements(slot, endorsed_block, input)?;
+        let (rest, denunciations) = self.denunciations(rest)?;
+        Ok((rest, (endorsements, denunciations)))
+    }
+
     /// Endorsements for `slot` of the block `endorsed_block`, without two of one index.
     fn endorsements<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
         &self,
@@ -289,40 +275,34 @@ impl BlockHeaderDeserializer {
         endorsed_block: BlockId,
         input: &'a [u8],
     ) -> IResult<&'a [u8], Vec<SecureShareEndorsement>, E> {
-        context(
-            "Failed endorsements deserialization",
-            |input: &'a [u8]| {
-                let deserializer = SecureShareDeserializer::<Endorsement, _>::new(
-                    EndorsementDeserializerLW::new(self.endorsement_count, slot, endorsed_block),
-                    self.chain_id,
-                );
-                let (rest, count) = self.endorsement_count_deserializer.deserialize(input)?;
-                let mut indexes = HashSet::new();
-                parse_items(u64::from(count), rest, |rest| {
-                    let (after, endorsement): (_, SecureShareEndorsement) =
-                        deserializer.deserialize_with(&EndorsementSerializer::new(), rest)?;
-                    if !indexes.insert(endorsement.content.index) {
-                        return Err(nom::Err::Failure(E::from_error_kind(rest, ErrorKind::Fail)));
-                    }
-                    Ok((after, endorsement))
-                })
-            },
-        )(input)
+        context("Failed endorsements deserialization", |input: &'a [u8]| {
+            let deserializer = SecureShareDeserializer::<Endorsement, _>::new(
+                EndorsementDeserializerLW::new(self.endorsement_count, slot, endorsed_block),
+                self.chain_id,
+            );
+            let (rest, count) = self.endorsement_count_deserializer.deserialize(input)?;
+            let mut indexes = HashSet::new();
+            parse_items(u64::from(count), rest, |rest| {
+                let (after, endorsement): (_, SecureShareEndorsement) =
+                    deserializer.deserialize_with(&EndorsementSerializer::new(), rest)?;
+                if !indexes.insert(endorsement.content.index) {
+                    return Err(nom::Err::Failure(E::from_error_kind(rest, ErrorKind::Fail)));
+                }
+                Ok((after, endorsement))
+            })
+        })(input)
     }
 
     fn denunciations<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
         &self,
         input: &'a [u8],
     ) -> IResult<&'a [u8], Vec<Denunciation>, E> {
-        context(
-            "Failed denunciations deserialization",
-            |input: &'a [u8]| {
-                let (rest, count) = self.denunciation_count_deserializer.deserialize(input)?;
-                parse_items(u64::from(count), rest, |rest| {
-                    self.denunciation_deserializer.deserialize(rest)
-                })
-            },
-        )(input)
+        context("Failed denunciations deserialization", |input: &'a [u8]| {
+            let (rest, count) = self.denunciation_count_deserializer.deserialize(input)?;
+            parse_items(u64::from(count), rest, |rest| {
+                self.denunciation_deserializer.deserialize(rest)
+            })
+        })(input)
     }
 }
 
@@ -333,23 +313,17 @@ impl Deserializer<BlockHeader> for BlockHeaderDeserializer {
     ) -> IResult<&'a [u8], BlockHeader, E> {
         context("Failed BlockHeader deserialization", |input: &'a [u8]| {
             let (rest, current_version) = self.version_deserializer.deserialize(input)?;
-            let (rest, announced_version) =
-                self.announced_version_deserializer.deserialize(rest)?;
+            let (rest, announced_version) = self.announced_version_deserializer.deserialize(rest)?;
             let (rest, slot) = self.slot_deserializer.deserialize(rest)?;
             let (after_parents, parents) = self.parents(rest)?;
             if !self.may_have_parents(slot.period, &parents) {
                 return Err(nom::Err::Failure(E::from_error_kind(rest, ErrorKind::Fail)));
             }
-            let (rest, operation_merkle_root) =
-                self.hash_deserializer.deserialize(after_parents)?;
-            let (rest, endorsements, denunciations) = match parents.get(usize::from(slot.thread)) {
-                Some(parent) => {
-                    let (rest, endorsements) = self.endorsements(slot, *parent, rest)?;
-                    let (rest, denunciations) = self.denunciations(rest)?;
-                    (rest, endorsements, denunciations)
-                }
+            let (rest, operation_merkle_root) = self.hash_deserializer.deserialize(after_parents)?;
+            let (rest, (endorsements, denunciations)) = match parents.get(usize::from(slot.thread)) {
+                Some(parent) => self.votes_and_proofs(slot, *parent, rest)?,
                 // Without parents there is nothing to endorse or denounce: both counts are zero.
-                None => (tag([0, 0])(rest)?.0, Vec::new(), Vec::new()),
+                None => (tag([0, 0])(rest)?.0, Default::default()),
             };
             let header = BlockHeader {
                 current_version,

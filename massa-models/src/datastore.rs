@@ -1,9 +1,7 @@
 //! Key-value stores of operations and smart contracts.
 
 use crate::serialization::{length_as, parse_items, VecU8Deserializer, VecU8Serializer};
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer};
 use nom::error::{context, ContextError, ParseError};
 use nom::IResult;
 use std::collections::BTreeMap;
@@ -53,18 +51,9 @@ impl DatastoreDeserializer {
     /// A deserializer with limits: entries, bytes of a key, bytes of a value.
     pub const fn new(max_entry_count: u64, max_key_length: u8, max_value_length: u64) -> Self {
         Self {
-            count_deserializer: U64VarIntDeserializer::new(
-                Bound::Unbounded,
-                Bound::Included(max_entry_count),
-            ),
-            key_deserializer: VecU8Deserializer::new(
-                Bound::Unbounded,
-                Bound::Included(max_key_length as u64),
-            ),
-            value_deserializer: VecU8Deserializer::new(
-                Bound::Unbounded,
-                Bound::Included(max_value_length),
-            ),
+            count_deserializer: U64VarIntDeserializer::new(Bound::Unbounded, Bound::Included(max_entry_count)),
+            key_deserializer: VecU8Deserializer::new(Bound::Unbounded, Bound::Included(max_key_length as u64)),
+            value_deserializer: VecU8Deserializer::new(Bound::Unbounded, Bound::Included(max_value_length)),
         }
     }
 }

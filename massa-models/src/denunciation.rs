@@ -7,9 +7,7 @@ use crate::endorsement::{index_deserializer, EndorsementDenunciationData, Secure
 use crate::secure_share::Id;
 use crate::slot::{Slot, SlotDeserializer, SlotSerializer};
 use massa_hash::{Hash, HashDeserializer, HashSerializer};
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U32VarIntDeserializer, U32VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U32VarIntDeserializer, U32VarIntSerializer};
 use massa_signature::{PublicKey, PublicKeyDeserializer, Signature, SignatureDeserializer};
 use nom::error::{context, ContextError, ErrorKind, ParseError};
 use nom::IResult;
@@ -155,9 +153,9 @@ impl Denunciation {
                 index,
                 ..
             }) => EndorsementDenunciationData::new(*slot, *index).signed_hash(public_key, hash),
-            Self::BlockHeader(BlockHeaderDenunciation {
-                public_key, slot, ..
-            }) => BlockHeaderDenunciationData::new(*slot).signed_hash(public_key, hash),
+            Self::BlockHeader(BlockHeaderDenunciation { public_key, slot, .. }) => {
+                BlockHeaderDenunciationData::new(*slot).signed_hash(public_key, hash)
+            }
         }
     }
 
@@ -201,16 +199,9 @@ impl Denunciation {
 impl TryFrom<(&SecureShareEndorsement, &SecureShareEndorsement)> for Denunciation {
     type Error = DenunciationError;
 
-    fn try_from(
-        (first, second): (&SecureShareEndorsement, &SecureShareEndorsement),
-    ) -> Result<Self, Self::Error> {
-        let place = |share: &SecureShareEndorsement| {
-            (
-                share.content.slot,
-                share.content.index,
-                share.content_creator_pub_key,
-            )
-        };
+    fn try_from((first, second): (&SecureShareEndorsement, &SecureShareEndorsement)) -> Result<Self, Self::Error> {
+        let place =
+            |share: &SecureShareEndorsement| (share.content.slot, share.content.index, share.content_creator_pub_key);
         if place(first) != place(second) || first.id == second.id {
             return Err(not_contradicting(&first.id, &second.id));
         }
@@ -317,28 +308,22 @@ impl Deserializer<Denunciation> for DenunciationDeserializer {
         &self,
         buffer: &'a [u8],
     ) -> IResult<&'a [u8], Denunciation, E> {
-        context(
-            "Failed Denunciation deserialization",
-            |input: &'a [u8]| {
-                let (rest, type_id) = self.type_deserializer.deserialize(input)?;
-                if !matches!(type_id, BLOCK_HEADER_TYPE | ENDORSEMENT_TYPE) {
-                    return Err(nom::Err::Error(E::from_error_kind(input, ErrorKind::Eof)));
-                }
-                let (rest, public_key) = PublicKeyDeserializer::new().deserialize(rest)?;
-                let (rest, slot) = self.slot_deserializer.deserialize(rest)?;
-                if type_id == BLOCK_HEADER_TYPE {
-                    let (rest, evidence) = evidence(public_key, rest)?;
-                    Ok((rest, Denunciation::new_for_block_header(slot, evidence)))
-                } else {
-                    let (rest, index) = self.index_deserializer.deserialize(rest)?;
-                    let (rest, evidence) = evidence(public_key, rest)?;
-                    Ok((
-                        rest,
-                        Denunciation::new_for_endorsement(slot, index, evidence),
-                    ))
-                }
-            },
-        )(buffer)
+        context("Failed Denunciation deserialization", |input: &'a [u8]| {
+            let (rest, type_id) = self.type_deserializer.deserialize(input)?;
+            if !matches!(type_id, BLOCK_HEADER_TYPE | ENDORSEMENT_TYPE) {
+                return Err(nom::Err::Error(E::from_error_kind(input, ErrorKind::Eof)));
+            }
+            let (rest, public_key) = PublicKeyDeserializer::new().deserialize(rest)?;
+            let (rest, slot) = self.slot_deserializer.deserialize(rest)?;
+            if type_id == BLOCK_HEADER_TYPE {
+                let (rest, evidence) = evidence(public_key, rest)?;
+                Ok((rest, Denunciation::new_for_block_header(slot, evidence)))
+            } else {
+                let (rest, index) = self.index_deserializer.deserialize(rest)?;
+                let (rest, evidence) = evidence(public_key, rest)?;
+                Ok((rest, Denunciation::new_for_endorsement(slot, index, evidence)))
+            }
+        })(buffer)
     }
 }
 

@@ -5,9 +5,7 @@ use crate::id::hash_id;
 use crate::secure_share::{SecureShare, SecureShareContent};
 use crate::slot::{Slot, SlotDeserializer, SlotSerializer, SLOT_KEY_SIZE};
 use massa_hash::{Hash, HASH_SIZE_BYTES};
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U32VarIntDeserializer, U32VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U32VarIntDeserializer, U32VarIntSerializer};
 use massa_signature::PublicKey;
 use nom::error::{context, ContextError, ParseError};
 use nom::IResult;
@@ -50,8 +48,7 @@ impl fmt::Display for Endorsement {
 impl SecureShareContent for Endorsement {
     /// Slot and index stand beside the hash, so that two votes for one place are evident from their hashes alone.
     fn compute_signed_hash(&self, public_key: &PublicKey, content_hash: &Hash) -> Hash {
-        EndorsementDenunciationData::new(self.slot, self.index)
-            .signed_hash(public_key, content_hash)
+        EndorsementDenunciationData::new(self.slot, self.index).signed_hash(public_key, content_hash)
     }
 }
 
@@ -78,11 +75,7 @@ impl EndorsementDenunciationData {
 
     /// The hash that the endorser signs.
     pub(crate) fn signed_hash(&self, public_key: &PublicKey, content_hash: &Hash) -> Hash {
-        Hash::compute_from_concatenation(&[
-            &public_key.to_bytes(),
-            &self.to_bytes(),
-            content_hash.to_bytes(),
-        ])
+        Hash::compute_from_concatenation(&[&public_key.to_bytes(), &self.to_bytes(), content_hash.to_bytes()])
     }
 }
 
@@ -109,8 +102,7 @@ impl Serializer<Endorsement> for EndorsementSerializer {
     fn serialize(&self, value: &Endorsement, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
         self.slot_serializer.serialize(&value.slot, buffer)?;
         self.index_serializer.serialize(&value.index, buffer)?;
-        self.block_id_serializer
-            .serialize(&value.endorsed_block, buffer)
+        self.block_id_serializer.serialize(&value.endorsed_block, buffer)
     }
 }
 

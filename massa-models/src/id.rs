@@ -4,8 +4,7 @@
 
 use massa_hash::{Hash, HashDeserializer, HashSerializer, HASH_SIZE_BYTES};
 use massa_serialization::{
-    DeserializeError, Deserializer, SerializeError, Serializer, U64VarIntDeserializer,
-    U64VarIntSerializer,
+    DeserializeError, Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
 };
 use nom::error::{ContextError, ErrorKind, ParseError};
 use nom::IResult;
@@ -21,10 +20,7 @@ pub(crate) const VERSIONED_HASH_SIZE_BYTES: usize = 1 + HASH_SIZE_BYTES;
 const TEXT_BYTES_MAX: usize = 80;
 
 /// Appends the byte form.
-pub(crate) fn serialize_versioned_hash(
-    hash: &Hash,
-    buffer: &mut Vec<u8>,
-) -> Result<(), SerializeError> {
+pub(crate) fn serialize_versioned_hash(hash: &Hash, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
     U64VarIntSerializer::new().serialize(&VERSION, buffer)?;
     HashSerializer::new().serialize(hash, buffer)
 }
@@ -40,8 +36,7 @@ pub(crate) fn versioned_hash_bytes(hash: &Hash) -> Vec<u8> {
 pub(crate) fn deserialize_versioned_hash<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
     buffer: &'a [u8],
 ) -> IResult<&'a [u8], Hash, E> {
-    let (rest, version) =
-        U64VarIntDeserializer::new(Bound::Unbounded, Bound::Unbounded).deserialize(buffer)?;
+    let (rest, version) = U64VarIntDeserializer::new(Bound::Unbounded, Bound::Unbounded).deserialize(buffer)?;
     if version != VERSION {
         return Err(nom::Err::Error(E::from_error_kind(buffer, ErrorKind::Eof)));
     }
@@ -52,9 +47,7 @@ pub(crate) fn deserialize_versioned_hash<'a, E: ParseError<&'a [u8]> + ContextEr
 pub(crate) fn versioned_hash_to_text(prefix: &str, hash: &Hash) -> String {
     format!(
         "{prefix}{}",
-        bs58::encode(versioned_hash_bytes(hash))
-            .with_check()
-            .into_string()
+        bs58::encode(versioned_hash_bytes(hash)).with_check().into_string()
     )
 }
 

@@ -12,9 +12,7 @@ const TEXT_PREFIX: &str = "N";
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// The public key with which a node proves who it is. Text: `N` and the base58check of the key's bytes.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SerializeDisplay, DeserializeFromStr,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SerializeDisplay, DeserializeFromStr)]
 pub struct NodeId(PublicKey);
 
 impl NodeId {
@@ -46,8 +44,7 @@ impl FromStr for NodeId {
     type Err = ModelsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parse_error =
-            |reason: &dyn fmt::Display| ModelsError::NodeIdParseError(reason.to_string());
+        let parse_error = |reason: &dyn fmt::Display| ModelsError::NodeIdParseError(reason.to_string());
         if text.len() > TEXT_BYTES_MAX {
             return Err(parse_error(&"too many characters"));
         }

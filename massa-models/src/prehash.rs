@@ -36,9 +36,7 @@ impl<T: PreHashed> Hasher for HashMapper<T> {
     fn write(&mut self, bytes: &[u8]) {
         self.state = match bytes.last_chunk::<8>() {
             Some(last) => u64::from_ne_bytes(*last),
-            None => bytes
-                .iter()
-                .fold(0, |state, byte| (state << 8) | u64::from(*byte)),
+            None => bytes.iter().fold(0, |state, byte| (state << 8) | u64::from(*byte)),
         };
     }
 }

@@ -10,9 +10,7 @@ use crate::error::ModelsError;
 use crate::serialization::consumed;
 use massa_hash::Hash;
 use massa_serialization::{Deserializer, SerializeError, Serializer};
-use massa_signature::{
-    KeyPair, PublicKey, PublicKeyDeserializer, Signature, SignatureDeserializer,
-};
+use massa_signature::{KeyPair, PublicKey, PublicKeyDeserializer, Signature, SignatureDeserializer};
 use nom::error::{context, ContextError, ErrorKind, ParseError};
 use nom::IResult;
 use serde::{Deserialize, Serialize};
@@ -97,12 +95,7 @@ pub trait SecureShareContent: Sized + Display {
     }
 
     /// The hash in the id: by default of the creator's key (33 bytes) and the content, whatever the chain.
-    fn compute_hash(
-        &self,
-        content_serialized: &[u8],
-        content_creator_pub_key: &PublicKey,
-        _chain_id: u64,
-    ) -> Hash {
+    fn compute_hash(&self, content_serialized: &[u8], content_creator_pub_key: &PublicKey, _chain_id: u64) -> Hash {
         Hash::compute_from_concatenation(&[&content_creator_pub_key.to_bytes(), content_serialized])
     }
 
@@ -132,12 +125,7 @@ pub trait SecureShareContent: Sized + Display {
     ///
     /// # Errors
     /// The bytes are not a signed object, or `content_serializer` refuses the content.
-    fn deserialize<
-        'a,
-        E: ParseError<&'a [u8]> + ContextError<&'a [u8]>,
-        Deser: Deserializer<Self>,
-        ID: Id,
-    >(
+    fn deserialize<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>, Deser: Deserializer<Self>, ID: Id>(
         content_serializer: Option<&dyn Serializer<Self>>,
         signature_deserializer: &SignatureDeserializer,
         creator_public_key_deserializer: &PublicKeyDeserializer,
@@ -187,11 +175,8 @@ impl<T: Display + SecureShareContent, ID: Id> SecureShare<T, ID> {
     /// # Errors
     /// [`ModelsError::MassaSignatureError`]: it does not verify.
     pub fn verify_signature(&self) -> Result<(), ModelsError> {
-        self.content.verify_signature(
-            &self.content_creator_pub_key,
-            self.id.get_hash(),
-            &self.signature,
-        )
+        self.content
+            .verify_signature(&self.content_creator_pub_key, self.id.get_hash(), &self.signature)
     }
 
     /// The hash that is signed, for [`massa_signature::verify_signature_batch`].
@@ -202,9 +187,7 @@ impl<T: Display + SecureShareContent, ID: Id> SecureShare<T, ID> {
 
     /// Length of the signed object in bytes. Too large for a block: use `bytes_count` there.
     pub fn serialized_size(&self) -> usize {
-        self.serialized_data.len()
-            + self.signature.get_ser_len()
-            + self.content_creator_pub_key.get_ser_len()
+        self.serialized_data.len() + self.signature.get_ser_len() + self.content_creator_pub_key.get_ser_len()
     }
 
     /// Signs `hash` itself. For headers and endorsements this is not their signature: see [`SecureShareContent::sign`].
@@ -243,23 +226,12 @@ impl SecureShareSerializer {
     {
         let mut content = Vec::new();
         content_serializer.serialize(&value.content, &mut content)?;
-        T::serialize(
-            &value.signature,
-            &value.content_creator_pub_key,
-            &content,
-            buffer,
-        )
+        T::serialize(&value.signature, &value.content_creator_pub_key, &content, buffer)
     }
 }
 
-impl<T: Display + SecureShareContent, ID: Id> Serializer<SecureShare<T, ID>>
-    for SecureShareSerializer
-{
-    fn serialize(
-        &self,
-        value: &SecureShare<T, ID>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), SerializeError> {
+impl<T: Display + SecureShareContent, ID: Id> Serializer<SecureShare<T, ID>> for SecureShareSerializer {
+    fn serialize(&self, value: &SecureShare<T, ID>, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
         T::serialize(
             &value.signature,
             &value.content_creator_pub_key,

@@ -4,9 +4,7 @@
 //! consumed, and byte lists are taken from the input, which fails when it is too short.
 
 use crate::prehash::{PreHashSet, PreHashed};
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer};
 use nom::bytes::complete::take;
 use nom::error::{context, ContextError, ErrorKind, ParseError};
 use nom::IResult;
@@ -32,9 +30,7 @@ pub(crate) fn parse_items<'a, T, E: ParseError<&'a [u8]>>(
 
 /// A length as the integer type of its prefix.
 pub(crate) fn length_as<L: TryFrom<usize>>(length: usize) -> Result<L, SerializeError> {
-    L::try_from(length).map_err(|_| {
-        SerializeError::StringTooBig(format!("length {length} does not fit its prefix"))
-    })
+    L::try_from(length).map_err(|_| SerializeError::StringTooBig(format!("length {length} does not fit its prefix")))
 }
 
 /// The number of consumed bytes cut from the front of `buffer`, given what was left.
@@ -263,9 +259,7 @@ impl<DL: Deserializer<L>, L: TryInto<usize>> Deserializer<String> for StringDese
         context("Failed string deserialization", |input: &'a [u8]| {
             let error = |kind| nom::Err::Error(E::from_error_kind(input, kind));
             let (rest, length) = self.length_deserializer.deserialize(input)?;
-            let length: usize = length
-                .try_into()
-                .map_err(|_| error(ErrorKind::LengthValue))?;
+            let length: usize = length.try_into().map_err(|_| error(ErrorKind::LengthValue))?;
             let (rest, bytes) = take(length)(rest)?;
             let text = std::str::from_utf8(bytes).map_err(|_| error(ErrorKind::Verify))?;
             Ok((rest, text.to_string()))

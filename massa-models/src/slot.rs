@@ -2,9 +2,7 @@
 
 use crate::error::ModelsError;
 use massa_hash::Hash;
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer};
 use nom::error::{context, ContextError, ErrorKind, ParseError};
 use nom::IResult;
 use serde::{Deserialize, Serialize};
@@ -54,19 +52,13 @@ impl Slot {
     /// # Errors
     /// - [`ModelsError::PeriodOverflowError`]: the cycle ends after the last period, or has no period.
     /// - [`ModelsError::ThreadOverflowError`]: there is no thread.
-    pub fn new_last_of_cycle(
-        cycle: u64,
-        periods_per_cycle: u64,
-        thread_count: u8,
-    ) -> Result<Self, ModelsError> {
+    pub fn new_last_of_cycle(cycle: u64, periods_per_cycle: u64, thread_count: u8) -> Result<Self, ModelsError> {
         let period = periods_per_cycle
             .checked_mul(cycle)
             .and_then(|first| first.checked_add(periods_per_cycle))
             .and_then(|next| next.checked_sub(1))
             .ok_or(ModelsError::PeriodOverflowError)?;
-        let thread = thread_count
-            .checked_sub(1)
-            .ok_or(ModelsError::ThreadOverflowError)?;
+        let thread = thread_count.checked_sub(1).ok_or(ModelsError::ThreadOverflowError)?;
         Ok(Self::new(period, thread))
     }
 
@@ -101,8 +93,7 @@ impl Slot {
 
     /// Whether no later slot is in the same cycle. `periods_per_cycle` is at least 1.
     pub fn is_last_of_cycle(&self, periods_per_cycle: u64, thread_count: u8) -> bool {
-        self.period % periods_per_cycle == periods_per_cycle - 1
-            && self.thread.checked_add(1) == Some(thread_count)
+        self.period % periods_per_cycle == periods_per_cycle - 1 && self.thread.checked_add(1) == Some(thread_count)
     }
 
     /// Whether no earlier slot is in the same cycle. `periods_per_cycle` is at least 1.
@@ -139,13 +130,8 @@ impl Slot {
         if let Some(thread) = self.thread.checked_sub(1) {
             return Ok(Self::new(self.period, thread));
         }
-        let period = self
-            .period
-            .checked_sub(1)
-            .ok_or(ModelsError::PeriodOverflowError)?;
-        let thread = thread_count
-            .checked_sub(1)
-            .ok_or(ModelsError::ThreadOverflowError)?;
+        let period = self.period.checked_sub(1).ok_or(ModelsError::PeriodOverflowError)?;
+        let thread = thread_count.checked_sub(1).ok_or(ModelsError::ThreadOverflowError)?;
         Ok(Self::new(period, thread))
     }
 
@@ -172,10 +158,9 @@ impl Slot {
             return Err(ModelsError::ThreadOverflowError);
         }
         let position = self.position(thread_count) + i128::from(count);
-        let period = u64::try_from(position / i128::from(thread_count))
-            .map_err(|_| ModelsError::PeriodOverflowError)?;
-        let thread = u8::try_from(position % i128::from(thread_count))
-            .map_err(|_| ModelsError::ThreadOverflowError)?;
+        let period =
+            u64::try_from(position / i128::from(thread_count)).map_err(|_| ModelsError::PeriodOverflowError)?;
+        let thread = u8::try_from(position % i128::from(thread_count)).map_err(|_| ModelsError::ThreadOverflowError)?;
         Ok(Self::new(period, thread))
     }
 
@@ -197,12 +182,10 @@ impl FromStr for Slot {
     type Err = ModelsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = text.split_once(',').and_then(|(period, thread)| {
-            Some(Self::new(period.parse().ok()?, thread.parse().ok()?))
-        });
-        parsed.ok_or_else(|| {
-            ModelsError::DeserializeError(format!("expected period,thread, found {text:?}"))
-        })
+        let parsed = text
+            .split_once(',')
+            .and_then(|(period, thread)| Some(Self::new(period.parse().ok()?, thread.parse().ok()?)));
+        parsed.ok_or_else(|| ModelsError::DeserializeError(format!("expected period,thread, found {text:?}")))
     }
 }
 
@@ -238,10 +221,7 @@ pub struct SlotDeserializer {
 
 impl SlotDeserializer {
     /// A deserializer that accepts periods and threads in these ranges.
-    pub const fn new(
-        period_range: (Bound<u64>, Bound<u64>),
-        thread_range: (Bound<u8>, Bound<u8>),
-    ) -> Self {
+    pub const fn new(period_range: (Bound<u64>, Bound<u64>), thread_range: (Bound<u8>, Bound<u8>)) -> Self {
         Self {
             period_deserializer: U64VarIntDeserializer::new(period_range.0, period_range.1),
             thread_range,
@@ -265,9 +245,7 @@ impl Deserializer<Slot> for SlotDeserializer {
         context("Failed Slot deserialization", |input: &'a [u8]| {
             let (rest, period) = self.period_deserializer.deserialize(input)?;
             match rest.split_first() {
-                Some((&thread, rest)) if self.thread_range.contains(&thread) => {
-                    Ok((rest, Slot::new(period, thread)))
-                }
+                Some((&thread, rest)) if self.thread_range.contains(&thread) => Ok((rest, Slot::new(period, thread))),
                 _ => Err(nom::Err::Error(E::from_error_kind(rest, ErrorKind::Fail))),
             }
         })(buffer)

@@ -80,9 +80,7 @@ pub fn time_range_to_slot_range(
 ) -> Result<(Option<Slot>, Option<Slot>), ModelsError> {
     let slot_ms = slot_duration_ms(thread_count, t0)?;
     let first_slot_from = |time: MassaTime| {
-        let since_genesis = time
-            .as_millis()
-            .saturating_sub(genesis_timestamp.as_millis());
+        let since_genesis = time.as_millis().saturating_sub(genesis_timestamp.as_millis());
         slot_at_index(since_genesis.div_ceil(slot_ms), thread_count)
     };
     Ok((
@@ -98,9 +96,7 @@ pub fn get_closest_slot_to_timestamp(
     genesis_timestamp: MassaTime,
     timestamp: MassaTime,
 ) -> Slot {
-    let since_genesis = timestamp
-        .as_millis()
-        .saturating_sub(genesis_timestamp.as_millis());
+    let since_genesis = timestamp.as_millis().saturating_sub(genesis_timestamp.as_millis());
     let Ok(slot_ms) = slot_duration_ms(thread_count, t0) else {
         return Slot::min();
     };

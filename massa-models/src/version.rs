@@ -1,9 +1,7 @@
 //! Versions of the node software.
 
 use crate::error::ModelsError;
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U32VarIntDeserializer, U32VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U32VarIntDeserializer, U32VarIntSerializer};
 use nom::bytes::complete::take;
 use nom::error::{context, ContextError, ErrorKind, ParseError};
 use nom::IResult;
@@ -28,8 +26,7 @@ impl Version {
     ///
     /// The minor version does not matter, and major versions 2 and 3 count as one.
     pub fn is_compatible(&self, other: &Self) -> bool {
-        let same_major =
-            self.major == other.major || matches!((self.major, other.major), (2, 3) | (3, 2));
+        let same_major = self.major == other.major || matches!((self.major, other.major), (2, 3) | (3, 2));
         self.instance == other.instance && same_major
     }
 
@@ -49,11 +46,9 @@ impl FromStr for Version {
     type Err = ModelsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid =
-            || ModelsError::InvalidVersionError(format!("expected XXXX.1.2, found {text:?}"));
+        let invalid = || ModelsError::InvalidVersionError(format!("expected XXXX.1.2, found {text:?}"));
         let mut parts = text.split('.');
-        let (Some(instance), Some(major), Some(minor), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(instance), Some(major), Some(minor), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(invalid());
         };
@@ -68,10 +63,7 @@ impl FromStr for Version {
 /// Four letters from A to Z.
 fn parse_instance(bytes: &[u8]) -> Option<[char; INSTANCE_SIZE]> {
     let bytes: [u8; INSTANCE_SIZE] = bytes.try_into().ok()?;
-    bytes
-        .iter()
-        .all(u8::is_ascii_uppercase)
-        .then(|| bytes.map(char::from))
+    bytes.iter().all(u8::is_ascii_uppercase).then(|| bytes.map(char::from))
 }
 
 /// Writes a version: instance (4 ASCII letters) | major (varint u32) | minor (varint u32).
@@ -125,18 +117,11 @@ impl Deserializer<Version> for VersionDeserializer {
     ) -> IResult<&'a [u8], Version, E> {
         context("Failed Version deserialization", |input: &'a [u8]| {
             let (rest, letters) = take(INSTANCE_SIZE)(input)?;
-            let instance = parse_instance(letters)
-                .ok_or_else(|| nom::Err::Error(E::from_error_kind(input, ErrorKind::Char)))?;
+            let instance =
+                parse_instance(letters).ok_or_else(|| nom::Err::Error(E::from_error_kind(input, ErrorKind::Char)))?;
             let (rest, major) = self.number_deserializer.deserialize(rest)?;
             let (rest, minor) = self.number_deserializer.deserialize(rest)?;
-            Ok((
-                rest,
-                Version {
-                    instance,
-                    major,
-                    minor,
-                },
-            ))
+            Ok((rest, Version { instance, major, minor }))
         })(buffer)
     }
 }

@@ -7,19 +7,15 @@ use massa_hash::Hash;
 use massa_models::address::{Address, AddressDeserializer, AddressSerializer};
 use massa_models::amount::Amount;
 use massa_models::block::{Block, BlockSerializer, FilledBlock, SecureShareBlock};
-use massa_models::block_header::{
-    BlockHeader, BlockHeaderDeserializer, BlockHeaderSerializer, SecuredHeader,
-};
+use massa_models::block_header::{BlockHeader, BlockHeaderDeserializer, BlockHeaderSerializer, SecuredHeader};
 use massa_models::block_id::BlockId;
 use massa_models::config::*;
 use massa_models::endorsement::{
-    Endorsement, EndorsementDeserializer, EndorsementDeserializerLW, EndorsementId,
-    EndorsementSerializer, EndorsementSerializerLW, SecureShareEndorsement,
+    Endorsement, EndorsementDeserializer, EndorsementDeserializerLW, EndorsementId, EndorsementSerializer,
+    EndorsementSerializerLW, SecureShareEndorsement,
 };
 use massa_models::operation::{Operation, OperationId, OperationSerializer, SecureShareOperation};
-use massa_models::secure_share::{
-    Id, SecureShareContent, SecureShareDeserializer, SecureShareSerializer,
-};
+use massa_models::secure_share::{Id, SecureShareContent, SecureShareDeserializer, SecureShareSerializer};
 use massa_models::slot::Slot;
 use massa_serialization::Serializer;
 use massa_signature::{verify_signature_batch, KeyPair, PublicKey, Signature};
@@ -30,20 +26,13 @@ use std::collections::BTreeSet;
 #[test]
 fn the_file_is_complete() {
     let vectors = vectors();
-    assert_eq!(
-        (vectors.chain_id, vectors.thread_count),
-        (*CHAINID, THREAD_COUNT)
-    );
+    assert_eq!((vectors.chain_id, vectors.thread_count), (*CHAINID, THREAD_COUNT));
     assert_eq!(vectors.keys.len(), 8);
     assert_eq!(vectors.operations.len(), 28);
     assert_eq!(vectors.endorsements.len(), 4);
     assert_eq!(vectors.blocks.len(), 6);
     assert_eq!(vectors.amounts.len(), 5);
-    let types: BTreeSet<_> = vectors
-        .operations
-        .iter()
-        .map(|op| op.type_name.as_str())
-        .collect();
+    let types: BTreeSet<_> = vectors.operations.iter().map(|op| op.type_name.as_str()).collect();
     let all_types = ["CallSC", "ExecuteSC", "RollBuy", "RollSell", "Transaction"];
     assert_eq!(types, all_types.into());
 }
@@ -62,10 +51,7 @@ fn addresses_follow_from_keys() {
         assert_eq!(vector.address.parse::<Address>().unwrap(), address);
         assert_eq!(&address.to_prefixed_bytes(), bytes);
         assert_eq!(&to_bytes(&AddressSerializer::new(), &address), bytes);
-        assert_eq!(
-            parse_whole(&AddressDeserializer::new(), bytes),
-            Some(address)
-        );
+        assert_eq!(parse_whole(&AddressDeserializer::new(), bytes), Some(address));
         assert_eq!(address.get_thread(THREAD_COUNT), vector.address_thread_32);
     }
 }
@@ -90,14 +76,8 @@ fn operations_are_parsed_verified_and_written_alike() {
         let operation = parse_operation(bytes).unwrap();
         assert_eq!(operation.id.to_string(), vector.id);
         assert_eq!(vector.id.parse::<OperationId>().unwrap(), operation.id);
-        assert_eq!(
-            operation.content_creator_pub_key.to_string(),
-            vector.creator_public_key
-        );
-        assert_eq!(
-            operation.content_creator_address.to_string(),
-            vector.creator_address
-        );
+        assert_eq!(operation.content_creator_pub_key.to_string(), vector.creator_public_key);
+        assert_eq!(operation.content_creator_address.to_string(), vector.creator_address);
         assert_eq!(operation.signature.to_string(), vector.signature);
         assert_eq!(operation.serialized_data, vector.content_bytes.0);
         assert_eq!(operation.serialized_size(), bytes.len());
@@ -141,17 +121,13 @@ fn endorsements_are_parsed_verified_and_written_alike() {
         *CHAINID,
     );
     for vector in &vectors().endorsements {
-        let endorsement: SecureShareEndorsement =
-            parse_whole(&deserializer, &vector.secure_share_bytes.0).unwrap();
+        let endorsement: SecureShareEndorsement = parse_whole(&deserializer, &vector.secure_share_bytes.0).unwrap();
         assert_eq!(endorsement.id.to_string(), vector.id);
         assert_eq!(vector.id.parse::<EndorsementId>().unwrap(), endorsement.id);
         assert_eq!(endorsement.serialized_data, vector.content_bytes.0);
         assert_eq!(to_value(&endorsement.content).unwrap(), vector.content);
         assert!(endorsement.verify_signature().is_ok());
-        assert_eq!(
-            secure_share_bytes(&endorsement),
-            vector.secure_share_bytes.0
-        );
+        assert_eq!(secure_share_bytes(&endorsement), vector.secure_share_bytes.0);
     }
 }
 
@@ -185,8 +161,7 @@ fn endorsements_are_shortened_in_headers_alike() {
         let content: Endorsement = serde_json::from_value(vector.content.clone()).unwrap();
         let bytes = to_bytes(&EndorsementSerializerLW::new(), &content);
         assert_eq!(bytes, vector.content_bytes_in_header.0);
-        let deserializer =
-            EndorsementDeserializerLW::new(ENDORSEMENT_COUNT, content.slot, content.endorsed_block);
+        let deserializer = EndorsementDeserializerLW::new(ENDORSEMENT_COUNT, content.slot, content.endorsed_block);
         assert_eq!(parse_whole(&deserializer, &bytes), Some(content));
     }
 }
@@ -201,10 +176,7 @@ fn blocks_are_parsed_verified_and_written_alike() {
         assert_eq!(vector.id.parse::<BlockId>().unwrap(), block.id);
         assert_eq!(header.id, block.id);
         assert_eq!(to_value(header.content.slot).unwrap(), vector.slot);
-        assert_eq!(
-            to_value(&header.content.parents).unwrap(),
-            json!(vector.parents)
-        );
+        assert_eq!(to_value(&header.content.parents).unwrap(), json!(vector.parents));
         assert_eq!(
             to_value(&block.content.operations).unwrap(),
             json!(vector.operation_ids)
@@ -214,10 +186,7 @@ fn blocks_are_parsed_verified_and_written_alike() {
         assert!(is_valid_block(&block));
 
         assert_eq!(header.serialized_data, vector.header_content_bytes.0);
-        assert_eq!(
-            secure_share_bytes(header),
-            vector.header_secure_share_bytes.0
-        );
+        assert_eq!(secure_share_bytes(header), vector.header_secure_share_bytes.0);
         assert_eq!(&block.serialized_data, bytes);
         assert_eq!(&secure_share_bytes(&block), bytes);
         assert_eq!(&block_bytes(&block), bytes);
@@ -230,15 +199,8 @@ fn operations_of_blocks_have_the_ids_in_the_block() {
     let mut count = 0;
     for vector in &vectors().blocks {
         let block = parse_block(&vector.block_bytes.0).unwrap();
-        assert_eq!(
-            vector.operation_ids.len(),
-            vector.operations_secure_share_bytes.len()
-        );
-        for (id, bytes) in vector
-            .operation_ids
-            .iter()
-            .zip(&vector.operations_secure_share_bytes)
-        {
+        assert_eq!(vector.operation_ids.len(), vector.operations_secure_share_bytes.len());
+        for (id, bytes) in vector.operation_ids.iter().zip(&vector.operations_secure_share_bytes) {
             let operation = parse_operation(&bytes.0).unwrap();
             assert_eq!(&operation.id.to_string(), id);
             assert!(operation.verify_signature().is_ok());
@@ -263,9 +225,7 @@ fn blocks_are_built_alike() {
                 .new_verifiable(BlockHeaderSerializer::new(), &key, *CHAINID)
                 .unwrap(),
             None => {
-                let hash = header
-                    .content
-                    .compute_hash(&content_bytes, &creator, *CHAINID);
+                let hash = header.content.compute_hash(&content_bytes, &creator, *CHAINID);
                 SecuredHeader {
                     id: BlockId::new(hash),
                     serialized_data: content_bytes,
@@ -296,10 +256,7 @@ fn blocks_survive_json_but_for_their_bytes() {
             header,
             operations: parsed.content.operations,
         };
-        assert_eq!(
-            to_bytes(&BlockSerializer::new(), &block),
-            vector.block_bytes.0
-        );
+        assert_eq!(to_bytes(&BlockSerializer::new(), &block), vector.block_bytes.0);
     }
 }
 
@@ -338,6 +295,21 @@ fn every_block_of_four_periods_is_read_back_and_valid() {
 }
 
 #[test]
+fn endorsements_of_four_periods_are_signed_for_the_slot_before() {
+    let mut count = 0;
+    for record in four_periods() {
+        let header = parse_block(&record.block).unwrap().content.header;
+        for endorsement in &header.content.endorsements {
+            assert_eq!(endorsement.content.slot, record.slot);
+            assert!(endorsement.verify_signature().is_err());
+            assert!(recorded_endorsement(endorsement).verify_signature().is_ok());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 1854);
+}
+
+#[test]
 fn a_batch_accepts_the_signatures_of_four_periods() {
     let mut batch = Vec::new();
     for record in four_periods() {
@@ -348,6 +320,7 @@ fn a_batch_accepts_the_signatures_of_four_periods() {
             header.content_creator_pub_key,
         ));
         for endorsement in &header.content.endorsements {
+            let endorsement = recorded_endorsement(endorsement);
             batch.push((
                 endorsement.compute_signed_hash(),
                 endorsement.signature,
@@ -407,10 +380,7 @@ fn the_address_of_the_documented_key_is_in_thread_28() {
 #[test]
 fn the_root_of_no_operations_is_the_hash_of_nothing() {
     assert_eq!(operation_root(&[]), Hash::compute_from(b""));
-    assert_eq!(
-        operation_root(&[]).to_string(),
-        vectors().merkle_root_of_no_operations
-    );
+    assert_eq!(operation_root(&[]).to_string(), vectors().merkle_root_of_no_operations);
 }
 
 #[test]
@@ -439,11 +409,7 @@ fn a_known_endorsement_has_the_known_bytes() {
     assert_eq!(secure_share_bytes(&endorsement).len(), 134);
     let mut in_header = Vec::new();
     SecureShareSerializer::new()
-        .serialize_with(
-            &EndorsementSerializerLW::new(),
-            &endorsement,
-            &mut in_header,
-        )
+        .serialize_with(&EndorsementSerializerLW::new(), &endorsement, &mut in_header)
         .unwrap();
     assert_eq!(in_header.len(), 99);
 }
@@ -564,10 +530,7 @@ fn json_of_a_filled_block_pairs_ids_and_operations() {
         operations: vec![(operation.id, Some(operation.clone())), (unknown, None)],
     };
     let json = to_value(&block).unwrap();
-    assert_eq!(
-        json["operations"],
-        json!([[operation.id, operation], [unknown, null]])
-    );
+    assert_eq!(json["operations"], json!([[operation.id, operation], [unknown, null]]));
     let parsed: FilledBlock = serde_json::from_value(json).unwrap();
     assert_eq!(parsed.operations.len(), 2);
 }
@@ -592,8 +555,6 @@ fn an_announced_version_follows_the_digit_one() {
         ..genesis_block(0).content.header.content
     };
     let mut bytes = Vec::new();
-    BlockHeaderSerializer::new()
-        .serialize(&header, &mut bytes)
-        .unwrap();
+    BlockHeaderSerializer::new().serialize(&header, &mut bytes).unwrap();
     assert_eq!(bytes[..4], [0x01, 0x31, 0xac, 0x02]);
 }

@@ -32,9 +32,7 @@ impl<'a> ParseError<&'a [u8]> for DeserializeError<'a> {
     }
 
     fn append(input: &'a [u8], kind: ErrorKind, mut other: Self) -> Self {
-        other
-            .errors
-            .push_front((input, kind.description().to_string()));
+        other.errors.push_front((input, kind.description().to_string()));
         other
     }
 }
@@ -57,11 +55,7 @@ impl fmt::Display for DeserializeError<'_> {
 impl fmt::Debug for DeserializeError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
-        let input = self
-            .errors
-            .back()
-            .map(|(input, _)| *input)
-            .unwrap_or_default();
+        let input = self.errors.back().map(|(input, _)| *input).unwrap_or_default();
         write!(f, "Input: {input:?}")
     }
 }

@@ -14,8 +14,8 @@ mod varint;
 pub use error::{DeserializeError, SerializeError};
 pub use option::{BoolDeserializer, BoolSerializer, OptionDeserializer, OptionSerializer};
 pub use varint::{
-    U128VarIntDeserializer, U128VarIntSerializer, U16VarIntDeserializer, U16VarIntSerializer,
-    U32VarIntDeserializer, U32VarIntSerializer, U64VarIntDeserializer, U64VarIntSerializer,
+    U128VarIntDeserializer, U128VarIntSerializer, U16VarIntDeserializer, U16VarIntSerializer, U32VarIntDeserializer,
+    U32VarIntSerializer, U64VarIntDeserializer, U64VarIntSerializer,
 };
 
 use nom::error::{ContextError, ParseError};

@@ -62,17 +62,16 @@ impl<T: Clone, DT: Deserializer<T>> Deserializer<Option<T>> for OptionDeserializ
         &self,
         buffer: &'a [u8],
     ) -> IResult<&'a [u8], Option<T>, E> {
-        context(
-            "Failed Option deserialization",
-            |input: &'a [u8]| match input.split_first() {
+        context("Failed Option deserialization", |input: &'a [u8]| {
+            match input.split_first() {
                 Some((&NONE_TAG, rest)) => Ok((rest, None)),
                 Some((&SOME_TAG, rest)) => {
                     let (rest, value) = self.value_deserializer.deserialize(rest)?;
                     Ok((rest, Some(value)))
                 }
                 _ => Err(nom::Err::Error(E::from_error_kind(input, ErrorKind::Tag))),
-            },
-        )(buffer)
+            }
+        })(buffer)
     }
 }
 
@@ -110,13 +109,12 @@ impl Deserializer<bool> for BoolDeserializer {
         &self,
         buffer: &'a [u8],
     ) -> IResult<&'a [u8], bool, E> {
-        context(
-            "Failed bool deserialization",
-            |input: &'a [u8]| match input.split_first() {
+        context("Failed bool deserialization", |input: &'a [u8]| {
+            match input.split_first() {
                 Some((0, rest)) => Ok((rest, false)),
                 Some((1, rest)) => Ok((rest, true)),
                 _ => Err(nom::Err::Error(E::from_error_kind(input, ErrorKind::Tag))),
-            },
-        )(buffer)
+            }
+        })(buffer)
     }
 }

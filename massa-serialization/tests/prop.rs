@@ -1,10 +1,9 @@
 //! Properties of every encoding: round trips, refusal of truncated input, no panic on any input.
 
 use massa_serialization::{
-    BoolDeserializer, BoolSerializer, DeserializeError, Deserializer, OptionDeserializer,
-    OptionSerializer, Serializer, U128VarIntDeserializer, U128VarIntSerializer,
-    U16VarIntDeserializer, U16VarIntSerializer, U32VarIntDeserializer, U32VarIntSerializer,
-    U64VarIntDeserializer, U64VarIntSerializer,
+    BoolDeserializer, BoolSerializer, DeserializeError, Deserializer, OptionDeserializer, OptionSerializer, Serializer,
+    U128VarIntDeserializer, U128VarIntSerializer, U16VarIntDeserializer, U16VarIntSerializer, U32VarIntDeserializer,
+    U32VarIntSerializer, U64VarIntDeserializer, U64VarIntSerializer,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,10 +1,9 @@
 //! Known answers: bytes of every encoding, and every refusal.
 
 use massa_serialization::{
-    BoolDeserializer, BoolSerializer, DeserializeError, Deserializer, OptionDeserializer,
-    OptionSerializer, Serializer, U128VarIntDeserializer, U128VarIntSerializer,
-    U16VarIntDeserializer, U16VarIntSerializer, U32VarIntDeserializer, U32VarIntSerializer,
-    U64VarIntDeserializer, U64VarIntSerializer,
+    BoolDeserializer, BoolSerializer, DeserializeError, Deserializer, OptionDeserializer, OptionSerializer, Serializer,
+    U128VarIntDeserializer, U128VarIntSerializer, U16VarIntDeserializer, U16VarIntSerializer, U32VarIntDeserializer,
+    U32VarIntSerializer, U64VarIntDeserializer, U64VarIntSerializer,
 };
 use nom::error::{ContextError, Error, ErrorKind, ParseError};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -31,19 +30,13 @@ fn small_groups_come_first() {
     assert_eq!(bytes_of(&U64VarIntSerializer::new(), 0), [0x00]);
     assert_eq!(bytes_of(&U64VarIntSerializer::new(), 127), [0x7f]);
     assert_eq!(bytes_of(&U64VarIntSerializer::new(), 128), [0x80, 0x01]);
-    assert_eq!(
-        bytes_of(&U64VarIntSerializer::new(), 1_000_000),
-        [0xc0, 0x84, 0x3d]
-    );
+    assert_eq!(bytes_of(&U64VarIntSerializer::new(), 1_000_000), [0xc0, 0x84, 0x3d]);
     assert_eq!(bytes_of(&U32VarIntSerializer::new(), 1000), [0xe8, 0x07]);
 }
 
 #[test]
 fn the_greatest_values_take_3_5_10_and_19_bytes() {
-    assert_eq!(
-        bytes_of(&U16VarIntSerializer::new(), u16::MAX),
-        [0xff, 0xff, 0x03]
-    );
+    assert_eq!(bytes_of(&U16VarIntSerializer::new(), u16::MAX), [0xff, 0xff, 0x03]);
     assert_eq!(bytes_of(&U32VarIntSerializer::new(), u32::MAX).len(), 5);
     assert_eq!(bytes_of(&U64VarIntSerializer::new(), u64::MAX).len(), 10);
     assert_eq!(bytes_of(&U128VarIntSerializer::new(), u128::MAX).len(), 19);
@@ -52,9 +45,7 @@ fn the_greatest_values_take_3_5_10_and_19_bytes() {
 #[test]
 fn serializers_append() {
     let mut buffer = vec![9];
-    U32VarIntSerializer::new()
-        .serialize(&1, &mut buffer)
-        .unwrap();
+    U32VarIntSerializer::new().serialize(&1, &mut buffer).unwrap();
     BoolSerializer::new().serialize(&true, &mut buffer).unwrap();
     assert_eq!(buffer, [9, 1, 1]);
 }
@@ -78,10 +69,7 @@ fn a_last_group_of_zero_is_refused() {
 fn bits_that_overflow_the_last_byte_are_dropped() {
     let ten_bytes = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02];
     assert_eq!(parse(&ANY_U64, &ten_bytes), Some((0, 0)));
-    assert_eq!(
-        parse(&ANY_U32, &[0x80, 0x80, 0x80, 0x80, 0x10]),
-        Some((0, 0))
-    );
+    assert_eq!(parse(&ANY_U32, &[0x80, 0x80, 0x80, 0x80, 0x10]), Some((0, 0)));
     assert_eq!(parse(&ANY_U16, &[0x80, 0x80, 0x04]), Some((0, 0)));
 }
 
@@ -89,14 +77,8 @@ fn bits_that_overflow_the_last_byte_are_dropped() {
 fn one_byte_more_than_permitted_is_refused() {
     assert_eq!(parse(&ANY_U16, &[0x80, 0x80, 0x80, 0x01]), None);
     assert_eq!(parse(&ANY_U32, &[0x80, 0x80, 0x80, 0x80, 0x80, 0x01]), None);
-    assert_eq!(
-        parse(&ANY_U64, &[[0x80; 10].as_slice(), &[0x01]].concat()),
-        None
-    );
-    assert_eq!(
-        parse(&ANY_U128, &[[0x80; 19].as_slice(), &[0x01]].concat()),
-        None
-    );
+    assert_eq!(parse(&ANY_U64, &[[0x80; 10].as_slice(), &[0x01]].concat()), None);
+    assert_eq!(parse(&ANY_U128, &[[0x80; 19].as_slice(), &[0x01]].concat()), None);
 }
 
 #[test]
@@ -132,10 +114,7 @@ fn options_begin_with_an_ascii_digit() {
     assert_eq!(bytes_of(&serializer, None), [0x30]);
     assert_eq!(bytes_of(&serializer, Some(1000)), [0x31, 0xe8, 0x07]);
     assert_eq!(parse(&deserializer, &[0x30, 9]), Some((None, 1)));
-    assert_eq!(
-        parse(&deserializer, &[0x31, 0xe8, 0x07]),
-        Some((Some(1000), 0))
-    );
+    assert_eq!(parse(&deserializer, &[0x31, 0xe8, 0x07]), Some((Some(1000), 0)));
     for refused in [&[][..], &[0x00], &[0x01, 0x01], &[0x31], &[0x32]] {
         assert_eq!(parse(&deserializer, refused), None, "{refused:?}");
     }

@@ -10,9 +10,7 @@ use massa_hash::Hash;
 ///
 /// # Errors
 /// [`MassaSignatureError::SignatureError`]: at least one does not verify; which one is not known.
-pub fn verify_signature_batch(
-    batch: &[(Hash, Signature, PublicKey)],
-) -> Result<(), MassaSignatureError> {
+pub fn verify_signature_batch(batch: &[(Hash, Signature, PublicKey)]) -> Result<(), MassaSignatureError> {
     if let [(hash, signature, public_key)] = batch {
         return public_key.verify_signature(hash, signature);
     }

@@ -51,9 +51,7 @@ impl KeyPair {
     /// None with version 0; the result leaves room for others.
     pub fn sign(&self, hash: &Hash) -> Result<Signature, MassaSignatureError> {
         let Self::KeyPairV0(KeyPairV0(key)) = self;
-        Ok(Signature::SignatureV0(SignatureV0(
-            key.sign(hash.to_bytes()),
-        )))
+        Ok(Signature::SignatureV0(SignatureV0(key.sign(hash.to_bytes()))))
     }
 
     /// Length of [`Self::to_bytes`].

@@ -56,11 +56,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`MassaSignatureError::SignatureError`]: it was not.
-    pub fn verify_signature(
-        &self,
-        hash: &Hash,
-        signature: &Signature,
-    ) -> Result<(), MassaSignatureError> {
+    pub fn verify_signature(&self, hash: &Hash, signature: &Signature) -> Result<(), MassaSignatureError> {
         let Self::PublicKeyV0(PublicKeyV0(key)) = self;
         let Signature::SignatureV0(SignatureV0(signature)) = signature;
         key.verify(hash.to_bytes(), signature)
@@ -85,8 +81,8 @@ impl PublicKey {
     /// - [`MassaSignatureError::InvalidVersionError`]: the version is not 0.
     pub fn from_bytes(data: &[u8]) -> Result<Self, MassaSignatureError> {
         let point = versioned::payload::<{ PublicKeyV0::PUBLIC_KEY_SIZE_BYTES }>(data)?;
-        let key = VerifyingKey::from_bytes(&point)
-            .map_err(|error| MassaSignatureError::ParsingError(error.to_string()))?;
+        let key =
+            VerifyingKey::from_bytes(&point).map_err(|error| MassaSignatureError::ParsingError(error.to_string()))?;
         Ok(Self::PublicKeyV0(PublicKeyV0(key)))
     }
 }

@@ -59,9 +59,9 @@ impl Signature {
     /// - [`MassaSignatureError::InvalidVersionError`]: the version is not 0.
     pub fn from_bytes(data: &[u8]) -> Result<Self, MassaSignatureError> {
         let bytes = versioned::payload::<{ SignatureV0::SIGNATURE_SIZE_BYTES }>(data)?;
-        Ok(Self::SignatureV0(SignatureV0(
-            ed25519_dalek::Signature::from_bytes(&bytes),
-        )))
+        Ok(Self::SignatureV0(SignatureV0(ed25519_dalek::Signature::from_bytes(
+            &bytes,
+        ))))
     }
 }
 

@@ -1,9 +1,7 @@
 //! The version prefix, and the text form built on it.
 
 use crate::MassaSignatureError;
-use massa_serialization::{
-    DeserializeError, Deserializer, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
+use massa_serialization::{DeserializeError, Deserializer, Serializer, U64VarIntDeserializer, U64VarIntSerializer};
 use std::ops::Bound;
 
 /// The only version.
@@ -34,9 +32,9 @@ pub(crate) fn payload<const SIZE: usize>(bytes: &[u8]) -> Result<[u8; SIZE], Mas
         .deserialize::<DeserializeError>(bytes)
         .map_err(|_| MassaSignatureError::ParsingError("the version is missing".to_string()))?;
     check_version(version)?;
-    rest.first_chunk::<SIZE>().copied().ok_or_else(|| {
-        MassaSignatureError::ParsingError(format!("expected {SIZE} bytes, found {}", rest.len()))
-    })
+    rest.first_chunk::<SIZE>()
+        .copied()
+        .ok_or_else(|| MassaSignatureError::ParsingError(format!("expected {SIZE} bytes, found {}", rest.len())))
 }
 
 /// Refuses every version but 0.

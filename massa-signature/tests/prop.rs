@@ -2,16 +2,13 @@
 
 use massa_hash::Hash;
 use massa_serialization::{DeserializeError, Deserializer};
-use massa_signature::{
-    KeyPair, PublicKey, PublicKeyDeserializer, Signature, SignatureDeserializer,
-};
+use massa_signature::{KeyPair, PublicKey, PublicKeyDeserializer, Signature, SignatureDeserializer};
 use proptest::array::uniform32;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn key_pair() -> impl Strategy<Value = KeyPair> {
-    uniform32(any::<u8>())
-        .prop_map(|seed| KeyPair::from_bytes(&[[0].as_slice(), &seed].concat()).unwrap())
+    uniform32(any::<u8>()).prop_map(|seed| KeyPair::from_bytes(&[[0].as_slice(), &seed].concat()).unwrap())
 }
 
 fn hash() -> impl Strategy<Value = Hash> {

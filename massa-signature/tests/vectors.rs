@@ -3,8 +3,8 @@
 use massa_hash::Hash;
 use massa_serialization::{DeserializeError, Deserializer};
 use massa_signature::{
-    verify_signature_batch, KeyPair, MassaSignatureError, PublicKey, PublicKeyDeserializer,
-    Signature, SignatureDeserializer,
+    verify_signature_batch, KeyPair, MassaSignatureError, PublicKey, PublicKeyDeserializer, Signature,
+    SignatureDeserializer,
 };
 use serde_json::Value;
 
@@ -19,10 +19,7 @@ fn docs_key() -> KeyPair {
 
 /// Keys, each with the signature of `H("hello")`, written by upstream.
 fn upstream_keys() -> Vec<Value> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tests/data/upstream-vectors.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/upstream-vectors.json");
     let vectors: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     vectors["keys"].as_array().unwrap().clone()
 }
@@ -58,10 +55,7 @@ fn upstream_keys_have_the_same_text_and_bytes() {
         assert_eq!(public_key.to_string(), text(&key["public_key"]));
         assert_eq!(public_key.to_bytes(), bytes(&key["public_key_bytes"]));
         assert_eq!(public_key.to_bytes().len(), public_key.get_ser_len());
-        assert_eq!(
-            text(&key["public_key"]).parse::<PublicKey>().unwrap(),
-            public_key
-        );
+        assert_eq!(text(&key["public_key"]).parse::<PublicKey>().unwrap(), public_key);
         assert_eq!(
             PublicKey::from_bytes(&bytes(&key["public_key_bytes"])).unwrap(),
             public_key
@@ -81,10 +75,7 @@ fn upstream_signatures_are_made_and_verified_alike() {
         assert_eq!(signature.to_string(), text(&expected["signature"]));
         assert_eq!(signature.to_bytes(), bytes(&expected["signature_bytes"]));
         assert_eq!(signature.to_bytes().len(), signature.get_ser_len());
-        assert_eq!(
-            text(&expected["signature"]).parse::<Signature>().unwrap(),
-            signature
-        );
+        assert_eq!(text(&expected["signature"]).parse::<Signature>().unwrap(), signature);
         let public_key = secret_key.get_public_key();
         assert!(public_key.verify_signature(&hash, &signature).is_ok());
     }
@@ -163,10 +154,7 @@ fn an_s_that_is_not_reduced_is_refused() {
         carry = sum >> 8;
     }
     let malleated = Signature::from_bytes(&bytes).unwrap();
-    assert!(docs_key()
-        .get_public_key()
-        .verify_signature(&hash, &malleated)
-        .is_err());
+    assert!(docs_key().get_public_key().verify_signature(&hash, &malleated).is_err());
 }
 
 #[test]
@@ -187,29 +175,21 @@ fn too_few_bytes_are_a_parsing_error() {
     let signature = docs_key().sign(&Hash::zero()).unwrap().to_bytes();
     let public_key = docs_key().get_public_key().to_bytes();
     let secret_key = docs_key().to_bytes();
-    let is_parsing_error = |error: Option<MassaSignatureError>| {
-        matches!(error, Some(MassaSignatureError::ParsingError(_)))
-    };
+    let is_parsing_error =
+        |error: Option<MassaSignatureError>| matches!(error, Some(MassaSignatureError::ParsingError(_)));
     for length in 0..signature.len() {
-        assert!(is_parsing_error(
-            Signature::from_bytes(&signature[..length]).err()
-        ));
+        assert!(is_parsing_error(Signature::from_bytes(&signature[..length]).err()));
     }
     for length in 0..public_key.len() {
-        assert!(is_parsing_error(
-            PublicKey::from_bytes(&public_key[..length]).err()
-        ));
-        assert!(is_parsing_error(
-            KeyPair::from_bytes(&secret_key[..length]).err()
-        ));
+        assert!(is_parsing_error(PublicKey::from_bytes(&public_key[..length]).err()));
+        assert!(is_parsing_error(KeyPair::from_bytes(&secret_key[..length]).err()));
     }
 }
 
 #[test]
 fn other_versions_are_refused() {
-    let is_version_error = |error: Option<MassaSignatureError>| {
-        matches!(error, Some(MassaSignatureError::InvalidVersionError(_)))
-    };
+    let is_version_error =
+        |error: Option<MassaSignatureError>| matches!(error, Some(MassaSignatureError::InvalidVersionError(_)));
     let bytes = [OTHER_VERSION.as_slice(), &[0; 64]].concat();
     assert!(is_version_error(KeyPair::generate(1).err()));
     assert!(is_version_error(KeyPair::from_bytes(&bytes).err()));
@@ -238,10 +218,7 @@ fn a_wrong_checksum_alphabet_or_length_is_a_parsing_error() {
     let too_long = format!("P{}", "1".repeat(1024));
     for refused in ["P", &wrong_checksum, &wrong_alphabet, &too_long] {
         assert!(
-            matches!(
-                refused.parse::<PublicKey>(),
-                Err(MassaSignatureError::ParsingError(_))
-            ),
+            matches!(refused.parse::<PublicKey>(), Err(MassaSignatureError::ParsingError(_))),
             "{refused}"
         );
     }
@@ -264,15 +241,11 @@ fn bytes_after_a_key_or_signature_are_accepted_in_text() {
     assert_eq!(parsed.to_bytes(), key.to_bytes());
     let public_key = key.get_public_key();
     assert_eq!(
-        longer("P", public_key.to_bytes())
-            .parse::<PublicKey>()
-            .unwrap(),
+        longer("P", public_key.to_bytes()).parse::<PublicKey>().unwrap(),
         public_key
     );
     assert_eq!(
-        longer("", signature.to_bytes())
-            .parse::<Signature>()
-            .unwrap(),
+        longer("", signature.to_bytes()).parse::<Signature>().unwrap(),
         signature
     );
 }
@@ -331,8 +304,5 @@ fn json_of_public_keys_and_signatures_is_their_text() {
         serde_json::from_value::<PublicKey>(public_key_json).unwrap(),
         public_key
     );
-    assert_eq!(
-        serde_json::from_value::<Signature>(signature_json).unwrap(),
-        signature
-    );
+    assert_eq!(serde_json::from_value::<Signature>(signature_json).unwrap(), signature);
 }

@@ -44,18 +44,11 @@ impl BlockIndexes {
     }
 
     /// The blocks of all slots of a range. Costs a walk over the stored slots of the range.
-    pub fn aggregate_blocks_by_slot_range(
-        &self,
-        range: impl RangeBounds<Slot>,
-    ) -> PreHashSet<BlockId> {
+    pub fn aggregate_blocks_by_slot_range(&self, range: impl RangeBounds<Slot>) -> PreHashSet<BlockId> {
         if is_backwards(&range) {
             return PreHashSet::default();
         }
-        self.by_slot
-            .range(range)
-            .flat_map(|(_, ids)| ids)
-            .copied()
-            .collect()
+        self.by_slot.range(range).flat_map(|(_, ids)| ids).copied().collect()
     }
 
     /// The blocks that contain an operation; `None` if there are none.
@@ -69,11 +62,7 @@ impl BlockIndexes {
     }
 
     fn link_content(&mut self, block: &SecureShareBlock) {
-        link(
-            &mut self.by_creator,
-            block.content_creator_address,
-            block.id,
-        );
+        link(&mut self.by_creator, block.content_creator_address, block.id);
         self.by_slot
             .entry(block.content.header.content.slot)
             .or_default()
@@ -87,11 +76,7 @@ impl BlockIndexes {
     }
 
     fn unlink_content(&mut self, block: &SecureShareBlock) {
-        unlink(
-            &mut self.by_creator,
-            &block.content_creator_address,
-            &block.id,
-        );
+        unlink(&mut self.by_creator, &block.content_creator_address, &block.id);
         let slot = block.content.header.content.slot;
         if let Some(ids) = self.by_slot.get_mut(&slot) {
             ids.remove(&block.id);

@@ -25,10 +25,7 @@ impl EndorsementIndexes {
     }
 
     /// The endorsements of one creator; `None` if there are none.
-    pub fn get_endorsements_created_by(
-        &self,
-        address: &Address,
-    ) -> Option<&PreHashSet<EndorsementId>> {
+    pub fn get_endorsements_created_by(&self, address: &Address) -> Option<&PreHashSet<EndorsementId>> {
         self.by_creator.get(address)
     }
 }
@@ -52,11 +49,7 @@ impl ObjectIndexes for EndorsementIndexes {
 
     fn remove(&mut self, id: &EndorsementId) -> Option<SecureShareEndorsement> {
         let endorsement = self.endorsements.remove(id)?;
-        unlink(
-            &mut self.by_creator,
-            &endorsement.content_creator_address,
-            id,
-        );
+        unlink(&mut self.by_creator, &endorsement.content_creator_address, id);
         Some(endorsement)
     }
 }

@@ -31,10 +31,7 @@ impl OperationIndexes {
     }
 
     /// The operations whose id begins with `prefix`, which is how peers announce them; `None` if there are none.
-    pub fn get_operations_by_prefix(
-        &self,
-        prefix: &OperationPrefixId,
-    ) -> Option<&PreHashSet<OperationId>> {
+    pub fn get_operations_by_prefix(&self, prefix: &OperationPrefixId) -> Option<&PreHashSet<OperationId>> {
         self.by_prefix.get(prefix)
     }
 }
@@ -48,11 +45,7 @@ impl ObjectIndexes for OperationIndexes {
     }
 
     fn insert(&mut self, operation: SecureShareOperation) {
-        link(
-            &mut self.by_creator,
-            operation.content_creator_address,
-            operation.id,
-        );
+        link(&mut self.by_creator, operation.content_creator_address, operation.id);
         link(&mut self.by_prefix, operation.id.prefix(), operation.id);
         self.operations.insert(operation.id, operation);
     }

@@ -95,20 +95,13 @@ impl<I: ObjectIndexes> OwnedObjects<I> {
 
     /// Gives up those of `ids` that are owned. Objects that nobody owns any more are freed.
     pub(crate) fn drop_refs(&mut self, ids: &PreHashSet<I::Id>) {
-        let given_up: Vec<I::Id> = ids
-            .iter()
-            .copied()
-            .filter(|id| self.owned.remove(id))
-            .collect();
+        let given_up: Vec<I::Id> = ids.iter().copied().filter(|id| self.owned.remove(id)).collect();
         self.release(given_up);
     }
 
     /// Takes over the references of `other`, which is left with those that both owned.
     pub(crate) fn take_from(&mut self, other: &mut Self) {
-        debug_assert!(
-            self.shares_store_with(other),
-            "handles of two different stores"
-        );
+        debug_assert!(self.shares_store_with(other), "handles of two different stores");
         let (moved, common) = mem::take(&mut other.owned)
             .into_iter()
             .partition::<PreHashSet<I::Id>, _>(|id| !self.owned.contains(id));
@@ -121,10 +114,7 @@ impl<I: ObjectIndexes> OwnedObjects<I> {
     /// # Panics
     /// When one of them is not owned; nothing has moved then.
     pub(crate) fn split_off(&mut self, ids: &PreHashSet<I::Id>) -> Self {
-        assert!(
-            ids.is_subset(&self.owned),
-            "split_off of a reference that is not owned"
-        );
+        assert!(ids.is_subset(&self.owned), "split_off of a reference that is not owned");
         self.owned.retain(|id| !ids.contains(id));
         let mut split = self.clone_without_refs();
         split.owned.clone_from(ids);
@@ -133,10 +123,7 @@ impl<I: ObjectIndexes> OwnedObjects<I> {
 
     /// Owns exactly what `other` owns.
     pub(crate) fn replace_with(&mut self, other: &Self) {
-        debug_assert!(
-            self.shares_store_with(other),
-            "handles of two different stores"
-        );
+        debug_assert!(self.shares_store_with(other), "handles of two different stores");
         let surplus = self.owned.difference(&other.owned).copied().collect();
         self.claim(&other.owned);
         self.drop_refs(&surplus);
@@ -182,13 +169,8 @@ impl<I: ObjectIndexes> Drop for OwnedObjects<I> {
 }
 
 /// Takes one owner away from `id`; true if that was the last one.
-fn lower_count<Id: Eq + Hash + PreHashed>(
-    owner_counts: &mut PreHashMap<Id, usize>,
-    id: &Id,
-) -> bool {
-    let count = owner_counts
-        .get_mut(id)
-        .expect("an owned object has an owner count");
+fn lower_count<Id: Eq + Hash + PreHashed>(owner_counts: &mut PreHashMap<Id, usize>, id: &Id) -> bool {
+    let count = owner_counts.get_mut(id).expect("an owned object has an owner count");
     *count -= 1;
     let is_orphan = *count == 0;
     if is_orphan {

@@ -111,10 +111,7 @@ impl Storage {
     }
 
     /// Owns those of `ids` that are stored; gives them back, those included that were owned before.
-    pub fn claim_operation_refs(
-        &mut self,
-        ids: &PreHashSet<OperationId>,
-    ) -> PreHashSet<OperationId> {
+    pub fn claim_operation_refs(&mut self, ids: &PreHashSet<OperationId>) -> PreHashSet<OperationId> {
         self.operations.claim(ids)
     }
 
@@ -142,10 +139,7 @@ impl Storage {
     }
 
     /// Owns those of `ids` that are stored; gives them back, those included that were owned before.
-    pub fn claim_endorsement_refs(
-        &mut self,
-        ids: &PreHashSet<EndorsementId>,
-    ) -> PreHashSet<EndorsementId> {
+    pub fn claim_endorsement_refs(&mut self, ids: &PreHashSet<EndorsementId>) -> PreHashSet<EndorsementId> {
         self.endorsements.claim(ids)
     }
 

@@ -26,8 +26,7 @@ pub(crate) fn date_from_unix_days(days: i64) -> Date {
     let shifted = days + DAYS_TO_UNIX_EPOCH;
     let era = shifted.div_euclid(DAYS_PER_ERA);
     let day_of_era = shifted.rem_euclid(DAYS_PER_ERA);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - days_before_year_of_era(year_of_era);
     let months_since_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - days_before_month(months_since_march) + 1;
@@ -54,8 +53,7 @@ pub(crate) fn unix_days_from_date(date: Date) -> Option<i64> {
     let months_since_march = if month > 2 { month - 3 } else { month + 9 };
     let day_of_year = days_before_month(months_since_march) + day - 1;
     let day_of_era = days_before_year_of_era(march_year.rem_euclid(YEARS_PER_ERA)) + day_of_year;
-    let days =
-        march_year.div_euclid(YEARS_PER_ERA) * DAYS_PER_ERA + day_of_era - DAYS_TO_UNIX_EPOCH;
+    let days = march_year.div_euclid(YEARS_PER_ERA) * DAYS_PER_ERA + day_of_era - DAYS_TO_UNIX_EPOCH;
     // A day that its month does not have, such as 31 June, comes back as a day of the next month.
     (date_from_unix_days(days) == date).then_some(days)
 }
@@ -117,10 +115,7 @@ mod tests {
             let next_day = current == date(previous.year, previous.month, previous.day + 1);
             let next_month = current == date(previous.year, previous.month + 1, 1);
             let next_year = current == date(previous.year + 1, 1, 1);
-            assert!(
-                next_day || next_month || next_year,
-                "{previous:?} then {current:?}"
-            );
+            assert!(next_day || next_month || next_year, "{previous:?} then {current:?}");
             previous = current;
         }
         assert_eq!(previous, date(2369, 12, 31));

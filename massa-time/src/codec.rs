@@ -1,9 +1,7 @@
 //! Wire form: the milliseconds as an unsigned LEB128 varint of a `u64`.
 
 use crate::MassaTime;
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
+use massa_serialization::{Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer};
 use nom::error::{context, ContextError, ParseError};
 use nom::{IResult, Parser};
 use std::ops::Bound;
@@ -74,9 +72,7 @@ mod tests {
 
     fn to_bytes(time: MassaTime) -> Vec<u8> {
         let mut bytes = Vec::new();
-        MassaTimeSerializer::new()
-            .serialize(&time, &mut bytes)
-            .unwrap();
+        MassaTimeSerializer::new().serialize(&time, &mut bytes).unwrap();
         bytes
     }
 
@@ -93,8 +89,7 @@ mod tests {
     #[test]
     fn a_time_outside_of_the_range_is_refused() {
         let [early, late] = [10, 20].map(MassaTime::from_millis);
-        let deserializer =
-            MassaTimeDeserializer::new((Bound::Included(early), Bound::Excluded(late)));
+        let deserializer = MassaTimeDeserializer::new((Bound::Included(early), Bound::Excluded(late)));
 
         for (milliseconds, accepted) in [(9, false), (10, true), (19, true), (20, false)] {
             let bytes = to_bytes(MassaTime::from_millis(milliseconds));

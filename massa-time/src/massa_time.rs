@@ -87,10 +87,7 @@ impl MassaTime {
     /// # Errors
     /// `t` is later than `self`.
     pub fn checked_sub(self, t: MassaTime) -> Result<Self, TimeError> {
-        self.0
-            .checked_sub(t.0)
-            .map(Self)
-            .ok_or_else(|| failed(self, "-", t.0))
+        self.0.checked_sub(t.0).map(Self).ok_or_else(|| failed(self, "-", t.0))
     }
 
     /// `self + t`.
@@ -98,10 +95,7 @@ impl MassaTime {
     /// # Errors
     /// The sum is later than the latest time.
     pub fn checked_add(self, t: MassaTime) -> Result<Self, TimeError> {
-        self.0
-            .checked_add(t.0)
-            .map(Self)
-            .ok_or_else(|| failed(self, "+", t.0))
+        self.0.checked_add(t.0).map(Self).ok_or_else(|| failed(self, "+", t.0))
     }
 
     /// `self * n`.
@@ -109,10 +103,7 @@ impl MassaTime {
     /// # Errors
     /// The product is later than the latest time.
     pub fn checked_mul(self, n: u64) -> Result<Self, TimeError> {
-        self.0
-            .checked_mul(n)
-            .map(Self)
-            .ok_or_else(|| failed(self, "*", n))
+        self.0.checked_mul(n).map(Self).ok_or_else(|| failed(self, "*", n))
     }
 
     /// How many times `t` fits into `self`, rounded down.
@@ -120,9 +111,7 @@ impl MassaTime {
     /// # Errors
     /// `t` is 0.
     pub fn checked_div_time(self, t: MassaTime) -> Result<u64, TimeError> {
-        self.0
-            .checked_div(t.0)
-            .ok_or_else(|| failed(self, "/", t.0))
+        self.0.checked_div(t.0).ok_or_else(|| failed(self, "/", t.0))
     }
 
     /// The `n`-th part of `self`, rounded down to the millisecond.
@@ -130,10 +119,7 @@ impl MassaTime {
     /// # Errors
     /// `n` is 0.
     pub fn checked_div_u64(self, n: u64) -> Result<MassaTime, TimeError> {
-        self.0
-            .checked_div(n)
-            .map(Self)
-            .ok_or_else(|| failed(self, "/", n))
+        self.0.checked_div(n).map(Self).ok_or_else(|| failed(self, "/", n))
     }
 
     /// What is left of `self` after [`checked_div_time`](Self::checked_div_time).
@@ -141,10 +127,7 @@ impl MassaTime {
     /// # Errors
     /// `t` is 0.
     pub fn checked_rem_time(self, t: MassaTime) -> Result<Self, TimeError> {
-        self.0
-            .checked_rem(t.0)
-            .map(Self)
-            .ok_or_else(|| failed(self, "%", t.0))
+        self.0.checked_rem(t.0).map(Self).ok_or_else(|| failed(self, "%", t.0))
     }
 
     /// What is left of `self` after [`checked_div_u64`](Self::checked_div_u64).
@@ -152,10 +135,7 @@ impl MassaTime {
     /// # Errors
     /// `n` is 0.
     pub fn checked_rem_u64(self, n: u64) -> Result<Self, TimeError> {
-        self.0
-            .checked_rem(n)
-            .map(Self)
-            .ok_or_else(|| failed(self, "%", n))
+        self.0.checked_rem(n).map(Self).ok_or_else(|| failed(self, "%", n))
     }
 
     /// The span between two times, whichever is the later one.
@@ -194,12 +174,7 @@ impl MassaTime {
     pub fn days_hours_mins_secs(&self) -> Result<(i64, i64, i64, i64), TimeError> {
         let signed = |value: u64| i64::try_from(value).map_err(|_| TimeError::ConversionError);
         let (days, hours, minutes, seconds) = self.split();
-        Ok((
-            signed(days)?,
-            signed(hours)?,
-            signed(minutes)?,
-            signed(seconds)?,
-        ))
+        Ok((signed(days)?, signed(hours)?, signed(minutes)?, signed(seconds)?))
     }
 
     /// The instant of a date and a time of day in UTC.
@@ -229,10 +204,7 @@ impl MassaTime {
             + u64::from(minute) * SECONDS_PER_MINUTE
             + u64::from(second);
         // An i32 year leaves room: 2^31 years are about 2^56 seconds, 2^66 ms.
-        seconds
-            .checked_mul(1_000)
-            .map(Self)
-            .ok_or(TimeError::ConversionError)
+        seconds.checked_mul(1_000).map(Self).ok_or(TimeError::ConversionError)
     }
 
     /// Whole days, then hours, minutes and seconds of the day.
@@ -268,8 +240,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const DAY_AND_MORE: MassaTime =
-        MassaTime::from_millis((((24 + 2) * 60 + 3) * 60 + 4) * 1_000 + 567);
+    const DAY_AND_MORE: MassaTime = MassaTime::from_millis((((24 + 2) * 60 + 3) * 60 + 4) * 1_000 + 567);
 
     fn ms(value: u64) -> MassaTime {
         MassaTime::from_millis(value)
@@ -307,10 +278,7 @@ mod tests {
     #[test]
     fn saturating_arithmetic_stops_at_the_ends() {
         assert_eq!(ms(1).saturating_sub(ms(2)), ms(0));
-        assert_eq!(
-            MassaTime::max().saturating_add(MassaTime::EPSILON),
-            MassaTime::max()
-        );
+        assert_eq!(MassaTime::max().saturating_add(MassaTime::EPSILON), MassaTime::max());
         assert_eq!(MassaTime::max().saturating_mul(2), MassaTime::max());
         assert_eq!(ms(3).abs_diff(ms(10)), ms(7));
         assert_eq!(ms(10).abs_diff(ms(3)), ms(7));
@@ -319,18 +287,9 @@ mod tests {
     #[test]
     fn an_instant_is_written_in_rfc_3339() {
         assert_eq!(ms(0).format_instant(), "1970-01-01T00:00:00Z");
-        assert_eq!(
-            ms(1_705_312_800_000).format_instant(),
-            "2024-01-15T10:00:00Z"
-        );
-        assert_eq!(
-            ms(1_709_251_199_999).format_instant(),
-            "2024-02-29T23:59:59Z"
-        );
-        assert_eq!(
-            MassaTime::max().format_instant(),
-            "584556019-04-03T14:25:51Z"
-        );
+        assert_eq!(ms(1_705_312_800_000).format_instant(), "2024-01-15T10:00:00Z");
+        assert_eq!(ms(1_709_251_199_999).format_instant(), "2024-02-29T23:59:59Z");
+        assert_eq!(MassaTime::max().format_instant(), "584556019-04-03T14:25:51Z");
     }
 
     #[test]
@@ -348,10 +307,7 @@ mod tests {
             MassaTime::from_utc_ymd_hms(2024, 1, 15, 10, 0, 0),
             Ok(ms(1_705_312_800_000))
         );
-        assert_eq!(
-            MassaTime::from_utc_ymd_hms(1970, 1, 1, 0, 0, 1),
-            Ok(ms(1_000))
-        );
+        assert_eq!(MassaTime::from_utc_ymd_hms(1970, 1, 1, 0, 0, 1), Ok(ms(1_000)));
     }
 
     #[test]
@@ -378,31 +334,16 @@ mod tests {
     fn text_and_json_are_the_milliseconds() {
         assert_eq!(ms(16_000).to_string(), "16000");
         assert_eq!(serde_json::to_string(&ms(16_000)).unwrap(), "16000");
-        assert_eq!(
-            serde_json::from_str::<MassaTime>("16000").unwrap(),
-            ms(16_000)
-        );
+        assert_eq!(serde_json::from_str::<MassaTime>("16000").unwrap(), ms(16_000));
     }
 
     #[test]
     fn the_estimated_instant_keeps_distance_and_direction() {
         let hour = ms(3_600_000);
-        let later = MassaTime::now()
-            .saturating_add(hour)
-            .estimate_instant()
-            .unwrap();
+        let later = MassaTime::now().saturating_add(hour).estimate_instant().unwrap();
         let minutes_ahead = later.duration_since(Instant::now()).as_secs() / 60;
-        assert!(
-            (58..=60).contains(&minutes_ahead),
-            "{minutes_ahead} minutes"
-        );
-        assert!(
-            MassaTime::now()
-                .saturating_sub(ms(5))
-                .estimate_instant()
-                .unwrap()
-                < later
-        );
+        assert!((58..=60).contains(&minutes_ahead), "{minutes_ahead} minutes");
+        assert!(MassaTime::now().saturating_sub(ms(5)).estimate_instant().unwrap() < later);
     }
 
     proptest! {

@@ -16,16 +16,17 @@ use massa_models::block_header::{BlockHeader, BlockHeaderSerializer, SecuredHead
 use massa_models::block_id::BlockId;
 use massa_models::endorsement::{Endorsement, EndorsementSerializer, SecureShareEndorsement};
 use massa_models::operation::{
-    compute_operations_hash, Operation, OperationId, OperationIdSerializer, OperationSerializer,
-    OperationType, SecureShareOperation,
+    compute_operations_hash, Operation, OperationId, OperationIdSerializer, OperationSerializer, OperationType,
+    SecureShareOperation,
 };
-use massa_models::secure_share::{Id, SecureShareContent, SecureShareSerializer};
+use massa_models::secure_share::{Id, SecureShare, SecureShareContent, SecureShareSerializer};
 use massa_models::slot::Slot;
 use massa_serialization::Serializer;
 use massa_signature::{KeyPair, PublicKey};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 const KEYS: usize = 32;
@@ -142,8 +143,8 @@ impl Generator {
     /// # Panics
     /// When `record` is not a block of this chain.
     pub fn sign_again(&self, record: &BlockRecord) -> BlockRecord {
-        let verified = verify_block(record, self.config.chain_id, self.config.thread_count)
-            .expect("blocks of this chain verify");
+        let verified =
+            verify_block(record, self.config.chain_id, self.config.thread_count).expect("blocks of this chain verify");
         let header = &verified.block().content.header;
         let signed = std::iter::once((header.content_creator_pub_key, header.compute_signed_hash()));
         let signed = signed.chain(verified.operations().iter().map(|operation| {
@@ -192,9 +193,7 @@ impl Generator {
             endorsements,
             denunciations: Vec::new(),
         };
-        header
-            .new_verifiable(BlockHeaderSerializer::new(), self.key(), self.config.chain_id)
-            .expect("a header can be signed")
+        self.sign(header, BlockHeaderSerializer::new())
     }
 
     fn endorsement(&mut self, slot: Slot, index: u32, endorsed_block: BlockId) -> SecureShareEndorsement {
@@ -203,9 +202,7 @@ impl Generator {
             index,
             endorsed_block,
         };
-        endorsement
-            .new_verifiable(EndorsementSerializer::new(), self.key(), self.config.chain_id)
-            .expect("an endorsement can be signed")
+        self.sign(endorsement, EndorsementSerializer::new())
     }
 
     fn operation(&mut self, slot: Slot) -> SecureShareOperation {
@@ -214,9 +211,7 @@ impl Generator {
             expire_period: slot.period + self.random.gen_range(0..VALIDITY_PERIODS),
             op: self.operation_type(),
         };
-        operation
-            .new_verifiable(OperationSerializer::new(), self.key(), self.config.chain_id)
-            .expect("an operation can be signed")
+        self.sign(operation, OperationSerializer::new())
     }
 
     fn operation_type(&mut self) -> OperationType {
@@ -246,8 +241,16 @@ impl Generator {
         }
     }
 
-    fn key(&mut self) -> &KeyPair {
-        &self.keys[self.random.gen_range(0..KEYS)].0
+    /// Signs with any of the keys.
+    fn sign<T: SecureShareContent + Display, I: Id>(
+        &mut self,
+        content: T,
+        serializer: impl Serializer<T>,
+    ) -> SecureShare<T, I> {
+        let (key, _) = &self.keys[self.random.gen_range(0..KEYS)];
+        content
+            .new_verifiable(serializer, key, self.config.chain_id)
+            .expect("generated values have an encoding")
     }
 
     fn address(&mut self) -> Address {

@@ -2,6 +2,7 @@
 //!
 //! Used by tests and benchmarks only: what cannot go on panics.
 
+pub mod archive_vectors;
 pub mod generator;
 pub mod mblk;
 

@@ -45,6 +45,12 @@ impl MblkFile {
         }
     }
 
+    /// The block of a slot; `None` if it was missed.
+    pub fn block(&self, slot: Slot) -> Option<&BlockRecord> {
+        let index = self.blocks.binary_search_by_key(&slot, |(slot, _)| *slot);
+        index.ok().map(|index| &self.blocks[index].1)
+    }
+
     /// The blocks by period and thread.
     pub fn periods(&self) -> BTreeMap<u64, Vec<Option<BlockRecord>>> {
         let mut periods = BTreeMap::new();
@@ -104,9 +110,7 @@ pub fn write_mblk(path: &Path, file: &MblkFile) {
 
 /// A file of this crate's `data` folder.
 pub fn data_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("data")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
 }
 
 struct Cursor<'a> {

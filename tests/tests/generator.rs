@@ -29,7 +29,9 @@ fn every_block_verifies() {
     assert!((5..20).contains(&blocks.len()), "some slots are missed");
     for record in blocks {
         let verified = verify_block(record, config().chain_id, THREADS).unwrap();
-        assert_eq!(verified.block().content.header.content.endorsements.len(), 16);
+        let endorsements = &verified.block().content.header.content.endorsements;
+        assert_eq!(endorsements.len(), 16);
+        assert!(verified.invalid_endorsements().is_empty());
     }
 }
 
@@ -51,10 +53,7 @@ fn parents_are_the_latest_block_of_each_thread_before_the_period() {
 
 #[test]
 fn one_seed_gives_one_chain() {
-    let other_seed = GeneratorConfig {
-        seed: 1,
-        ..config()
-    };
+    let other_seed = GeneratorConfig { seed: 1, ..config() };
 
     assert_eq!(periods(config(), 2), periods(config(), 2));
     assert_ne!(periods(config(), 2), periods(other_seed, 2));

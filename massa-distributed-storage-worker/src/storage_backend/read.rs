@@ -239,7 +239,10 @@ impl Store {
             .sealed(STORAGE_OPERATION_INDEX_CF, &key, None)?
             .ok_or_else(|| ReadError::NotFound(format!("operation {id}")))?;
         let (slot, index) = rows::parse_operation_index(&value).ok_or_else(|| {
-            Damage::new(STORAGE_OPERATION_INDEX_CF, format!("row of operation {id} is malformed"))
+            Damage::new(
+                STORAGE_OPERATION_INDEX_CF,
+                format!("row of operation {id} is malformed"),
+            )
         })?;
         self.check_floor(slot.period)?;
         Ok((slot, index))
@@ -358,16 +361,20 @@ impl Store {
         pages: &ChunkPages,
         page: u32,
     ) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
-        let damage =
-            |reason: &str| Damage::new(STORAGE_PAGES_CF, reason).in_period(period).in_chunk(chunk).in_page(page);
+        let damage = |reason: &str| {
+            Damage::new(STORAGE_PAGES_CF, reason)
+                .in_period(period)
+                .in_chunk(chunk)
+                .in_page(page)
+        };
         let key = rows::page_key(period, chunk, page);
         let row = self
             .raw(STORAGE_PAGES_CF, &key)
             .map_err(|error| damage(&error.to_string()))?
             .ok_or_else(|| damage("page is missing"))?;
         let length = pages.entry.page_length(page);
-        let (bytes, signatures) = rows::parse_page(&key, &row, length)
-            .ok_or_else(|| damage("signatures do not match their checksum"))?;
+        let (bytes, signatures) =
+            rows::parse_page(&key, &row, length).ok_or_else(|| damage("signatures do not match their checksum"))?;
         if length == 0 || Some(&page_root(bytes)) != pages.page_roots.get(page as usize) {
             return Err(damage("page does not match its root").into());
         }
@@ -378,14 +385,12 @@ impl Store {
     ///
     /// # Errors
     /// [`ReadError::Damaged`].
-    pub fn chunk(
-        &self,
-        period: u64,
-        index: u32,
-        entry: ChunkEntry,
-    ) -> Result<Option<ChunkPages>, ReadError> {
-        let damage =
-            |reason: &str| Damage::new(STORAGE_CHUNKS_PREFIX, reason).in_period(period).in_chunk(index);
+    pub fn chunk(&self, period: u64, index: u32, entry: ChunkEntry) -> Result<Option<ChunkPages>, ReadError> {
+        let damage = |reason: &str| {
+            Damage::new(STORAGE_CHUNKS_PREFIX, reason)
+                .in_period(period)
+                .in_chunk(index)
+        };
         let key = rows::chunk_key(period, index);
         let Some(row) = self
             .raw(STORAGE_CHUNKS_PREFIX, &key)
@@ -423,10 +428,8 @@ impl Store {
     }
 
     fn kept_chunk(&self, period: u64, index: u32, entry: ChunkEntry) -> Result<ChunkPages, ReadError> {
-        self.chunk(period, index, entry)?.ok_or(ReadError::NotKept {
-            period,
-            chunk: index,
-        })
+        self.chunk(period, index, entry)?
+            .ok_or(ReadError::NotKept { period, chunk: index })
     }
 
     /// Proves what is archived at a place, up to the segment root (of what is archived of the segment so far).
@@ -491,7 +494,9 @@ impl Store {
         let range = manifest.block_range(slot.thread).expect("the place holds a block");
         let piece = self.pages(manifest, range)?;
         let damage = |reason: String| Damage::new(STORAGE_PAGES_CF, reason).at(slot);
-        let record = piece.record(objects_before).map_err(|error| damage(error.to_string()))?;
+        let record = piece
+            .record(objects_before)
+            .map_err(|error| damage(error.to_string()))?;
         let found = record
             .view(manifest.header.threads)
             .map_err(|error| damage(error.to_string()))?
@@ -556,8 +561,7 @@ impl Store {
             let damage = |reason: &str| Damage::new(STORAGE_PENDING_CF, reason);
             let bytes = key.try_into().map_err(|_| damage("key is malformed"))?;
             let slot = Slot::from_bytes_key(bytes);
-            let value = rows::unseal(key, row)
-                .ok_or_else(|| damage("row does not match its checksum").at(slot))?;
+            let value = rows::unseal(key, row).ok_or_else(|| damage("row does not match its checksum").at(slot))?;
             action(slot, parse_pending(slot, value)?)
         })
     }
@@ -695,7 +699,9 @@ impl BodyPiece {
     fn record(&self, first: u32) -> Result<BlockRecord, RecordError> {
         let entry = BodyEntry::parse(&self.bytes)?;
         let malformed = RecordError::Malformed { field: "signatures" };
-        let skipped = first.checked_sub(self.objects_before).ok_or_else(|| malformed.clone())?;
+        let skipped = first
+            .checked_sub(self.objects_before)
+            .ok_or_else(|| malformed.clone())?;
         let start = skipped as usize * SIGNATURE_BYTES;
         let end = start + entry.object_count() * SIGNATURE_BYTES;
         entry.record(self.signatures.get(start..end).ok_or(malformed)?)

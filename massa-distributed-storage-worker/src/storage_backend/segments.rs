@@ -51,7 +51,12 @@ impl Store {
         let previous: Digest = if segment == parameters.first_segment() {
             [0; 32]
         } else {
-            match segment.checked_sub(1).map(|before| self.segment_root(before)).transpose()?.flatten() {
+            match segment
+                .checked_sub(1)
+                .map(|before| self.segment_root(before))
+                .transpose()?
+                .flatten()
+            {
                 Some(root) => root.to_bytes(),
                 None => return Ok(None),
             }
@@ -95,7 +100,13 @@ impl Store {
             self.with_db(|db| -> Result<(), StoreError> {
                 let mut batch = WriteBatch::default();
                 let key = rows::segment_root_key(segment);
-                put_sealed(db, &mut batch, STORAGE_MERKLE_ROOTS_PREFIX, &key, root.to_bytes().to_vec())?;
+                put_sealed(
+                    db,
+                    &mut batch,
+                    STORAGE_MERKLE_ROOTS_PREFIX,
+                    &key,
+                    root.to_bytes().to_vec(),
+                )?;
                 // It can be computed again from the period roots.
                 self.write(db, batch, Durability::Buffered)
             })?;

@@ -4,9 +4,8 @@ use super::read::{records_of, Check, Damage, PlaceContent, ReadError};
 use super::{rows, Store};
 use crate::chunking::ChunkPages;
 use massa_db_exports::{
-    STORAGE_BLOCK_INDEX_CF, STORAGE_CHUNKS_PREFIX, STORAGE_MANIFESTS_CF,
-    STORAGE_MERKLE_ROOTS_PREFIX, STORAGE_METADATA_CF, STORAGE_OPERATION_INDEX_CF, STORAGE_PAGES_CF,
-    STORAGE_PENDING_CF,
+    STORAGE_BLOCK_INDEX_CF, STORAGE_CHUNKS_PREFIX, STORAGE_MANIFESTS_CF, STORAGE_MERKLE_ROOTS_PREFIX,
+    STORAGE_METADATA_CF, STORAGE_OPERATION_INDEX_CF, STORAGE_PAGES_CF, STORAGE_PENDING_CF,
 };
 use massa_distributed_storage_exports::body::{BodyHeader, PeriodBody};
 use massa_distributed_storage_exports::manifest::{Manifest, Place};
@@ -33,6 +32,9 @@ pub struct VerifyReport {
     pub body_bytes: u64,
     /// Blocks of open periods.
     pub pending_blocks: u64,
+    /// Endorsements whose signature is not valid for their block's slot. The block id commits to them as they are, so
+    /// this is what the chain had, not damage.
+    pub invalid_endorsements: u64,
     /// Everything that is wrong, the first thousand.
     pub damages: Vec<Damage>,
     /// Number of things that are wrong.
@@ -74,6 +76,7 @@ impl VerifyReport {
         self.operations += other.operations;
         self.body_bytes += other.body_bytes;
         self.pending_blocks += other.pending_blocks;
+        self.invalid_endorsements += other.invalid_endorsements;
         self.indexed_blocks += other.indexed_blocks;
         self.indexed_operations += other.indexed_operations;
         let listed = other.damages.len() as u64;
@@ -87,11 +90,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ReadError`] when the store cannot be used at all; damage is part of the report.
-    pub fn verify(
-        &self,
-        threads: usize,
-        progress: &(dyn Fn(u64, u64) + Sync),
-    ) -> Result<VerifyReport, ReadError> {
+    pub fn verify(&self, threads: usize, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<VerifyReport, ReadError> {
         let mut report = VerifyReport::default();
         let periods: Vec<u64> = self.periods_with_rows(&mut report)?.into_iter().collect();
         self.verify_periods(&periods, threads.max(1), progress, &mut report)?;
@@ -100,7 +99,9 @@ impl Store {
         self.verify_segments(&mut report)?;
         self.verify_open_periods(&mut report)?;
         self.verify_metadata(&mut report)?;
-        report.damages.sort_by_key(|damage| (damage.period, damage.chunk, damage.page, damage.thread));
+        report
+            .damages
+            .sort_by_key(|damage| (damage.period, damage.chunk, damage.page, damage.thread));
         Ok(report)
     }
 
@@ -234,11 +235,7 @@ impl Store {
     }
 
     /// Checks the kept chunks and each of their pages.
-    fn verify_chunks(
-        &self,
-        manifest: &Manifest,
-        report: &mut VerifyReport,
-    ) -> Result<Vec<ChunkState>, ReadError> {
+    fn verify_chunks(&self, manifest: &Manifest, report: &mut VerifyReport) -> Result<Vec<ChunkState>, ReadError> {
         let period = manifest.header.period;
         let mut states = Vec::with_capacity(manifest.chunks.len());
         for (entry, index) in manifest.chunks.iter().zip(0..) {
@@ -320,22 +317,22 @@ impl Store {
     }
 
     /// Checks a block down to its signatures, and the index of its operations.
-    fn verify_record(
-        &self,
-        slot: Slot,
-        record: &BlockRecord,
-        report: &mut VerifyReport,
-    ) -> Result<(), ReadError> {
+    fn verify_record(&self, slot: Slot, record: &BlockRecord, report: &mut VerifyReport) -> Result<(), ReadError> {
         let parameters = self.parameters();
         report.operations += record.operation_count() as u64;
-        if let Err(error) = verify_block(record, parameters.chain_id, parameters.thread_count) {
-            report.damage(Damage::new(STORAGE_PAGES_CF, error.to_string()).at(slot));
-            return Ok(());
+        match verify_block(record, parameters.chain_id, parameters.thread_count) {
+            Ok(block) => report.invalid_endorsements += block.invalid_endorsements().len() as u64,
+            Err(error) => {
+                report.damage(Damage::new(STORAGE_PAGES_CF, error.to_string()).at(slot));
+                return Ok(());
+            }
         }
         if !self.has_operation_index() {
             return Ok(());
         }
-        let view = record.view(parameters.thread_count).expect("a verified block has a view");
+        let view = record
+            .view(parameters.thread_count)
+            .expect("a verified block has a view");
         for (id, index) in view.operation_ids().zip(0..) {
             match self.find_operation(&id) {
                 Ok(found) if found == (slot, index) => report.indexed_operations += 1,
@@ -371,18 +368,16 @@ impl Store {
     }
 
     /// Checks every row of an index, and that there are no more rows than were found from the archive's side.
-    fn verify_index(
-        &self,
-        family: &'static str,
-        expected: u64,
-        report: &mut VerifyReport,
-    ) -> Result<(), ReadError> {
+    fn verify_index(&self, family: &'static str, expected: u64, report: &mut VerifyReport) -> Result<(), ReadError> {
         let (mut found, floor) = (0, self.floor());
         let mut damages = Vec::new();
         let scan = self.for_each_row(family, &[], |key, row| {
             let period = rows::unseal(key, row).and_then(|value| rows::parse_u64(value.get(..8)?));
             match period {
-                None => damages.push(Damage::new(family, format!("row {} does not match its checksum", hex(key)))),
+                None => damages.push(Damage::new(
+                    family,
+                    format!("row {} does not match its checksum", hex(key)),
+                )),
                 Some(period) => found += u64::from(period >= floor),
             }
             Ok(true)
@@ -418,9 +413,8 @@ impl Store {
         let parameters = self.parameters();
         let first = parameters.segment_of(self.floor().max(parameters.first_period));
         for segment in first..=parameters.segment_of(last) {
-            let damage = |reason: &str| {
-                Damage::new(STORAGE_MERKLE_ROOTS_PREFIX, format!("segment {segment}: {reason}"))
-            };
+            let damage =
+                |reason: &str| Damage::new(STORAGE_MERKLE_ROOTS_PREFIX, format!("segment {segment}: {reason}"));
             let Some(stored) = report.note(self.segment_root(segment))? else {
                 continue;
             };
@@ -492,12 +486,7 @@ fn stray(family: &'static str, period: u64, key: &[u8], known: bool) -> Result<b
 }
 
 /// Compares the object counts of each chunk's pages with those of the body.
-fn verify_object_counts(
-    manifest: &Manifest,
-    chunks: &[ChunkState],
-    body: &PeriodBody,
-    report: &mut VerifyReport,
-) {
+fn verify_object_counts(manifest: &Manifest, chunks: &[ChunkState], body: &PeriodBody, report: &mut VerifyReport) {
     let chunk_size = u64::from(manifest.header.chunk_size);
     for (state, index) in chunks.iter().zip(0u32..) {
         let ChunkState::Kept(pages) = state else {

@@ -89,8 +89,7 @@ pub const LEDGER_ENTRY_DATASTORE_BASE_SIZE: usize = 4;
 pub const INITIAL_DRAW_SEED: &str = "massa_genesis_seed";
 
 /// When the first slot began: 2024-01-15, 10:00 UTC.
-pub static GENESIS_TIMESTAMP: LazyLock<MassaTime> =
-    LazyLock::new(|| MassaTime::from_millis(1_705_312_800_000));
+pub static GENESIS_TIMESTAMP: LazyLock<MassaTime> = LazyLock::new(|| MassaTime::from_millis(1_705_312_800_000));
 
 /// The key that signs genesis blocks. Public: everybody makes the same genesis blocks.
 pub static GENESIS_KEY: LazyLock<KeyPair> = LazyLock::new(|| {
@@ -100,13 +99,11 @@ pub static GENESIS_KEY: LazyLock<KeyPair> = LazyLock::new(|| {
 });
 
 /// The version of the node.
-pub static VERSION: LazyLock<Version> =
-    LazyLock::new(|| "MAIN.5.0".parse().expect("the constant is a valid version"));
+pub static VERSION: LazyLock<Version> = LazyLock::new(|| "MAIN.5.0".parse().expect("the constant is a valid version"));
 
 /// The chain id, by which operations are bound to a network.
-pub static CHAINID: LazyLock<u64> = LazyLock::new(|| {
-    chain_id_of(&VERSION.instance()).expect("the network of the constant is a known one")
-});
+pub static CHAINID: LazyLock<u64> =
+    LazyLock::new(|| chain_id_of(&VERSION.instance()).expect("the network of the constant is a known one"));
 
 /// The chain id of the network that these four letters name.
 fn chain_id_of(instance: &str) -> Option<u64> {

@@ -4,20 +4,16 @@
 
 use massa_hash::Hash;
 use massa_models::amount::Amount;
-use massa_models::block::{
-    Block, BlockDeserializer, BlockDeserializerArgs, BlockSerializer, SecureShareBlock,
-};
+use massa_models::block::{Block, BlockDeserializer, BlockDeserializerArgs, BlockSerializer, SecureShareBlock};
 use massa_models::block_header::BlockHeaderDeserializer;
 use massa_models::block_id::BlockId;
 use massa_models::config::*;
-use massa_models::endorsement::{Endorsement, EndorsementSerializer, SecureShareEndorsement};
+use massa_models::endorsement::{Endorsement, EndorsementId, EndorsementSerializer, SecureShareEndorsement};
 use massa_models::operation::{
-    compute_operations_hash, Operation, OperationDeserializer, OperationId, OperationIdSerializer,
-    OperationSerializer, OperationType, SecureShareOperation,
+    compute_operations_hash, Operation, OperationDeserializer, OperationId, OperationIdSerializer, OperationSerializer,
+    OperationType, SecureShareOperation,
 };
-use massa_models::secure_share::{
-    Id, SecureShareContent, SecureShareDeserializer, SecureShareSerializer,
-};
+use massa_models::secure_share::{Id, SecureShareContent, SecureShareDeserializer, SecureShareSerializer};
 use massa_models::slot::Slot;
 use massa_serialization::{DeserializeError, Deserializer, Serializer};
 use massa_signature::KeyPair;
@@ -41,9 +37,7 @@ pub fn docs_operation() -> Operation {
         fee: Amount::const_init(1, 3),
         expire_period: 1000,
         op: OperationType::Transaction {
-            recipient_address: "AU12v83xmHg2UrLM8GLsXRMrm7LQgn3DZVT6kUeFsuFyhZKLkbQtY"
-                .parse()
-                .unwrap(),
+            recipient_address: "AU12v83xmHg2UrLM8GLsXRMrm7LQgn3DZVT6kUeFsuFyhZKLkbQtY".parse().unwrap(),
             amount: Amount::const_init(31, 1),
         },
     }
@@ -71,16 +65,11 @@ pub fn operation_content_deserializer() -> OperationDeserializer {
     )
 }
 
-pub fn operation_deserializer(
-    chain_id: u64,
-) -> SecureShareDeserializer<Operation, OperationDeserializer> {
+pub fn operation_deserializer(chain_id: u64) -> SecureShareDeserializer<Operation, OperationDeserializer> {
     SecureShareDeserializer::new(operation_content_deserializer(), chain_id)
 }
 
-pub fn header_content_deserializer(
-    thread_count: u8,
-    last_start_period: Option<u64>,
-) -> BlockHeaderDeserializer {
+pub fn header_content_deserializer(thread_count: u8, last_start_period: Option<u64>) -> BlockHeaderDeserializer {
     BlockHeaderDeserializer::new(
         thread_count,
         ENDORSEMENT_COUNT,
@@ -140,16 +129,29 @@ pub fn operation_root(ids: &[OperationId]) -> Hash {
     compute_operations_hash(ids, &OperationIdSerializer::new())
 }
 
-/// All that can be checked of a block by itself.
+/// Whether the header is signed and its root is that of the operations. Endorsements: see [`recorded_endorsement`].
 pub fn is_valid_block(block: &SecureShareBlock) -> bool {
     let header = &block.content.header;
     header.verify_signature().is_ok()
         && header.content.operation_merkle_root == operation_root(&block.content.operations)
-        && header
-            .content
-            .endorsements
-            .iter()
-            .all(|endorsement| endorsement.verify_signature().is_ok())
+}
+
+/// An endorsement of the recorded blocks as its creator signed it.
+///
+/// The program that made the recorded blocks signed endorsements for the slot before the block's own in its thread.
+/// Upstream's rule is the block's own slot, which is what the short form in a header means. Parsing a recorded block
+/// therefore gives endorsements whose signatures do not verify, here and upstream; with the earlier slot they do.
+pub fn recorded_endorsement(parsed: &SecureShareEndorsement) -> SecureShareEndorsement {
+    let mut content = parsed.content.clone();
+    content.slot.period -= 1;
+    let serialized_data = to_bytes(&EndorsementSerializer::new(), &content);
+    let creator = parsed.content_creator_pub_key;
+    SecureShareEndorsement {
+        id: EndorsementId::new(content.compute_hash(&serialized_data, &creator, *CHAINID)),
+        content,
+        serialized_data,
+        ..parsed.clone()
+    }
 }
 
 /// Bytes, written as hexadecimal digits.
@@ -159,9 +161,7 @@ pub struct Hex(pub Vec<u8>);
 impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let digits = String::deserialize(deserializer)?;
-        hex::decode(digits)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
+        hex::decode(digits).map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -305,9 +305,7 @@ impl<'a> Walker<'a> {
 }
 
 /// The bytes of any signed object.
-pub fn secure_share_bytes<T, ID: Id>(
-    share: &massa_models::secure_share::SecureShare<T, ID>,
-) -> Vec<u8>
+pub fn secure_share_bytes<T, ID: Id>(share: &massa_models::secure_share::SecureShare<T, ID>) -> Vec<u8>
 where
     T: std::fmt::Display + SecureShareContent,
 {

@@ -12,9 +12,7 @@ use massa_models::block::{Block, BlockSerializer, SecureShareBlock};
 use massa_models::block_header::{BlockHeader, BlockHeaderSerializer};
 use massa_models::block_id::BlockId;
 use massa_models::endorsement::{Endorsement, EndorsementSerializer, SecureShareEndorsement};
-use massa_models::operation::{
-    Operation, OperationId, OperationSerializer, OperationType, SecureShareOperation,
-};
+use massa_models::operation::{Operation, OperationId, OperationSerializer, OperationType, SecureShareOperation};
 use massa_models::secure_share::{Id, SecureShareContent};
 use massa_models::slot::Slot;
 use massa_signature::KeyPair;
@@ -79,8 +77,7 @@ fn block(
         endorsements,
         denunciations: Vec::new(),
     };
-    let header =
-        BlockHeader::new_verifiable(header, BlockHeaderSerializer::new(), creator, CHAIN_ID);
+    let header = BlockHeader::new_verifiable(header, BlockHeaderSerializer::new(), creator, CHAIN_ID);
     let content = Block {
         header: header.unwrap(),
         operations,

@@ -4,10 +4,7 @@ use super::*;
 use crate::Storage;
 use massa_models::prehash::PreHashSet;
 
-const SLOT: Slot = Slot {
-    period: 3,
-    thread: 4,
-};
+const SLOT: Slot = Slot { period: 3, thread: 4 };
 
 fn set(ids: &[OperationId]) -> PreHashSet<OperationId> {
     ids.iter().copied().collect()
@@ -34,10 +31,7 @@ fn what_one_handle_stores_every_handle_can_read() {
     let stored_block = blocks.get(&block.id).unwrap();
     assert_eq!(stored_block.serialized_data, block.serialized_data);
     assert_eq!(other.read_operations().get(&operation.id), Some(&operation));
-    assert_eq!(
-        other.read_endorsements().get(&endorsement.id),
-        Some(&endorsement)
-    );
+    assert_eq!(other.read_endorsements().get(&endorsement.id), Some(&endorsement));
 }
 
 #[test]
@@ -91,10 +85,7 @@ fn all_three_kinds_can_be_claimed_and_given_up() {
     assert_eq!(second.claim_block_refs(&blocks), blocks);
     assert_eq!(second.claim_operation_refs(&operations), operations);
     assert_eq!(second.claim_endorsement_refs(&endorsements), endorsements);
-    assert_eq!(
-        (second.get_block_refs(), second.get_op_refs()),
-        (&blocks, &operations)
-    );
+    assert_eq!((second.get_block_refs(), second.get_op_refs()), (&blocks, &operations));
     assert_eq!(second.get_endorsement_refs(), &endorsements);
 
     second.drop_block_refs(&blocks);

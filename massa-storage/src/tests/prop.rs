@@ -61,11 +61,7 @@ impl Both {
     }
 
     fn stored(&self) -> Numbers {
-        self.handles
-            .iter()
-            .flat_map(|(_, numbers)| numbers)
-            .copied()
-            .collect()
+        self.handles.iter().flat_map(|(_, numbers)| numbers).copied().collect()
     }
 
     fn apply(&mut self, call: Call) {
@@ -73,8 +69,7 @@ impl Both {
         match call {
             Call::Store(at, numbers) => {
                 let (storage, model) = self.at(at);
-                storage
-                    .store_operations(numbers.iter().map(|number| POOL[*number].clone()).collect());
+                storage.store_operations(numbers.iter().map(|number| POOL[*number].clone()).collect());
                 model.extend(numbers);
             }
             Call::Claim(at, numbers) => {
@@ -106,8 +101,7 @@ impl Both {
             Call::SplitOff(at, numbers) => {
                 let (storage, model) = self.at(at);
                 let moved: Numbers = numbers.intersection(model).copied().collect();
-                let split =
-                    storage.split_off(&PreHashSet::default(), &ids(&moved), &PreHashSet::default());
+                let split = storage.split_off(&PreHashSet::default(), &ids(&moved), &PreHashSet::default());
                 model.retain(|number| !moved.contains(number));
                 self.handles.push((split, moved));
             }
@@ -129,8 +123,7 @@ impl Both {
     /// Takes a handle out; one is always left for the next call.
     fn take(&mut self, at: usize) -> (Storage, Numbers) {
         if self.handles.len() == 1 {
-            self.handles
-                .push((self.root.clone_without_refs(), Numbers::new()));
+            self.handles.push((self.root.clone_without_refs(), Numbers::new()));
         }
         let count = self.handles.len();
         self.handles.swap_remove(at % count)

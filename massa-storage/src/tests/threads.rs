@@ -21,9 +21,7 @@ fn churn(mut storage: Storage, operations: &[SecureShareOperation]) {
         storage.drop_operation_refs(&all);
         let alive = storage.claim_operation_refs(&all);
         assert_eq!(alive, all, "the clone keeps all of them alive");
-        let one = [operations[round % operations.len()].id]
-            .into_iter()
-            .collect();
+        let one = [operations[round % operations.len()].id].into_iter().collect();
         let split = storage.split_off(&PreHashSet::default(), &one, &PreHashSet::default());
         storage.extend(clone);
         storage.replace_with(&split);
@@ -52,12 +50,8 @@ fn threads_neither_lose_an_owned_object_nor_leave_one_behind() {
     drop(finished);
 
     for _ in 0..THREADS {
-        finish
-            .recv_timeout(DEADLINE)
-            .expect("a thread failed or is stuck");
+        finish.recv_timeout(DEADLINE).expect("a thread failed or is stuck");
     }
     let stored = root.read_operations();
-    assert!(operations
-        .iter()
-        .all(|operation| !stored.contains(&operation.id)));
+    assert!(operations.iter().all(|operation| !stored.contains(&operation.id)));
 }

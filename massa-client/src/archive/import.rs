@@ -1,0 +1,320 @@
+//! `massa-cli archive import`: the blocks of an `.mblk` file into a store.
+//!
+//! Blocks go through the store's one writer, period by period, so whatever ends the import, the store has whole periods
+//! and the blocks of open ones, and the same command takes it up again. A block that the store has is skipped; one that
+//! contradicts it ends the import.
+//!
+//! A store is made under a marker file that is removed when its parameters are written. A directory with the marker is an
+//! unfinished store and may be finished; any other directory that is not empty is left alone.
+
+use crate::archive::open_periods::{first_lines, open_periods, OpenPeriod};
+use crate::archive::pipeline::{for_each_block, Stop};
+use crate::mblk::{unpack, Entry, MblkError, Reader};
+use crate::output::{count, name_value_lines, progress_bar, Report};
+use clap::Args;
+use indicatif::{HumanBytes, ProgressBar};
+use massa_distributed_storage_exports::types::{check_chunk_size, DEFAULT_CHUNK_BYTES, MAX_SEGMENT_PERIODS};
+use massa_distributed_storage_exports::verification::VerifyBlockError;
+use massa_distributed_storage_exports::{ArchiveParameters, SegmentRoot};
+use massa_distributed_storage_worker::storage_backend::read::ReadError;
+use massa_distributed_storage_worker::{Acknowledge, Ingest, IngestError, Progress, Store, StoreError, StoreOptions};
+use massa_models::slot::Slot;
+use serde::Serialize;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Periods of a segment unless another number is asked for.
+const DEFAULT_SEGMENT_PERIODS: u64 = 100;
+/// File in a directory in which a store is being made.
+const MARKER: &str = "store-is-being-made";
+/// Open periods that the text form names.
+const OPEN_PERIODS_SHOWN: usize = 5;
+
+/// Arguments of `archive import`.
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// The file: .mblk, packed with zstd or not.
+    pub file: PathBuf,
+    /// Directory of the store, made if there is none.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Periods of a segment, in a new store [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_SEGMENT_PERIODS))]
+    pub segment_periods: Option<u64>,
+    /// Bytes of a chunk, in a new store: a power-of-two number of 65536 [default: 1048576]
+    #[arg(long, value_name = "BYTES", value_parser = parse_chunk_size)]
+    pub chunk_size: Option<u32>,
+    /// Make a new store without an index of operation ids.
+    #[arg(long)]
+    pub no_operation_index: bool,
+    /// Do not check signatures. Ids and operation roots are always checked.
+    #[arg(long)]
+    pub no_verify_signatures: bool,
+    /// The file is complete to its end: slots of its last periods without a block were missed.
+    #[arg(long)]
+    pub complete: bool,
+}
+
+fn parse_chunk_size(text: &str) -> Result<u32, String> {
+    let bytes: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    check_chunk_size(u64::from(bytes)).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// What is wrong with a block of the file.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum BlockFault {
+    /// It is not valid.
+    #[error(transparent)]
+    Invalid(#[from] VerifyBlockError),
+    /// The archive did not take it.
+    #[error(transparent)]
+    NotTaken(#[from] IngestError),
+}
+
+/// Why an import failed.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file could not be opened.
+    #[error("could not read {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is damaged, or something else.
+    #[error("{path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: MblkError,
+    },
+    /// A new store takes its parameters from the first block, and there is none.
+    #[error("{path}: the file has no block")]
+    NoBlock {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A block of the file is not valid or contradicts the store. What came before it is archived.
+    #[error("{path}: record {}, byte {} (slot {}:{})", entry.at.record, entry.at.offset, entry.slot.period, entry.slot.thread)]
+    Block {
+        /// The file.
+        path: PathBuf,
+        /// The block.
+        entry: Box<Entry>,
+        /// What is wrong with it.
+        source: BlockFault,
+    },
+    /// The directory could not be made or looked at.
+    #[error("could not use {dir}")]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory holds something else.
+    #[error("{dir} is neither empty nor a distributed storage directory")]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The file or an option does not fit the store.
+    #[error("{name}: the store in {dir} has {stored}, {given_by} {given}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// The store.
+        dir: PathBuf,
+        /// Value of the store.
+        stored: String,
+        /// What gives the other value.
+        given_by: &'static str,
+        /// The other value.
+        given: String,
+    },
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The archive could not be written.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ImportReport {
+    /// The file.
+    pub file: String,
+    /// The store.
+    pub dir: String,
+    /// Whether the store was made.
+    pub created: bool,
+    /// Whether signatures were checked.
+    pub signatures_checked: bool,
+    /// Blocks of the file.
+    pub blocks_read: u64,
+    /// Blocks that the store did not have.
+    pub blocks_new: u64,
+    /// Blocks that it had.
+    pub blocks_known: u64,
+    /// Operations of the file.
+    pub operations: u64,
+    /// Periods that were archived.
+    pub periods_archived: u64,
+    /// Periods that the store has now.
+    pub periods_in_store: u64,
+    /// Periods that are not complete.
+    pub open_periods: Vec<OpenPeriod>,
+    /// Segments that were completed.
+    pub segments_completed: Vec<Segment>,
+    /// Bytes of the blocks and operations of the file.
+    pub bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Bytes over seconds, in millions.
+    pub megabytes_per_second: f64,
+}
+
+/// A complete segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Segment {
+    /// Its number.
+    pub segment: u64,
+    /// Its root.
+    pub root: SegmentRoot,
+}
+
+impl Report for ImportReport {
+    fn text(&self) -> String {
+        let signatures = if self.signatures_checked { "checked" } else { "not checked" };
+        let store = if self.created { " (new)" } else { "" };
+        let mut lines = vec![
+            ("file", self.file.clone()),
+            ("store", format!("{}{store}", self.dir)),
+            ("signatures", signatures.to_string()),
+            (
+                "blocks",
+                format!("{} read, {} new, {} known", self.blocks_read, self.blocks_new, self.blocks_known),
+            ),
+            ("operations", self.operations.to_string()),
+            (
+                "periods",
+                format!("{} archived now, {} in the store", self.periods_archived, self.periods_in_store),
+            ),
+        ];
+        let segments = self.segments_completed.iter();
+        lines.extend(segments.map(|segment| ("segment", format!("{} complete, root {}", segment.segment, segment.root))));
+        let open = self.open_periods.iter().map(OpenPeriod::text);
+        lines.extend(first_lines(open, OPEN_PERIODS_SHOWN).into_iter().map(|line| ("open", line)));
+        if self.open_periods.iter().any(|period| !period.threads_without_later_block.is_empty()) {
+            let hint = "import a later file, or this one with --complete if it ends with whole periods";
+            lines.push(("", hint.to_string()));
+        }
+        let rate = format!("{:.3} s, {} at {:.1} MB/s", self.seconds, HumanBytes(self.bytes), self.megabytes_per_second);
+        lines.push(("took", rate));
+        name_value_lines(lines)
+    }
+}
+
+/// Imports a file.
+///
+/// # Errors
+/// [`ImportError`]. What was read before an error stays in the store.
+pub fn import(arguments: &ImportArguments) -> Result<ImportReport, ImportError> {
+    let begun = Instant::now();
+    let bar = progress_bar(0, "{bytes}/{total_bytes} [{wide_bar}] {binary_bytes_per_sec}, {eta} left");
+    let mut reader = open_file(&arguments.file, &bar)?;
+    let file_error = |source| ImportError::File {
+        path: arguments.file.clone(),
+        source,
+    };
+    let first = reader.next().transpose().map_err(file_error)?;
+    let (store, created) = open_store(arguments, &reader, first.as_ref())?;
+    let check_threads = if arguments.no_verify_signatures { 0 } else { cores() };
+    let mut import = Import::begin(arguments, store)?;
+    import.report.created = created;
+    let entries = first.map(Ok).into_iter().chain(reader);
+    let store = Arc::clone(import.ingest.store());
+    let stopped = for_each_block(entries, &store, check_threads, |entry| import.add(entry));
+    let report = import.end(stopped)?;
+    bar.finish_and_clear();
+    Ok(timed(report, begun))
+}
+
+/// Threads that may compute at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn timed(mut report: ImportReport, begun: Instant) -> ImportReport {
+    report.seconds = begun.elapsed().as_secs_f64();
+    report.megabytes_per_second = report.bytes as f64 / 1e6 / report.seconds.max(1e-9);
+    report
+}
+
+/// Blocks on their way into the store.
+struct Import<'a> {
+    arguments: &'a ImportArguments,
+    ingest: Ingest,
+    /// First and last period of the file.
+    periods: Option<(u64, u64)>,
+    report: ImportReport,
+}
+
+impl<'a> Import<'a> {
+    fn begin(arguments: &'a ImportArguments, store: Arc<Store>) -> Result<Self, ImportError> {
+        let (ingest, progress) = Ingest::open(store, Acknowledge::EachPeriod, Box::new(|_| true))?;
+        let mut import = Self {
+            arguments,
+            ingest,
+            periods: None,
+            report: ImportReport {
+                file: arguments.file.display().to_string(),
+                dir: arguments.dir.display().to_string(),
+                signatures_checked: !arguments.no_verify_signatures,
+                ..ImportReport::default()
+            },
+        };
+        import.note(progress);
+        Ok(import)
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), Stop> {
+        let (at, slot) = (entry.at, entry.slot);
+        let (bytes, operations) = (entry.record.as_bytes().len(), entry.record.operation_count());
+        let copy = entry.record.clone();
+        let _ = copy;
+        match self.ingest.add(entry.record) {
+            Ok(progress) => {
+                self.report.blocks_read += 1;
+                self.report.blocks_known += u64::from(progress.known);
+                self.report.blocks_new += u64::from(!progress.known);
+                self.report.bytes += bytes as u64;
+                self.report.operations += operations as u64;
+                let first = self.periods.map_or(slot.period, |(first, _)| first);
+                self.periods = Some((first, slot.period));
+                self.note(progress);
+                Ok(())
+            }
+            Err(error) => Err(Stop::Block(at, slot, error.into())),
+        }
+    }
+
+    fn note(&mut self, progress: Progress) {
+        self.report.periods_archived += progress.archived.len() as u64;
+        let segments = progress.segments.into_iter();
+        let completed = segments.map(|(segment, root)| Segment { segment, root });
+        self.report.segments_completed.extend(completed);
+    }
+}

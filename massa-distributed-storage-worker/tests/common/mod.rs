@@ -1,0 +1,199 @@
+//! What the store's tests share: upstream's own blocks, and cheap synthetic chains.
+#![allow(dead_code)]
+
+pub mod tamper;
+
+use massa_distributed_storage_exports::record::{block_id_bytes, operation_id, BlockRecord};
+use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
+use massa_distributed_storage_exports::ArchiveParameters;
+use massa_distributed_storage_worker::ingest::KeepChunk;
+use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent};
+use massa_distributed_storage_worker::{Acknowledge, Ingest, IngestError, Progress, Store, StoreOptions};
+use massa_hash::Hash;
+use massa_models::block_id::BlockId;
+use massa_models::secure_share::Id;
+use massa_models::slot::Slot;
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Chain of the data files.
+pub const CHAIN_ID: u64 = 77_658_377;
+/// Threads of the data files.
+pub const THREADS: u8 = 32;
+
+/// The blocks of `upstream-blocks-4-periods.mblk`, in file order.
+pub fn upstream_blocks() -> Vec<BlockRecord> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/data/upstream-blocks-4-periods.mblk"
+    );
+    let file = std::fs::read(path).unwrap();
+    let length = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let mut records = Vec::new();
+    let mut at = 15;
+    while at < file.len() {
+        let start = at + 9;
+        at = start + 4 + length(start);
+        let operations = length(at);
+        at += 4;
+        for _ in 0..operations {
+            at += 4 + length(at);
+        }
+        records.push(BlockRecord::from_bytes(file[start..at].to_vec()).unwrap());
+    }
+    records
+}
+
+/// Parameters of an archive that begins with `first`, as the import command sets them.
+pub fn parameters_from(first: &BlockRecord) -> ArchiveParameters {
+    let view = first.view(THREADS).unwrap();
+    ArchiveParameters {
+        first_period: view.slot.period,
+        boundary: view.parents().collect(),
+        ..ArchiveParameters::new(CHAIN_ID, THREADS)
+    }
+}
+
+/// Keeps every chunk.
+pub fn keep_all() -> KeepChunk {
+    Box::new(|_| true)
+}
+
+/// Opens or makes a store in `path`.
+pub fn open_store(path: &Path, parameters: &ArchiveParameters) -> Arc<Store> {
+    Arc::new(Store::open(StoreOptions::new(path), parameters.clone()).unwrap())
+}
+
+/// An ingest on `store` that acknowledges periods.
+pub fn ingest(store: &Arc<Store>) -> Ingest {
+    Ingest::open(Arc::clone(store), Acknowledge::EachPeriod, keep_all())
+        .unwrap()
+        .0
+}
+
+/// Adds every record, failing on the first error.
+pub fn add_all<'a>(
+    ingest: &mut Ingest,
+    records: impl IntoIterator<Item = &'a BlockRecord>,
+) -> Result<Vec<Progress>, IngestError> {
+    records.into_iter().map(|record| ingest.add(record.clone())).collect()
+}
+
+/// Id of a record's block.
+pub fn id_of(record: &BlockRecord, threads: u8) -> BlockId {
+    record.view(threads).unwrap().block_id()
+}
+
+/// Slot of a record's block.
+pub fn slot_of(record: &BlockRecord, threads: u8) -> Slot {
+    record.view(threads).unwrap().slot
+}
+
+/// Asserts that the store returns `record` at its slot, byte for byte.
+pub fn assert_holds(store: &Store, record: &BlockRecord, check: Check) {
+    let threads = store.parameters().thread_count;
+    let slot = store.find_block(&id_of(record, threads)).unwrap();
+    assert_eq!(slot, slot_of(record, threads));
+    assert_eq!(store.place(slot, check).unwrap(), PlaceContent::Block(record.clone()));
+}
+
+/// A chain of blocks with valid ids, links and operation roots, but random keys and signatures: cheap, for everything
+/// that does not look at signatures.
+pub struct Chain {
+    pub parameters: ArchiveParameters,
+    rng: ChaCha20Rng,
+    latest: Vec<BlockId>,
+    period: u64,
+}
+
+/// What the blocks of a [`Chain`] are like.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// One slot in so many is missed; 0 for none.
+    pub miss_one_in: u32,
+    /// Operations of a block.
+    pub operations: usize,
+    /// Bytes of an operation.
+    pub operation_bytes: usize,
+}
+
+impl Chain {
+    /// A chain that starts in period 0 with genesis blocks.
+    pub fn new(threads: u8, seed: u64) -> Self {
+        Self {
+            parameters: ArchiveParameters::new(CHAIN_ID, threads),
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            latest: Vec::new(),
+            period: 0,
+        }
+    }
+
+    /// The blocks of the next period; index = thread.
+    pub fn next_period(&mut self, shape: Shape) -> Vec<Option<BlockRecord>> {
+        let genesis = self.latest.is_empty();
+        let parents = self.latest.clone();
+        let threads = self.parameters.thread_count;
+        let places: Vec<Option<BlockRecord>> = (0..threads)
+            .map(|thread| {
+                let missed = !genesis && shape.miss_one_in > 0 && self.rng.gen_ratio(1, shape.miss_one_in);
+                (!missed).then(|| self.block(Slot::new(self.period, thread), &parents, shape))
+            })
+            .collect();
+        self.latest = (0..usize::from(threads))
+            .map(|thread| {
+                places[thread]
+                    .as_ref()
+                    .map_or_else(|| parents[thread], |record| id_of(record, threads))
+            })
+            .collect();
+        self.period += 1;
+        places
+    }
+
+    /// The blocks of the next `count` periods, in archive order.
+    pub fn blocks(&mut self, count: usize, shape: Shape) -> Vec<BlockRecord> {
+        (0..count).flat_map(|_| self.next_period(shape)).flatten().collect()
+    }
+
+    fn random(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    fn block(&mut self, slot: Slot, parents: &[BlockId], shape: Shape) -> BlockRecord {
+        let count = if parents.is_empty() { 0 } else { shape.operations };
+        let operations: Vec<Vec<u8>> = (0..count).map(|_| self.random(shape.operation_bytes)).collect();
+        let ids: Vec<[u8; 33]> = operations
+            .iter()
+            .map(|operation| {
+                let id = operation_id(&operation[SIGNATURE_BYTES..], self.parameters.chain_id);
+                block_id_bytes(&BlockId::new(*id.get_hash()))
+            })
+            .collect();
+        // Signature and creator key, then the header as docs/formats.md draws it.
+        let mut block = self.random(SIGNATURE_BYTES + 33);
+        block[SIGNATURE_BYTES] = 0;
+        block.extend([0, b'0']);
+        push_varint(&mut block, slot.period);
+        block.push(slot.thread);
+        block.push(u8::from(!parents.is_empty()));
+        block.extend(parents.iter().flat_map(block_id_bytes));
+        let listed: Vec<&[u8]> = ids.iter().map(|id| id.as_slice()).collect();
+        block.extend(Hash::compute_from_tuple(&listed).to_bytes());
+        block.extend([0, 0]);
+        push_varint(&mut block, ids.len() as u64);
+        block.extend(ids.iter().flatten());
+        BlockRecord::new(&block, &operations).unwrap()
+    }
+}
+
+fn push_varint(buffer: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        buffer.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    buffer.push(value as u8);
+}
