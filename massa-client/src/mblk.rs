@@ -212,7 +212,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         self.records += 1;
-        let at = self.position(0);
+        let at = self.position_ahead(0);
         let slot = self.read_slot(at)?;
         let end = self.record_end()?;
         let bytes = self.need(end, "record")?[SLOT_BYTES..end].to_vec();
@@ -220,11 +220,7 @@ impl<R: Read> Reader<R> {
         let record = BlockRecord::from_bytes(bytes).map_err(not_a_block)?;
         let found = record.view(self.thread_count).map_err(not_a_block)?.slot;
         if found != slot {
-            return Err(MblkError::Slot {
-                at,
-                filed: slot,
-                found,
-            });
+            return Err(MblkError::Slot { at, filed: slot, found });
         }
         self.input.consume(end);
         self.last = Some(slot);
@@ -257,7 +253,12 @@ impl<R: Read> Reader<R> {
     fn record_end(&mut self) -> Result<usize, MblkError> {
         let after_block = self.object_end(SLOT_BYTES, "block")?;
         let count = u32_at(self.need(after_block + 4, "operation count")?, after_block);
-        self.check_max(after_block, "operation count", count as usize, MAX_OPERATIONS_PER_BLOCK as usize)?;
+        self.check_max(
+            after_block,
+            "operation count",
+            count as usize,
+            MAX_OPERATIONS_PER_BLOCK as usize,
+        )?;
         let mut end = after_block + 4;
         for _ in 0..count {
             end = self.object_end(end, "operation")?;
@@ -281,7 +282,7 @@ impl<R: Read> Reader<R> {
             return Ok(());
         }
         Err(MblkError::TooLarge {
-            at: self.position(start),
+            at: self.position_ahead(start),
             field,
             value: value as u64,
             max: max as u64,
@@ -289,7 +290,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The position `ahead` bytes after the last byte taken.
-    fn position(&self, ahead: usize) -> Position {
+    fn position_ahead(&self, ahead: usize) -> Position {
         Position {
             record: self.records,
             offset: self.input.offset + ahead as u64,
@@ -300,7 +301,7 @@ impl<R: Read> Reader<R> {
     fn fetch(&mut self, count: usize) -> Result<&[u8], MblkError> {
         if let Err(source) = self.input.fill(count) {
             return Err(MblkError::Read {
-                at: self.position(self.input.ahead().len()),
+                at: self.position_ahead(self.input.ahead().len()),
                 source,
             });
         }
@@ -312,7 +313,7 @@ impl<R: Read> Reader<R> {
         let found = self.fetch(count)?.len();
         if found < count {
             return Err(MblkError::Truncated {
-                at: self.position(found),
+                at: self.position_ahead(found),
                 field,
             });
         }

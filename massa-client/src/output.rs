@@ -56,7 +56,7 @@ impl Output {
     /// As [`Output::print`].
     pub fn write<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let mut write_all = || {
+        let write_all = || {
             for piece in pieces {
                 stdout.write_all(piece)?;
             }
@@ -97,7 +97,11 @@ pub fn one_line(error: &dyn Error) -> String {
 /// The words of `text`, with what breaks lines or moves the cursor replaced by a space.
 pub fn unbroken(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    clean.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    clean
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Names and values below each other.

@@ -1,6 +1,6 @@
 //! Sizes, positions, content addresses and the chunk itself.
 
-use crate::merkle::MerkleProof;
+use crate::merkle::{MerkleProof, MAX_PATH_SIBLINGS};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,8 @@ pub const PAGE_LEAVES: usize = 64;
 pub const PAGE_BYTES: usize = LEAF_BYTES * PAGE_LEAVES;
 /// Default chunk size: 1 MiB.
 pub const DEFAULT_CHUNK_BYTES: u32 = 1 << 20;
+/// Largest chunk size: 64 MiB, so that the path of a leaf has at most [`MAX_PATH_SIBLINGS`] siblings.
+pub const MAX_CHUNK_BYTES: u32 = (LEAF_BYTES as u32) << MAX_PATH_SIBLINGS;
 /// Chunks of one period at most: the position of a chunk in its period has 8 bits.
 pub const MAX_CHUNKS_PER_PERIOD: u32 = 256;
 /// Periods of one segment at most: the position of a period in its segment has 8 bits.
@@ -180,7 +182,9 @@ pub enum ParameterError {
     #[error("thread_count: must be at least 1")]
     ThreadCount,
     /// Pages are subtrees of the chunk's tree, so a chunk has a power-of-two number of them.
-    #[error("chunk_size: {0} is not a power-of-two number of {PAGE_BYTES}-byte pages (at most 1 GiB)")]
+    #[error(
+        "chunk_size: {0} is not a power-of-two number of {PAGE_BYTES}-byte pages, at most {MAX_CHUNK_BYTES} bytes"
+    )]
     ChunkSize(u64),
     /// The position of a period in its segment has 8 bits.
     #[error("challenge_frequency_periods: {0} is not between 1 and {MAX_SEGMENT_PERIODS}")]
@@ -251,12 +255,13 @@ impl ArchiveParameters {
     }
 }
 
-/// Checks that `bytes` is a power-of-two number of pages, at most 1 GiB.
+/// Checks that `bytes` is a power-of-two number of pages, at most [`MAX_CHUNK_BYTES`].
 ///
 /// # Errors
 /// [`ParameterError::ChunkSize`].
 pub fn check_chunk_size(bytes: u64) -> Result<(), ParameterError> {
-    let valid = bytes.is_power_of_two() && (PAGE_BYTES as u64..=1 << 30).contains(&bytes);
+    let range = PAGE_BYTES as u64..=u64::from(MAX_CHUNK_BYTES);
+    let valid = bytes.is_power_of_two() && range.contains(&bytes);
     if valid {
         Ok(())
     } else {

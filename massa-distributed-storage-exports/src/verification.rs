@@ -104,6 +104,10 @@ fn parse_block(record: &BlockRecord, chain_id: u64, thread_count: u8) -> Result<
     let block_id = record.check_ids(chain_id, thread_count)?.block_id();
     let block = whole(&block_deserializer(chain_id, thread_count), record.block())
         .map_err(|reason| VerifyBlockError::Block { block_id, reason })?;
+    if block.content.header.id != block_id {
+        let (expected, found) = (block_id, block.content.header.id);
+        return Err(RecordError::WrongBlock { expected, found }.into());
+    }
     let deserializer = operation_deserializer(chain_id);
     let operations = record.operations().enumerate().map(|(index, bytes)| {
         whole(&deserializer, bytes).map_err(|reason| VerifyBlockError::Operation {

@@ -366,7 +366,10 @@ impl ArchivedPeriods for Archived<'_> {
 }
 
 /// Reads the open periods back.
-fn restore(store: &Store) -> Result<PlaceTracker, ReadError> {
+///
+/// # Errors
+/// [`ReadError`].
+pub fn restore(store: &Store) -> Result<PlaceTracker, ReadError> {
     let parameters = store.parameters();
     let mut tracker = PlaceTracker::new(
         parameters.thread_count,

@@ -190,6 +190,9 @@ impl PlaceTracker {
         }
         let below = self.below(slot, id, parent, archive)?;
         let child = self.links.get(&(slot.thread, id)).copied();
+        if child.is_some_and(|child| child <= slot.period) {
+            return Err(PlaceError::Conflict { id, slot });
+        }
         let mut misses = Vec::new();
         if let Some(start) = below {
             self.gap(slot.thread, id, start..slot.period, archive, &mut misses)?;
@@ -334,8 +337,8 @@ impl PlaceTracker {
         periods: std::ops::RangeInclusive<u64>,
         archive: &A,
     ) -> Result<Changes, PlaceError<A::Error>> {
-        let length = periods.end().saturating_sub(*periods.start());
-        if length >= MAX_GAP_PERIODS {
+        let length = periods.end().saturating_sub(*periods.start()).saturating_add(1);
+        if length > MAX_GAP_PERIODS {
             return Err(PlaceError::TooManyPeriods { periods: length });
         }
         let mut misses = Vec::new();

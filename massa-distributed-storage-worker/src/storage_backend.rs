@@ -407,6 +407,21 @@ impl Store {
         })
     }
 
+    /// Moves everything from the write-ahead log into tables, where each block of rows has a checksum. A damaged log is
+    /// cut at the damage when the store is opened; a damaged table is found by [`Store::verify`].
+    ///
+    /// # Errors
+    /// [`StoreError::Refusing`] when the disk refuses.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.with_db(|db| {
+            for name in FAMILIES {
+                let flushed = db.flush_cf(family_of(db, name)?);
+                flushed.map_err(|error| self.refuse(error.into()))?;
+            }
+            Ok(())
+        })
+    }
+
     /// Stores rows of open periods.
     ///
     /// # Errors

@@ -11,11 +11,12 @@ use crossbeam_channel::{bounded, select, Receiver, RecvTimeoutError, Sender, Try
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::StorageArchiver;
 use massa_models::active_block::ActiveBlock;
-use massa_models::block::SecureShareBlock;
+use massa_models::block::{BlockSerializer, SecureShareBlock};
 use massa_models::block_id::BlockId;
 use massa_models::operation::{OperationId, SecureShareOperation};
 use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
+use massa_serialization::Serializer;
 use massa_storage::Storage;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -319,13 +320,17 @@ fn record_from_storage(block_id: &BlockId, storage: &Storage) -> Option<BlockRec
 }
 
 /// The record of a block; `None` if an operation is not there.
+///
+/// The bytes that arrived may be one of several forms of the same block, so they are written anew.
 fn record_of<'a>(
     block: &SecureShareBlock,
     operation: impl Fn(&OperationId) -> Option<&'a SecureShareOperation>,
 ) -> Option<BlockRecord> {
+    let mut bytes = Vec::with_capacity(block.serialized_data.len());
+    BlockSerializer::new().serialize(&block.content, &mut bytes).ok()?;
     let operations = block.content.operations.iter().map(|id| operation(id).map(wire_bytes));
     let operations: Vec<Vec<u8>> = operations.collect::<Option<_>>()?;
-    BlockRecord::new(&block.serialized_data, &operations).ok()
+    BlockRecord::new(&bytes, &operations).ok()
 }
 
 /// Signature, creator key, content: what travels.

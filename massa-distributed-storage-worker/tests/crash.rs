@@ -18,7 +18,11 @@ use tempfile::tempdir;
 const KILLS: u64 = 200;
 const PERIODS: usize = 40;
 const THREAD_COUNT: u8 = 4;
-const SHAPE: Shape = Shape { miss_one_in: 5, operations: 8, operation_bytes: 3000 };
+const SHAPE: Shape = Shape {
+    miss_one_in: 5,
+    operations: 8,
+    operation_bytes: 3000,
+};
 /// Directory and mode of the child process.
 const CHILD_DIRECTORY: &str = "CRASH_TEST_DIRECTORY";
 const CHILD_ACKNOWLEDGES_BLOCKS: &str = "CRASH_TEST_ACKNOWLEDGES_BLOCKS";
@@ -39,7 +43,11 @@ fn child() {
     let acknowledges_blocks = std::env::var(CHILD_ACKNOWLEDGES_BLOCKS).is_ok();
     let (chain, blocks) = chain();
     let store = open_store(Path::new(&directory), &chain.parameters);
-    let acknowledge = if acknowledges_blocks { Acknowledge::EachBlock } else { Acknowledge::EachPeriod };
+    let acknowledge = if acknowledges_blocks {
+        Acknowledge::EachBlock
+    } else {
+        Acknowledge::EachPeriod
+    };
     let mut ingest = Ingest::open(store, acknowledge, keep_all()).unwrap().0;
     let mut output = std::io::stdout();
     for (number, record) in blocks.into_iter().enumerate() {
@@ -65,7 +73,10 @@ struct Acknowledged {
 fn run_and_kill(directory: &Path, acknowledges_blocks: bool, life: Duration) -> Acknowledged {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child", "--nocapture", "--test-threads=1"]);
-    command.env(CHILD_DIRECTORY, directory).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .env(CHILD_DIRECTORY, directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     if acknowledges_blocks {
         command.env(CHILD_ACKNOWLEDGES_BLOCKS, "1");
     }
@@ -79,7 +90,11 @@ fn run_and_kill(directory: &Path, acknowledges_blocks: bool, life: Duration) -> 
         child.kill().unwrap();
         child.wait().unwrap();
     });
-    let mut acknowledged = Acknowledged { blocks: Vec::new(), periods: Vec::new(), finished: false };
+    let mut acknowledged = Acknowledged {
+        blocks: Vec::new(),
+        periods: Vec::new(),
+        finished: false,
+    };
     // A line that was cut off acknowledges nothing.
     for line in BufReader::new(output).split(b'\n').map(Result::unwrap) {
         let line = String::from_utf8(line).unwrap();
@@ -103,7 +118,9 @@ fn assert_sound(directory: &Path, blocks: &[BlockRecord], acknowledged: &Acknowl
     let mut parameters = chain.parameters;
     parameters.segment_periods = 7;
     let store = open_store(directory, &parameters);
-    let ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, keep_all()).unwrap().0;
+    let ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, keep_all())
+        .unwrap()
+        .0;
     let archived = store.archived_periods().unwrap();
     assert!(acknowledged.periods.iter().all(|period| archived.contains(period)));
     for number in &acknowledged.blocks {
@@ -124,7 +141,9 @@ fn assert_sound(directory: &Path, blocks: &[BlockRecord], acknowledged: &Acknowl
 fn roots(directory: &Path) -> Vec<String> {
     let store = Store::open_read_only(directory).unwrap();
     let periods = store.archived_periods().unwrap();
-    let period_roots = periods.iter().map(|period| store.period_root(*period).unwrap().unwrap().to_string());
+    let period_roots = periods
+        .iter()
+        .map(|period| store.period_root(*period).unwrap().unwrap().to_string());
     let segments = (0..PERIODS as u64 / 7).map(|segment| store.segment_root(segment).unwrap().unwrap().to_string());
     period_roots.chain(segments).collect()
 }

@@ -12,15 +12,24 @@ use std::sync::Arc;
 use tempfile::tempdir;
 
 /// About 1 MiB of random bytes a period.
-const SHAPE: Shape = Shape { miss_one_in: 0, operations: 16, operation_bytes: 16_384 };
+const SHAPE: Shape = Shape {
+    miss_one_in: 0,
+    operations: 16,
+    operation_bytes: 16_384,
+};
 const THREAD_COUNT: u8 = 4;
 const PERIOD_BYTES: u64 = 1 << 20;
 
 fn open(path: &Path, chain: &Chain, capacity_bytes: u64, retention_periods: u64) -> (Arc<Store>, Ingest) {
-    let options =
-        StoreOptions { capacity_bytes: Some(capacity_bytes), retention_periods, ..StoreOptions::new(path) };
+    let options = StoreOptions {
+        capacity_bytes: Some(capacity_bytes),
+        retention_periods,
+        ..StoreOptions::new(path)
+    };
     let store = Arc::new(Store::open(options, chain.parameters.clone()).unwrap());
-    let ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, keep_all()).unwrap().0;
+    let ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, keep_all())
+        .unwrap()
+        .0;
     (store, ingest)
 }
 
@@ -54,7 +63,13 @@ fn the_directory_never_outgrows_its_allocation() {
         }
     });
     let refusal = refusal.unwrap();
-    assert!(matches!(refusal, IngestError::Store(StoreError::AllocationUsedUp { capacity: CAPACITY, .. })), "{refusal}");
+    assert!(
+        matches!(
+            refusal,
+            IngestError::Store(StoreError::AllocationUsedUp { capacity: CAPACITY, .. })
+        ),
+        "{refusal}"
+    );
     let periods = store.archived_periods().unwrap().len() as u64;
     assert!(peak <= CAPACITY, "{peak} bytes on disk");
     // The allocation is used, not just kept: a third goes to the log, to merging and to the reserve at most.
@@ -74,11 +89,16 @@ fn a_larger_allocation_takes_up_where_the_smaller_one_ended() {
         let (_store, mut ingest) = open(directory.path(), &chain, 24 << 20, 0);
         add_all(&mut ingest, &blocks).unwrap_err()
     };
-    assert!(matches!(refused, IngestError::Store(StoreError::AllocationUsedUp { .. })), "{refused}");
+    assert!(
+        matches!(refused, IngestError::Store(StoreError::AllocationUsedUp { .. })),
+        "{refused}"
+    );
     let (store, mut ingest) = open(directory.path(), &chain, 256 << 20, 0);
     add_all(&mut ingest, &blocks).unwrap();
     assert_eq!(store.archived_periods().unwrap(), (0..30).collect::<Vec<_>>());
-    blocks.iter().for_each(|record| assert_holds(&store, record, Check::Merkle));
+    blocks
+        .iter()
+        .for_each(|record| assert_holds(&store, record, Check::Merkle));
 }
 
 #[test]
@@ -103,7 +123,10 @@ fn retention_returns_the_space() {
     // 120 MiB went through a directory that may take 64 MiB.
     assert!(peak <= 64 << 20, "{peak} bytes on disk");
     let kept = store.archived_periods().unwrap();
-    assert!((RETENTION..=RETENTION + SEGMENT).contains(&(kept.len() as u64)), "{kept:?}");
+    assert!(
+        (RETENTION..=RETENTION + SEGMENT).contains(&(kept.len() as u64)),
+        "{kept:?}"
+    );
     assert_eq!(kept.last(), Some(&(PERIODS - 1)));
     assert_eq!(store.floor(), kept[0]);
     assert_holds(&store, &last_block.unwrap(), Check::Merkle);
@@ -111,9 +134,14 @@ fn retention_returns_the_space() {
     assert!(matches!(pruned, Err(ReadError::Pruned { period: 0, .. })), "{pruned:?}");
     // Its row in the index may be gone, or still lead to a pruned period; never to a block.
     let first = store.find_block(&id_of(&first_block.unwrap(), THREAD_COUNT));
-    assert!(matches!(first, Err(ReadError::Pruned { .. } | ReadError::NotFound(_))), "{first:?}");
+    assert!(
+        matches!(first, Err(ReadError::Pruned { .. } | ReadError::NotFound(_))),
+        "{first:?}"
+    );
     // The chain of segment roots stays whole.
-    let segments = (0..PERIODS / SEGMENT).filter(|segment| store.segment_root(*segment).unwrap().is_some()).count();
+    let segments = (0..PERIODS / SEGMENT)
+        .filter(|segment| store.segment_root(*segment).unwrap().is_some())
+        .count();
     assert_eq!(segments as u64, PERIODS / SEGMENT);
     let damages = store.verify(1, &|_, _| {}).unwrap().damages;
     let unsigned = |reason: &str| reason.contains("does not parse");
@@ -124,7 +152,10 @@ fn retention_returns_the_space() {
 fn a_retention_below_four_segments_is_refused_by_name() {
     let chain = Chain::new(THREAD_COUNT, 4);
     let directory = tempdir().unwrap();
-    let options = StoreOptions { retention_periods: 399, ..StoreOptions::new(directory.path()) };
+    let options = StoreOptions {
+        retention_periods: 399,
+        ..StoreOptions::new(directory.path())
+    };
     let refused = Store::open(options, chain.parameters.clone()).unwrap_err().to_string();
     assert!(refused.starts_with("retention_periods: 399 is neither 0"), "{refused}");
 }

@@ -4,12 +4,12 @@ mod common;
 
 use common::*;
 use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::verification::{verify_block, VerifiedBlock};
 use massa_distributed_storage_exports::StorageArchiver;
 use massa_distributed_storage_worker::storage_backend::read::Check;
 use massa_distributed_storage_worker::{
     start_distributed_storage_worker, ArchiverHandle, DistributedStorageCommand, DistributedStorageManager, Store,
 };
-use massa_distributed_storage_exports::verification::{verify_block, VerifiedBlock};
 use massa_models::active_block::ActiveBlock;
 use massa_models::prehash::{PreHashMap, PreHashSet};
 use massa_models::secure_share::Id;
@@ -84,7 +84,10 @@ fn blocks_from_the_hook_are_archived_and_logged() {
     let log = Log::default();
     let writer = log.clone();
     // The worker logs from its own thread.
-    tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .init();
     let blocks = upstream_blocks();
     let directory = tempdir().unwrap();
     let (mut manager, handle) = start(directory.path(), &blocks[0], 1024);
@@ -93,14 +96,31 @@ fn blocks_from_the_hook_are_archived_and_logged() {
     wait_for("archiving", || manager.status().archived_periods == 4);
 
     let status = manager.status();
-    assert_eq!((status.last_period, status.blocks, status.refused_blocks), (Some(4), 125, 0));
-    blocks.iter().for_each(|record| assert_holds(manager.store(), record, Check::Meaning));
+    assert_eq!(
+        (status.last_period, status.blocks, status.refused_blocks),
+        (Some(4), 125, 0)
+    );
+    blocks
+        .iter()
+        .for_each(|record| assert_holds(manager.store(), record, Check::Meaning));
     manager.stop();
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(text.contains("INFO") && text.contains("Archived period 1: 31 blocks, "), "{text}");
-    assert!(text.contains("Archived period 4: 32 blocks, ") && text.contains(" operations, 1 chunks"), "{text}");
+    assert!(
+        text.contains("INFO") && text.contains("Archived period 1: 31 blocks, "),
+        "{text}"
+    );
+    assert!(
+        text.contains("Archived period 4: 32 blocks, ") && text.contains(" operations, 1 chunks"),
+        "{text}"
+    );
     // What the hook handed over is let go.
-    assert_eq!(blocks.iter().filter(|record| root.read_blocks().contains(&id_of(record, THREADS))).count(), 0);
+    assert_eq!(
+        blocks
+            .iter()
+            .filter(|record| root.read_blocks().contains(&id_of(record, THREADS)))
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -118,7 +138,9 @@ fn the_directory_is_free_after_stop_and_the_worker_starts_again() {
     }
     let store = Store::open_read_only(directory.path()).unwrap();
     assert_eq!(store.archived_periods().unwrap(), [1, 2, 3, 4]);
-    blocks.iter().for_each(|record| assert_holds(&store, record, Check::Merkle));
+    blocks
+        .iter()
+        .for_each(|record| assert_holds(&store, record, Check::Merkle));
 }
 
 #[test]

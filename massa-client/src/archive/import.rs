@@ -9,8 +9,8 @@
 
 use crate::archive::open_periods::{first_lines, open_periods, OpenPeriod};
 use crate::archive::pipeline::{for_each_block, Stop};
-use crate::mblk::{unpack, Entry, MblkError, Reader};
-use crate::output::{count, name_value_lines, progress_bar, Report};
+use crate::mblk::{unpack, Entry, MblkError, Position, Reader};
+use crate::output::{name_value_lines, progress_bar, Report};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar};
 use massa_distributed_storage_exports::types::{check_chunk_size, DEFAULT_CHUNK_BYTES, MAX_SEGMENT_PERIODS};
@@ -18,6 +18,7 @@ use massa_distributed_storage_exports::verification::VerifyBlockError;
 use massa_distributed_storage_exports::{ArchiveParameters, SegmentRoot};
 use massa_distributed_storage_worker::storage_backend::read::ReadError;
 use massa_distributed_storage_worker::{Acknowledge, Ingest, IngestError, Progress, Store, StoreError, StoreOptions};
+use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use serde::Serialize;
 use std::fs::{self, File};
@@ -103,12 +104,14 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// A block of the file is not valid or contradicts the store. What came before it is archived.
-    #[error("{path}: record {}, byte {} (slot {}:{})", entry.at.record, entry.at.offset, entry.slot.period, entry.slot.thread)]
+    #[error("{path}: {at} (slot {}:{})", slot.period, slot.thread)]
     Block {
         /// The file.
         path: PathBuf,
-        /// The block.
-        entry: Box<Entry>,
+        /// Where the block begins.
+        at: Position,
+        /// Its slot.
+        slot: Slot,
         /// What is wrong with it.
         source: BlockFault,
     },
@@ -134,11 +137,11 @@ pub enum ImportError {
         /// The store.
         dir: PathBuf,
         /// Value of the store.
-        stored: String,
+        stored: u64,
         /// What gives the other value.
         given_by: &'static str,
         /// The other value.
-        given: String,
+        given: u64,
     },
     /// The store could not be opened.
     #[error(transparent)]
@@ -197,7 +200,11 @@ pub struct Segment {
 
 impl Report for ImportReport {
     fn text(&self) -> String {
-        let signatures = if self.signatures_checked { "checked" } else { "not checked" };
+        let signatures = if self.signatures_checked {
+            "checked"
+        } else {
+            "not checked"
+        };
         let store = if self.created { " (new)" } else { "" };
         let mut lines = vec![
             ("file", self.file.clone()),
@@ -205,23 +212,47 @@ impl Report for ImportReport {
             ("signatures", signatures.to_string()),
             (
                 "blocks",
-                format!("{} read, {} new, {} known", self.blocks_read, self.blocks_new, self.blocks_known),
+                format!(
+                    "{} read, {} new, {} known",
+                    self.blocks_read, self.blocks_new, self.blocks_known
+                ),
             ),
             ("operations", self.operations.to_string()),
             (
                 "periods",
-                format!("{} archived now, {} in the store", self.periods_archived, self.periods_in_store),
+                format!(
+                    "{} archived now, {} in the store",
+                    self.periods_archived, self.periods_in_store
+                ),
             ),
         ];
         let segments = self.segments_completed.iter();
-        lines.extend(segments.map(|segment| ("segment", format!("{} complete, root {}", segment.segment, segment.root))));
+        lines.extend(segments.map(|segment| {
+            (
+                "segment",
+                format!("{} complete, root {}", segment.segment, segment.root),
+            )
+        }));
         let open = self.open_periods.iter().map(OpenPeriod::text);
-        lines.extend(first_lines(open, OPEN_PERIODS_SHOWN).into_iter().map(|line| ("open", line)));
-        if self.open_periods.iter().any(|period| !period.threads_without_later_block.is_empty()) {
+        lines.extend(
+            first_lines(open, OPEN_PERIODS_SHOWN)
+                .into_iter()
+                .map(|line| ("open", line)),
+        );
+        if self
+            .open_periods
+            .iter()
+            .any(|period| !period.threads_without_later_block.is_empty())
+        {
             let hint = "import a later file, or this one with --complete if it ends with whole periods";
             lines.push(("", hint.to_string()));
         }
-        let rate = format!("{:.3} s, {} at {:.1} MB/s", self.seconds, HumanBytes(self.bytes), self.megabytes_per_second);
+        let rate = format!(
+            "{:.3} s, {} at {:.1} MB/s",
+            self.seconds,
+            HumanBytes(self.bytes),
+            self.megabytes_per_second
+        );
         lines.push(("took", rate));
         name_value_lines(lines)
     }
@@ -233,7 +264,10 @@ impl Report for ImportReport {
 /// [`ImportError`]. What was read before an error stays in the store.
 pub fn import(arguments: &ImportArguments) -> Result<ImportReport, ImportError> {
     let begun = Instant::now();
-    let bar = progress_bar(0, "{bytes}/{total_bytes} [{wide_bar}] {binary_bytes_per_sec}, {eta} left");
+    let bar = progress_bar(
+        0,
+        "{bytes}/{total_bytes} [{wide_bar}] {binary_bytes_per_sec}, {eta} left",
+    );
     let mut reader = open_file(&arguments.file, &bar)?;
     let file_error = |source| ImportError::File {
         path: arguments.file.clone(),
@@ -291,24 +325,19 @@ impl<'a> Import<'a> {
     }
 
     fn add(&mut self, entry: Entry) -> Result<(), Stop> {
-        let (at, slot) = (entry.at, entry.slot);
-        let (bytes, operations) = (entry.record.as_bytes().len(), entry.record.operation_count());
-        let copy = entry.record.clone();
-        let _ = copy;
-        match self.ingest.add(entry.record) {
-            Ok(progress) => {
-                self.report.blocks_read += 1;
-                self.report.blocks_known += u64::from(progress.known);
-                self.report.blocks_new += u64::from(!progress.known);
-                self.report.bytes += bytes as u64;
-                self.report.operations += operations as u64;
-                let first = self.periods.map_or(slot.period, |(first, _)| first);
-                self.periods = Some((first, slot.period));
-                self.note(progress);
-                Ok(())
-            }
-            Err(error) => Err(Stop::Block(at, slot, error.into())),
-        }
+        let Entry { at, slot, record } = entry;
+        let (bytes, operations) = (record.as_bytes().len(), record.operation_count());
+        let taken = self.ingest.add(record);
+        let progress = taken.map_err(|error| Stop::Block(at, slot, error.into()))?;
+        self.report.blocks_read += 1;
+        self.report.blocks_known += u64::from(progress.known);
+        self.report.blocks_new += u64::from(!progress.known);
+        self.report.bytes += bytes as u64;
+        self.report.operations += operations as u64;
+        let first = self.periods.map_or(slot.period, |(first, _)| first);
+        self.periods = Some((first, slot.period));
+        self.note(progress);
+        Ok(())
     }
 
     fn note(&mut self, progress: Progress) {
@@ -316,5 +345,185 @@ impl<'a> Import<'a> {
         let segments = progress.segments.into_iter();
         let completed = segments.map(|(segment, root)| Segment { segment, root });
         self.report.segments_completed.extend(completed);
+    }
+
+    /// Writes what is still in memory, also when the import failed: what came before is kept.
+    fn end(mut self, stopped: Result<(), Stop>) -> Result<ImportReport, ImportError> {
+        if stopped.is_ok() && self.arguments.complete {
+            self.declare_misses()?;
+        }
+        let finished = self.ingest.finish();
+        stopped.map_err(|stop| self.stopped(stop))?;
+        finished?;
+        let store = self.ingest.store();
+        store.flush()?;
+        self.report.periods_in_store = store.archived_periods()?.len() as u64;
+        self.report.open_periods = open_periods(store, self.ingest.tracker())?;
+        Ok(self.report)
+    }
+
+    /// Takes the awaited places of the file's periods as misses.
+    fn declare_misses(&mut self) -> Result<(), ImportError> {
+        let open = self.ingest.tracker().open_periods().next();
+        if let (Some((first, last)), Some((open, _))) = (self.periods, open) {
+            let progress = self.ingest.declare_misses(first.max(open)..=last)?;
+            self.note(progress);
+        }
+        Ok(())
+    }
+
+    fn stopped(&self, stop: Stop) -> ImportError {
+        let path = self.arguments.file.clone();
+        match stop {
+            Stop::File(source) => ImportError::File { path, source },
+            Stop::Block(at, slot, source) => ImportError::Block { path, at, slot, source },
+        }
+    }
+}
+
+fn open_file(path: &Path, bar: &ProgressBar) -> Result<Reader<Box<dyn Read + Send>>, ImportError> {
+    let unreadable = |source| ImportError::Open {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    bar.set_length(file.metadata().map_err(unreadable)?.len());
+    let input = unpack(bar.wrap_read(file)).map_err(unreadable)?;
+    Reader::new(input).map_err(|source| ImportError::File {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// Opens the store of the arguments, or makes it with the parameters that the file and the options give. Also returns
+/// whether it was made.
+fn open_store<R: Read>(
+    arguments: &ImportArguments,
+    reader: &Reader<R>,
+    first: Option<&Entry>,
+) -> Result<(Arc<Store>, bool), ImportError> {
+    let existing = open_existing(&arguments.dir)?;
+    if let Some(store) = existing {
+        check_parameters(arguments, reader, &store)?;
+        return Ok((Arc::new(store), false));
+    }
+    let first = first.ok_or_else(|| ImportError::NoBlock {
+        path: arguments.file.clone(),
+    })?;
+    let parameters = ArchiveParameters {
+        chain_id: reader.chain_id(),
+        thread_count: reader.thread_count(),
+        chunk_size: arguments.chunk_size.unwrap_or(DEFAULT_CHUNK_BYTES),
+        segment_periods: arguments.segment_periods.unwrap_or(DEFAULT_SEGMENT_PERIODS),
+        first_period: first.slot.period,
+        // No block of the file comes before the first, so all of its parents come before the archive.
+        boundary: parents(first, reader.thread_count())?,
+    };
+    Ok((Arc::new(create_store(arguments, parameters)?), true))
+}
+
+fn parents(entry: &Entry, thread_count: u8) -> Result<Vec<BlockId>, ImportError> {
+    let view = entry.record.view(thread_count).map_err(StoreError::from)?;
+    Ok(view.parents().collect())
+}
+
+/// Opens the store in `dir`; `None` if there is none and one may be made.
+fn open_existing(dir: &Path) -> Result<Option<Store>, ImportError> {
+    let unfinished = dir.join(MARKER).exists();
+    if Store::exists(dir) {
+        let opened = Store::open_existing(StoreOptions::new(dir));
+        return match opened {
+            Ok(store) => finished(dir).map(|()| Some(store)),
+            Err(_) if unfinished => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let unusable = |source| ImportError::Directory {
+        dir: dir.to_path_buf(),
+        source,
+    };
+    let empty = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        files => files.map_err(unusable)?.next().is_none(),
+    };
+    if empty || unfinished {
+        return Ok(None);
+    }
+    Err(ImportError::NotEmpty { dir: dir.to_path_buf() })
+}
+
+fn create_store(arguments: &ImportArguments, parameters: ArchiveParameters) -> Result<Store, ImportError> {
+    let dir = &arguments.dir;
+    let unusable = |source| ImportError::Directory {
+        dir: dir.clone(),
+        source,
+    };
+    fs::create_dir_all(dir).map_err(unusable)?;
+    fs::write(dir.join(MARKER), b"").map_err(unusable)?;
+    // The marker must be there after a power cut if anything of the store is.
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(unusable)?;
+    let mut options = StoreOptions::new(dir);
+    options.operation_index = !arguments.no_operation_index;
+    let store = Store::open(options, parameters)?;
+    finished(dir)?;
+    Ok(store)
+}
+
+/// Removes the marker of an unfinished store, if there is one.
+fn finished(dir: &Path) -> Result<(), ImportError> {
+    match fs::remove_file(dir.join(MARKER)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ImportError::Directory {
+            dir: dir.to_path_buf(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the file and the options fit a store that exists.
+fn check_parameters<R: Read>(
+    arguments: &ImportArguments,
+    reader: &Reader<R>,
+    store: &Store,
+) -> Result<(), ImportError> {
+    let stored = store.parameters();
+    let file = "the file has";
+    let of_file = [
+        ("chain_id", stored.chain_id, file, Some(reader.chain_id())),
+        (
+            "thread_count",
+            stored.thread_count.into(),
+            file,
+            Some(reader.thread_count().into()),
+        ),
+        (
+            "segment_periods",
+            stored.segment_periods,
+            "--segment-periods says",
+            arguments.segment_periods,
+        ),
+        (
+            "chunk_size",
+            stored.chunk_size.into(),
+            "--chunk-size says",
+            arguments.chunk_size.map(u64::from),
+        ),
+        (
+            "operation_index",
+            store.has_operation_index().into(),
+            "--no-operation-index says",
+            arguments.no_operation_index.then_some(0),
+        ),
+    ];
+    let differs = |(_, stored, _, given): &(_, u64, _, Option<u64>)| given.is_some_and(|given| given != *stored);
+    match of_file.into_iter().find(differs) {
+        Some((name, stored, given_by, Some(given))) => Err(ImportError::Parameter {
+            name,
+            dir: arguments.dir.clone(),
+            stored,
+            given_by,
+            given,
+        }),
+        _ => Ok(()),
     }
 }

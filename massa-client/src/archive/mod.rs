@@ -16,7 +16,7 @@ pub mod verify;
 
 use crate::output::Output;
 use clap::{Args, Subcommand};
-use massa_distributed_storage_worker::storage_backend::read::{Damage, ReadError};
+use massa_distributed_storage_worker::storage_backend::read::ReadError;
 use massa_distributed_storage_worker::{Store, StoreError};
 use massa_models::slot::Slot;
 use std::io;
@@ -76,9 +76,6 @@ pub enum ArchiveError {
     /// The file could not be imported.
     #[error(transparent)]
     Import(#[from] import::ImportError),
-    /// No proof could be made.
-    #[error(transparent)]
-    MakeProof(#[from] proof::MakeProofError),
     /// A proof does not prove what it says.
     #[error(transparent)]
     CheckProof(#[from] check_proof::CheckProofError),
@@ -90,7 +87,7 @@ pub enum ArchiveError {
         /// The store.
         dir: PathBuf,
         /// The first of them.
-        first: Box<Damage>,
+        first: String,
     },
     /// The thread does not exist.
     #[error("slot {}:{}: the archive has threads 0 to {}", slot.period, slot.thread, thread_count - 1)]
@@ -99,6 +96,22 @@ pub enum ArchiveError {
         slot: Slot,
         /// Threads of the chain.
         thread_count: u8,
+    },
+    /// The index and the archive do not agree.
+    #[error("damaged: the index has {what} at slot {}:{}, it is not there (archive verify says more)", slot.period, slot.thread)]
+    Misplaced {
+        /// What was looked for.
+        what: String,
+        /// Where the index has it.
+        slot: Slot,
+    },
+    /// Verified bytes that cannot be shown.
+    #[error("{what} cannot be shown: {reason}")]
+    Unreadable {
+        /// The object.
+        what: String,
+        /// What the deserializer said.
+        reason: String,
     },
     /// A missed slot has no bytes.
     #[error("slot {}:{} was missed: there is no block", slot.period, slot.thread)]
@@ -119,17 +132,18 @@ pub fn run(command: ArchiveCommand, output: Output) -> Result<(), ArchiveError> 
     match command {
         ArchiveCommand::Import(arguments) => Ok(output.print(&import::import(&arguments)?)?),
         ArchiveCommand::Stat(arguments) => Ok(output.print(&stat::stat(&arguments.open()?)?)?),
-        ArchiveCommand::ListPeriods(arguments) => {
-            Ok(output.print(&list_periods::list_periods(&arguments)?)?)
-        }
+        ArchiveCommand::ListPeriods(arguments) => Ok(output.print(&list_periods::list_periods(&arguments)?)?),
         ArchiveCommand::Verify(arguments) => verify::run(&arguments, output),
         ArchiveCommand::GetBlock(arguments) => show::get_block(&arguments, output),
         ArchiveCommand::GetOperation(arguments) => show::get_operation(&arguments, output),
         ArchiveCommand::GetPeriod(arguments) => period::run(&arguments, output),
-        ArchiveCommand::CheckProof(arguments) => {
-            Ok(output.print(&check_proof::check_proof(&arguments)?)?)
-        }
+        ArchiveCommand::CheckProof(arguments) => Ok(output.print(&check_proof::check_proof(&arguments)?)?),
     }
+}
+
+/// How a slot is written.
+fn slot_text(slot: Slot) -> String {
+    format!("{}:{}", slot.period, slot.thread)
 }
 
 /// Reads `PERIOD:THREAD`.

@@ -37,8 +37,14 @@ impl OpenPeriod {
                 reasons.push(format!("{noun} {list}: {why}"));
             }
         };
-        reason(&self.threads_without_later_block, "no later block of the thread is here");
-        reason(&self.threads_with_missing_parent, "the parent of a later block is not here");
+        reason(
+            &self.threads_without_later_block,
+            "no later block of the thread is here",
+        );
+        reason(
+            &self.threads_with_missing_parent,
+            "the parent of a later block is not here",
+        );
         let awaited = count(self.awaited() as u64, "place", "places");
         format!("period {}: {awaited} awaited ({})", self.period, reasons.join("; "))
     }

@@ -8,7 +8,7 @@
 //! Every queue is bounded, so memory does not grow with the file.
 
 use crate::archive::import::BlockFault;
-use crate::mblk::{Entry, MblkError};
+use crate::mblk::{Entry, MblkError, Position};
 use crossbeam_channel::{bounded, Receiver, Sender};
 use massa_distributed_storage_exports::verification::verify_block;
 use massa_distributed_storage_worker::Store;
@@ -28,7 +28,7 @@ pub enum Stop {
     /// The file cannot be read on.
     File(MblkError),
     /// A block is not valid, or the archive does not take it.
-    Block(Box<Entry>, BlockFault),
+    Block(Position, Slot, BlockFault),
 }
 
 /// Blocks in file order, and what came after them if that was not another batch.
@@ -148,9 +148,8 @@ fn check_batch(batch: &mut Batch, known: &mut ArchivedIds<'_>) {
             continue;
         }
         if let Err(error) = verify_block(&entry.record, parameters.chain_id, parameters.thread_count) {
-            let entry = batch.entries.swap_remove(index);
+            batch.stop = Some(Stop::Block(entry.at, entry.slot, error.into()));
             batch.entries.truncate(index);
-            batch.stop = Some(Stop::Block(Box::new(entry), error.into()));
             return;
         }
     }

@@ -1,0 +1,42 @@
+//! Speed of the archive, as ratios against a limit measured in the same run. Run by `scripts/bench`.
+//!
+//! Prints a table and writes `target/bench.json`. Everything is made from a seed, or read from an `.mblk` file. Both sides of
+//! a ratio run alternately, several times; the median counts.
+
+#[path = "archive/baseline.rs"]
+mod baseline;
+#[path = "archive/cases.rs"]
+mod cases;
+#[path = "archive/data.rs"]
+mod data;
+#[path = "archive/report.rs"]
+mod report;
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Measures the archive.
+#[derive(Parser)]
+struct Arguments {
+    /// Measure with the blocks of this .mblk file instead of generated ones.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Where the rows are written; the last one given counts.
+    #[arg(long, default_value = "target/bench.json", overrides_with = "output")]
+    output: PathBuf,
+    /// Passed by cargo; without meaning.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let data = match &arguments.file {
+        Some(path) => data::Data::read(path),
+        None => data::Data::generate(),
+    };
+    let rows = cases::all(&data);
+    print!("{}", report::table(&rows));
+    std::fs::write(&arguments.output, report::json(&rows)).expect("the output file can be written");
+    println!("written to {}", arguments.output.display());
+}
