@@ -55,7 +55,7 @@ pub enum VerifyBlockError {
     },
 }
 
-/// A block and its operations, verified. Only [`verify_block`] makes one.
+/// A block and its operations, verified. Only [`verify_block`] and [`verify_blocks`] make one.
 #[derive(Clone, Debug)]
 pub struct VerifiedBlock {
     block: SecureShareBlock,
@@ -88,15 +88,39 @@ impl VerifiedBlock {
 
 /// Parses and verifies a block with its operations.
 ///
-/// All signatures of the block are checked in one batch, as upstream checks operations; if the batch fails, one by one,
-/// to name the invalid one.
-///
 /// # Errors
 /// [`VerifyBlockError`].
 pub fn verify_block(record: &BlockRecord, chain_id: u64, thread_count: u8) -> Result<VerifiedBlock, VerifyBlockError> {
     let verified = parse_block(record, chain_id, thread_count)?;
-    verify_signatures(&verified)?;
+    verify_signatures(std::slice::from_ref(&verified)).map_err(|(_, error)| error)?;
     Ok(verified)
+}
+
+/// Parses and verifies blocks with their operations.
+///
+/// All signatures are checked in one batch, as upstream checks operations: for a hundred of them that is more than twice
+/// as fast as one by one. If the batch fails, they are checked one by one, to name the first invalid one.
+///
+/// # Errors
+/// The position of the first block that is not valid, and why.
+pub fn verify_blocks<'a>(
+    records: impl IntoIterator<Item = &'a BlockRecord>,
+    chain_id: u64,
+    thread_count: u8,
+) -> Result<Vec<VerifiedBlock>, (usize, VerifyBlockError)> {
+    let mut verified = Vec::new();
+    let mut malformed = None;
+    for record in records {
+        match parse_block(record, chain_id, thread_count) {
+            Ok(block) => verified.push(block),
+            Err(error) => {
+                malformed = Some((verified.len(), error));
+                break;
+            }
+        }
+    }
+    verify_signatures(&verified)?;
+    malformed.map_or(Ok(verified), Err)
 }
 
 /// Parses a block with its operations and checks every id, but no signature.
@@ -192,18 +216,28 @@ fn is_valid((hash, signature, key): &SignedHash) -> bool {
     key.verify_signature(hash, signature).is_ok()
 }
 
-fn verify_signatures(verified: &VerifiedBlock) -> Result<(), VerifyBlockError> {
-    let header = &verified.block.content.header;
-    let mut batch = vec![signed_hash(header)];
-    batch.extend(verified.operations.iter().map(signed_hash));
+/// Checks the signatures of headers and operations; names the first block with an invalid one.
+fn verify_signatures(blocks: &[VerifiedBlock]) -> Result<(), (usize, VerifyBlockError)> {
+    let batch: Vec<SignedHash> = blocks.iter().flat_map(signed_hashes).collect();
     if verify_signature_batch(&batch).is_ok() {
         return Ok(());
     }
-    match batch.iter().position(|signed| !is_valid(signed)) {
-        None => Ok(()),
-        Some(0) => Err(VerifyBlockError::HeaderSignature(header.id)),
-        Some(index) => Err(VerifyBlockError::OperationSignature {
-            operation_id: verified.operations[index - 1].id,
-        }),
+    for (position, verified) in blocks.iter().enumerate() {
+        let header = &verified.block.content.header;
+        match signed_hashes(verified).position(|signed| !is_valid(&signed)) {
+            None => {}
+            Some(0) => return Err((position, VerifyBlockError::HeaderSignature(header.id))),
+            Some(index) => {
+                let operation_id = verified.operations[index - 1].id;
+                return Err((position, VerifyBlockError::OperationSignature { operation_id }));
+            }
+        }
     }
+    Ok(())
+}
+
+/// What the signatures of a block sign: the header's, then the operations'.
+fn signed_hashes(verified: &VerifiedBlock) -> impl Iterator<Item = SignedHash> + '_ {
+    let header = signed_hash(&verified.block.content.header);
+    std::iter::once(header).chain(verified.operations.iter().map(signed_hash))
 }

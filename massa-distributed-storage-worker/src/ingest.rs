@@ -63,6 +63,8 @@ pub struct Progress {
     pub segments: Vec<(u64, SegmentRoot)>,
     /// Periods below it were pruned.
     pub pruned_below: Option<u64>,
+    /// The block was taken, but a complete period could not be stored: why. [`Ingest::archive_complete`] tries again.
+    pub stalled: Option<String>,
 }
 
 /// When a block counts as taken.
@@ -84,6 +86,10 @@ pub struct Ingest {
     held: BTreeMap<Slot, BlockRecord>,
     held_bytes: usize,
     unwritten: Unwritten,
+    /// Open periods without awaited places.
+    complete: BTreeSet<u64>,
+    /// Why complete periods could not be stored, if so; they wait for [`Ingest::archive_complete`].
+    stalled: Option<String>,
     /// The first segment without a root.
     next_segment: u64,
     /// The newest period archived since segments and retention were last looked at.
@@ -112,6 +118,8 @@ impl Ingest {
             store,
             acknowledge,
             keep,
+            complete: tracker.complete_periods().into_iter().collect(),
+            stalled: None,
             tracker,
             held: BTreeMap::new(),
             held_bytes: 0,
@@ -137,7 +145,8 @@ impl Ingest {
     /// Takes a final block. Its ids are checked, its signatures are not.
     ///
     /// # Errors
-    /// [`IngestError`]. After [`IngestError::Store`] the block is taken only if its pending row was written before.
+    /// [`IngestError`]: the block is not taken. (With [`Acknowledge::EachPeriod`] it may be, but its period was not
+    /// stored.)
     pub fn add(&mut self, record: BlockRecord) -> Result<Progress, IngestError> {
         let parameters = self.store.parameters();
         let view = record.check_ids(parameters.chain_id, parameters.thread_count)?;
@@ -159,12 +168,30 @@ impl Ingest {
         self.held.insert(slot, record);
         self.unwritten.blocks.insert(slot);
         self.note(changes);
-        if self.acknowledge == Acknowledge::EachBlock {
-            self.write_pending()?;
+        if self.acknowledge == Acknowledge::EachPeriod {
+            let progress = self.archive_complete()?;
+            self.limit_held()?;
+            return Ok(progress);
         }
-        let progress = self.archive_complete()?;
+        self.write_pending()?;
         self.limit_held()?;
-        Ok(progress)
+        let archived = match self.stalled {
+            None => self.archive_complete(),
+            Some(_) => Ok(Progress::default()),
+        };
+        // The block is taken, whatever becomes of its period.
+        match archived {
+            Err(IngestError::Store(_)) => Ok(self.stalled_progress()),
+            Ok(_) if self.stalled.is_some() => Ok(self.stalled_progress()),
+            archived => archived,
+        }
+    }
+
+    fn stalled_progress(&self) -> Progress {
+        Progress {
+            stalled: self.stalled.clone(),
+            ..Progress::default()
+        }
     }
 
     /// Takes the word of the caller that slots of `periods` without a block are misses.
@@ -194,23 +221,28 @@ impl Ingest {
     /// # Errors
     /// [`IngestError`]; what was archived before stays archived.
     pub fn archive_complete(&mut self) -> Result<Progress, IngestError> {
+        let archived = self.try_archive_complete();
+        self.stalled = archived.as_ref().err().map(ToString::to_string);
+        archived
+    }
+
+    fn try_archive_complete(&mut self) -> Result<Progress, IngestError> {
         let mut progress = Progress::default();
-        for period in self.tracker.complete_periods() {
+        while let Some(period) = self.complete.first().copied() {
             // A write that was reported as failed may have been carried out.
-            if self.store.manifest(period)?.is_some() {
-                self.forget(period);
-            } else {
+            if self.store.manifest(period)?.is_none() {
                 progress.archived.push(self.archive(period)?);
             }
+            self.forget(period);
             self.newest_unsettled = self.newest_unsettled.max(Some(period));
         }
-        let Some(last) = self.newest_unsettled else {
-            return Ok(progress);
-        };
-        progress.segments = self.store.update_segments(self.next_segment)?;
-        self.next_segment += progress.segments.len() as u64;
-        progress.pruned_below = self.store.prune(last)?;
-        self.newest_unsettled = None;
+        if let Some(last) = self.newest_unsettled {
+            progress.segments = self.store.update_segments(self.next_segment)?;
+            self.next_segment += progress.segments.len() as u64;
+            progress.pruned_below = self.store.prune(last)?;
+            self.forget_pruned();
+            self.newest_unsettled = None;
+        }
         Ok(progress)
     }
 
@@ -224,6 +256,7 @@ impl Ingest {
     }
 
     fn note(&mut self, changes: Changes) {
+        self.complete.extend(changes.complete);
         self.unwritten.misses.extend(changes.misses);
         if let Some((thread, parent, period)) = changes.new_link {
             self.unwritten.links.insert((thread, parent), period);
@@ -236,7 +269,18 @@ impl Ingest {
 
     /// Encodes and stores a complete period.
     fn archive(&mut self, period: u64) -> Result<ArchivedPeriod, IngestError> {
-        let records = self.records(period)?;
+        let records = self.take_records(period)?;
+        let archived = self.store_period(period, &records);
+        if archived.is_ok() {
+            self.unwritten.links.clear();
+            self.unwritten.resolved_links.clear();
+        } else {
+            self.hold(period, records);
+        }
+        archived
+    }
+
+    fn store_period(&self, period: u64, records: &[Option<BlockRecord>]) -> Result<ArchivedPeriod, IngestError> {
         let places: Vec<Option<&BlockRecord>> = records.iter().map(Option::as_ref).collect();
         let encoded = EncodedPeriod::new(self.store.parameters(), period, &places)?;
         let rows = PendingRows {
@@ -244,16 +288,15 @@ impl Ingest {
             resolved_links: self.unwritten.resolved_links.iter().copied().collect(),
             ..PendingRows::default()
         };
-        let archived = self
+        let durability = self.durability();
+        Ok(self
             .store
-            .put_period(&encoded, &places, &*self.keep, &rows, self.durability())?;
-        self.forget(period);
-        Ok(archived)
+            .put_period(&encoded, &places, &*self.keep, &rows, durability)?)
     }
 
+    /// Forgets an open period: it is archived, or pruned.
     fn forget(&mut self, period: u64) {
-        self.unwritten.links.clear();
-        self.unwritten.resolved_links.clear();
+        self.complete.remove(&period);
         self.tracker.forget(period);
         for thread in 0..self.store.parameters().thread_count {
             let slot = Slot::new(period, thread);
@@ -265,27 +308,54 @@ impl Ingest {
         }
     }
 
-    /// The blocks of a complete period, from memory or from their pending rows.
-    fn records(&mut self, period: u64) -> Result<Vec<Option<BlockRecord>>, IngestError> {
+    /// Forgets open periods that were pruned: nobody can complete them any more.
+    fn forget_pruned(&mut self) {
+        let floor = self.store.floor();
+        let open: Vec<u64> = self.tracker.open_periods().map(|(period, _)| period).collect();
+        open.into_iter()
+            .filter(|period| *period < floor)
+            .for_each(|period| self.forget(period));
+    }
+
+    /// The blocks of a complete period, from memory or from their pending rows; index = thread.
+    fn take_records(&mut self, period: u64) -> Result<Vec<Option<BlockRecord>>, IngestError> {
         let places = self.tracker.places(period).expect("the period is open").to_vec();
         let mut records = Vec::with_capacity(places.len());
         for (settled, thread) in places.into_iter().zip(0..) {
             let slot = Slot::new(period, thread);
-            records.push(match settled {
-                Some(Settled::Block(_)) => Some(self.record(slot)?),
-                Some(Settled::Miss) | None => None,
-            });
+            let record = match settled {
+                Some(Settled::Block(_)) => self.take_record(slot).map(Some),
+                Some(Settled::Miss) | None => Ok(None),
+            };
+            match record {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    self.hold(period, records);
+                    return Err(error);
+                }
+            }
         }
         Ok(records)
     }
 
-    fn record(&self, slot: Slot) -> Result<BlockRecord, IngestError> {
-        if let Some(record) = self.held.get(&slot) {
-            return Ok(record.clone());
+    fn take_record(&mut self, slot: Slot) -> Result<BlockRecord, IngestError> {
+        if let Some(record) = self.held.remove(&slot) {
+            self.held_bytes -= record.as_bytes().len();
+            return Ok(record);
         }
         match self.store.pending_row(slot)? {
             Some(PlaceContent::Block(record)) => Ok(record),
             _ => Err(ReadError::NotFound(format!("pending block of slot {slot}")).into()),
+        }
+    }
+
+    /// Holds the blocks of a period again; index = thread.
+    fn hold(&mut self, period: u64, records: Vec<Option<BlockRecord>>) {
+        for (record, thread) in records.into_iter().zip(0..) {
+            if let Some(record) = record {
+                self.held_bytes += record.as_bytes().len();
+                self.held.insert(Slot::new(period, thread), record);
+            }
         }
     }
 
@@ -304,6 +374,7 @@ impl Ingest {
             self.held.clear();
             self.held_bytes = 0;
             self.tracker = restore(&self.store)?;
+            self.complete = self.tracker.complete_periods().into_iter().collect();
             return Err(error.into());
         }
         self.unwritten = Unwritten::default();

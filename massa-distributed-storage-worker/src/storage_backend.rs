@@ -57,6 +57,8 @@ const FAMILIES: [&str; 11] = [
 /// Families whose rows name the period they belong to in their value: pruned when they are compacted.
 const INDEX_FAMILIES: [&str; 2] = [STORAGE_BLOCK_INDEX_CF, STORAGE_OPERATION_INDEX_CF];
 
+/// Room for the small rows of a period in its batch.
+const BATCH_ROWS_BYTES: usize = 64 << 10;
 /// Memory that collects pages before they become a table. Two of them may exist.
 const PAGES_BUFFER_BYTES: u64 = 32 << 20;
 /// The same for the small families.
@@ -456,7 +458,8 @@ impl Store {
         let bytes = encoded.body.bytes.len() + encoded.body.signatures.len();
         self.check_space(bytes as u64)?;
         self.with_db(|db| {
-            let mut batch = WriteBatch::default();
+            // Growing the batch would copy it again and again.
+            let mut batch = WriteBatch::with_capacity_bytes(bytes + bytes / 16 + BATCH_ROWS_BYTES);
             add_pending_rows(db, &mut batch, rows)?;
             let chunks_kept = add_chunks(db, &mut batch, encoded, keep)?;
             let root = add_manifest(db, &mut batch, encoded)?;
@@ -759,6 +762,7 @@ fn add_chunks(
     let pages_family = family_of(db, STORAGE_PAGES_CF)?;
     let body = &encoded.body;
     let mut kept = 0;
+    let mut row = Vec::new();
     for (index, chunk) in encoded.chunks.iter().enumerate() {
         if !keep(&chunk.entry.id) {
             continue;
@@ -773,8 +777,8 @@ fn add_chunks(
             let to = from + chunk.entry.page_length(page) as u64;
             let key = rows::page_key(header.period, index, page);
             let signatures = &body.signatures[signature_range(&body.object_ends, from..to)];
-            let value = rows::page_value(&key, &body.bytes[from as usize..to as usize], signatures);
-            batch.put_cf(pages_family, key, value);
+            rows::write_page(&mut row, &key, &body.bytes[from as usize..to as usize], signatures);
+            batch.put_cf(pages_family, key, &row);
         }
     }
     Ok(kept)

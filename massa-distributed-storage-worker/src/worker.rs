@@ -6,7 +6,7 @@
 
 use crate::commands::DistributedStorageCommand;
 use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunk, Progress};
-use crate::storage_backend::{Store, StoreError};
+use crate::storage_backend::Store;
 use crossbeam_channel::{bounded, select, Receiver, RecvTimeoutError, Sender, TrySendError};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::StorageArchiver;
@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 /// Places that may wait to be noted as awaited; beyond that they are only counted, and found by their links.
@@ -163,6 +163,7 @@ pub fn start_distributed_storage_worker(
     let mut worker = Worker {
         ingest,
         shared: Arc::clone(&handle.shared),
+        asked: Instant::now(),
     };
     worker.report(&progress);
     let thread = std::thread::Builder::new()
@@ -180,6 +181,8 @@ pub fn start_distributed_storage_worker(
 struct Worker {
     ingest: Ingest,
     shared: Arc<Shared>,
+    /// When the store was last asked whether it takes blocks again.
+    asked: Instant,
 }
 
 impl Worker {
@@ -250,20 +253,20 @@ impl Worker {
             Ok(progress) => {
                 self.shared.status.lock().blocks += u64::from(!progress.known);
                 self.report(&progress);
+                match &progress.stalled {
+                    Some(error) => self.note_store_error(error.clone()),
+                    None if progress.known => {}
+                    None => self.note_stored(),
+                }
             }
             Err(error) => {
-                warn!(%slot, %block_id, error = &error as &dyn std::error::Error, "block not archived");
-                self.note_error(&error);
+                self.shared.status.lock().refused_blocks += 1;
+                match &error {
+                    IngestError::Store(error) => self.note_store_error(error.to_string()),
+                    error => warn!(%slot, %block_id, error = error as &dyn std::error::Error, "block not archived"),
+                }
                 self.note_awaited(slot, block_id, "not stored");
             }
-        }
-    }
-
-    fn note_error(&self, error: &IngestError) {
-        let mut status = self.shared.status.lock();
-        status.refused_blocks += 1;
-        if let IngestError::Store(error) = error {
-            status.store_error = Some(error.to_string());
         }
     }
 
@@ -275,20 +278,33 @@ impl Worker {
         }
     }
 
-    /// Asks a refusing store again, and archives what waited for it.
+    /// From time to time asks a store that did not take a block again, and archives what waited for it.
     fn recover(&mut self) {
-        if self.shared.status.lock().store_error.is_none() {
+        let waiting = self.shared.status.lock().store_error.is_some();
+        if !waiting || self.asked.elapsed() < RECOVERY_INTERVAL {
             return;
         }
+        self.asked = Instant::now();
         let recovered = self.ingest.store().recover().map_err(IngestError::from);
         match recovered.and_then(|()| self.ingest.archive_complete()) {
-            Ok(progress) => {
-                info!("store takes blocks again");
-                self.shared.status.lock().store_error = None;
-                self.report(&progress);
-            }
-            Err(IngestError::Store(StoreError::AllocationUsedUp { .. } | StoreError::Refusing(_))) => {}
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "store not recovered"),
+            // A store that is full says so again with the next block.
+            Ok(progress) => self.report(&progress),
+            Err(error) => self.note_store_error(error.to_string()),
+        }
+    }
+
+    /// Says once that the store does not take blocks, and again when the reason changes.
+    fn note_store_error(&self, error: String) {
+        let mut status = self.shared.status.lock();
+        if status.store_error.as_ref() != Some(&error) {
+            warn!(error, "store does not take blocks");
+            status.store_error = Some(error);
+        }
+    }
+
+    fn note_stored(&self) {
+        if self.shared.status.lock().store_error.take().is_some() {
+            info!("store takes blocks again");
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
 const KILLS: u64 = 200;
-const PERIODS: usize = 40;
+const PERIODS: usize = 24;
 const THREAD_COUNT: u8 = 4;
 const SHAPE: Shape = Shape {
     miss_one_in: 5,

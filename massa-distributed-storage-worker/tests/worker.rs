@@ -2,13 +2,16 @@
 
 mod common;
 
+use common::tamper::{Failure, Tamper};
 use common::*;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::{verify_block, VerifiedBlock};
 use massa_distributed_storage_exports::StorageArchiver;
 use massa_distributed_storage_worker::storage_backend::read::Check;
+use massa_distributed_storage_worker::storage_backend::writer::WriteFault;
 use massa_distributed_storage_worker::{
     start_distributed_storage_worker, ArchiverHandle, DistributedStorageCommand, DistributedStorageManager, Store,
+    StoreOptions,
 };
 use massa_models::active_block::ActiveBlock;
 use massa_models::prehash::{PreHashMap, PreHashSet};
@@ -188,4 +191,37 @@ fn a_block_whose_operations_are_missing_is_awaited_with_its_id() {
     manager.stop();
     assert!(handle.send(DistributedStorageCommand::Stop).is_err());
     assert_ne!(id_of(bare, THREADS).get_hash(), id_of(&blocks[1], THREADS).get_hash());
+}
+
+#[test]
+fn a_store_that_refuses_is_reported_and_what_waited_is_archived_when_it_recovers() {
+    let blocks = upstream_blocks();
+    let directory = tempdir().unwrap();
+    let tamper = Tamper::default();
+    let options = StoreOptions {
+        writer: Box::new(tamper.clone()),
+        ..StoreOptions::new(directory.path())
+    };
+    let store = Arc::new(Store::open(options, parameters_from(&blocks[0])).unwrap());
+    let (mut manager, handle) = start_distributed_storage_worker(store, 1024, keep_all()).unwrap();
+    let root = Storage::create_root();
+    let (before, after) = blocks.split_at(60);
+    before.iter().for_each(|record| archive(&handle, &root, record, true));
+    wait_for("taking blocks", || manager.status().blocks == 60);
+
+    tamper.fail(tamper.writes(), usize::MAX / 2, Failure::Before, WriteFault::NoSpace);
+    after.iter().for_each(|record| archive(&handle, &root, record, true));
+    wait_for("refusing", || manager.status().refused_blocks == after.len() as u64);
+    let reason = manager.status().store_error.unwrap();
+    assert_eq!(reason, "the store refuses writes: no space left on the disk");
+    before
+        .iter()
+        .for_each(|record| assert_holds(manager.store(), record, Check::Merkle));
+
+    tamper.fail(0, 0, Failure::Before, WriteFault::NoSpace);
+    wait_for("recovery", || manager.store().fault().is_none());
+    after.iter().for_each(|record| archive(&handle, &root, record, true));
+    wait_for("archiving", || manager.status().archived_periods == 4);
+    assert_eq!(manager.status().store_error, None);
+    manager.stop();
 }

@@ -12,6 +12,7 @@ mod batch;
 mod error;
 mod keypair;
 mod public_key;
+mod recent_keys;
 mod signature;
 mod versioned;
 

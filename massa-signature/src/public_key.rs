@@ -1,5 +1,6 @@
 //! Public keys.
 
+use crate::recent_keys;
 use crate::versioned::{self, VERSION_SIZE_BYTES};
 use crate::{MassaSignatureError, Signature, SignatureV0};
 use ed25519_dalek::{Verifier, VerifyingKey};
@@ -74,7 +75,8 @@ impl PublicKey {
         VERSION_SIZE_BYTES + PublicKeyV0::PUBLIC_KEY_SIZE_BYTES
     }
 
-    /// Reads the byte form. Bytes after it are ignored. Costs a decompression of the point.
+    /// Reads the byte form. Bytes after it are ignored. Costs a decompression of the point, unless the
+    /// thread has read the same key lately.
     ///
     /// # Errors
     /// - [`MassaSignatureError::ParsingError`]: too few bytes, or no point has this encoding.
@@ -82,7 +84,7 @@ impl PublicKey {
     pub fn from_bytes(data: &[u8]) -> Result<Self, MassaSignatureError> {
         let point = versioned::payload::<{ PublicKeyV0::PUBLIC_KEY_SIZE_BYTES }>(data)?;
         let key =
-            VerifyingKey::from_bytes(&point).map_err(|error| MassaSignatureError::ParsingError(error.to_string()))?;
+            recent_keys::decompress(&point).map_err(|error| MassaSignatureError::ParsingError(error.to_string()))?;
         Ok(Self::PublicKeyV0(PublicKeyV0(key)))
     }
 }

@@ -24,7 +24,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-/// Bytes of a document at most: a record twice over, as each byte has two digits, and as much again for everything else.
+/// Bytes of a document at most: a record twice over, as each byte has two digits, and as much again for the rest.
 const DOCUMENT_BYTES_MAX: u64 = 4 * MAX_RECORD_BYTES as u64;
 
 /// Arguments of `archive check-proof`.

@@ -18,7 +18,6 @@ use massa_distributed_storage_exports::verification::VerifyBlockError;
 use massa_distributed_storage_exports::{ArchiveParameters, SegmentRoot};
 use massa_distributed_storage_worker::storage_backend::read::ReadError;
 use massa_distributed_storage_worker::{Acknowledge, Ingest, IngestError, Progress, Store, StoreError, StoreOptions};
-use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use serde::Serialize;
 use std::fs::{self, File};
@@ -65,6 +64,19 @@ fn parse_chunk_size(text: &str) -> Result<u32, String> {
     Ok(bytes)
 }
 
+/// A block of the file that was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{at} (slot {}:{})", slot.period, slot.thread)]
+pub struct RefusedBlock {
+    /// Where it begins.
+    pub at: Position,
+    /// Its slot.
+    pub slot: Slot,
+    /// What is wrong with it.
+    #[source]
+    pub fault: BlockFault,
+}
+
 /// What is wrong with a block of the file.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +107,7 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: MblkError,
+        source: Box<MblkError>,
     },
     /// A new store takes its parameters from the first block, and there is none.
     #[error("{path}: the file has no block")]
@@ -104,16 +116,12 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// A block of the file is not valid or contradicts the store. What came before it is archived.
-    #[error("{path}: {at} (slot {}:{})", slot.period, slot.thread)]
+    #[error("{path}")]
     Block {
         /// The file.
         path: PathBuf,
-        /// Where the block begins.
-        at: Position,
-        /// Its slot.
-        slot: Slot,
-        /// What is wrong with it.
-        source: BlockFault,
+        /// The block.
+        source: Box<RefusedBlock>,
     },
     /// The directory could not be made or looked at.
     #[error("could not use {dir}")]
@@ -152,6 +160,15 @@ pub enum ImportError {
     /// The archive could not be written.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+}
+
+impl ImportError {
+    fn file(path: &Path, error: MblkError) -> Self {
+        ImportError::File {
+            path: path.to_path_buf(),
+            source: Box::new(error),
+        }
+    }
 }
 
 /// What an import did.
@@ -269,10 +286,7 @@ pub fn import(arguments: &ImportArguments) -> Result<ImportReport, ImportError> 
         "{bytes}/{total_bytes} [{wide_bar}] {binary_bytes_per_sec}, {eta} left",
     );
     let mut reader = open_file(&arguments.file, &bar)?;
-    let file_error = |source| ImportError::File {
-        path: arguments.file.clone(),
-        source,
-    };
+    let file_error = |error| ImportError::file(&arguments.file, error);
     let first = reader.next().transpose().map_err(file_error)?;
     let (store, created) = open_store(arguments, &reader, first.as_ref())?;
     let check_threads = if arguments.no_verify_signatures { 0 } else { cores() };
@@ -328,7 +342,11 @@ impl<'a> Import<'a> {
         let Entry { at, slot, record } = entry;
         let (bytes, operations) = (record.as_bytes().len(), record.operation_count());
         let taken = self.ingest.add(record);
-        let progress = taken.map_err(|error| Stop::Block(at, slot, error.into()))?;
+        let refused = |error: IngestError| {
+            let fault = error.into();
+            Stop::Block(Box::new(RefusedBlock { at, slot, fault }))
+        };
+        let progress = taken.map_err(refused)?;
         self.report.blocks_read += 1;
         self.report.blocks_known += u64::from(progress.known);
         self.report.blocks_new += u64::from(!progress.known);
@@ -352,14 +370,20 @@ impl<'a> Import<'a> {
         if stopped.is_ok() && self.arguments.complete {
             self.declare_misses()?;
         }
-        let finished = self.ingest.finish();
+        let finished = self.keep_all();
         stopped.map_err(|stop| self.stopped(stop))?;
         finished?;
         let store = self.ingest.store();
-        store.flush()?;
         self.report.periods_in_store = store.archived_periods()?.len() as u64;
         self.report.open_periods = open_periods(store, self.ingest.tracker())?;
         Ok(self.report)
+    }
+
+    /// Brings everything to the disk. Tables come first: then there is little left of the log to be synced.
+    fn keep_all(&mut self) -> Result<(), ImportError> {
+        self.ingest.store().flush()?;
+        self.ingest.finish()?;
+        Ok(self.ingest.store().flush()?)
     }
 
     /// Takes the awaited places of the file's periods as misses.
@@ -376,7 +400,7 @@ impl<'a> Import<'a> {
         let path = self.arguments.file.clone();
         match stop {
             Stop::File(source) => ImportError::File { path, source },
-            Stop::Block(at, slot, source) => ImportError::Block { path, at, slot, source },
+            Stop::Block(source) => ImportError::Block { path, source },
         }
     }
 }
@@ -389,10 +413,7 @@ fn open_file(path: &Path, bar: &ProgressBar) -> Result<Reader<Box<dyn Read + Sen
     let file = File::open(path).map_err(unreadable)?;
     bar.set_length(file.metadata().map_err(unreadable)?.len());
     let input = unpack(bar.wrap_read(file)).map_err(unreadable)?;
-    Reader::new(input).map_err(|source| ImportError::File {
-        path: path.to_path_buf(),
-        source,
-    })
+    Reader::new(input).map_err(|error| ImportError::file(path, error))
 }
 
 /// Opens the store of the arguments, or makes it with the parameters that the file and the options give. Also returns
@@ -410,21 +431,35 @@ fn open_store<R: Read>(
     let first = first.ok_or_else(|| ImportError::NoBlock {
         path: arguments.file.clone(),
     })?;
-    let parameters = ArchiveParameters {
-        chain_id: reader.chain_id(),
-        thread_count: reader.thread_count(),
+    let parameters = parameters(arguments, reader, first)?;
+    Ok((Arc::new(create_store(arguments, parameters)?), true))
+}
+
+/// Parameters of a new store. The first block is checked before they are believed: its ids depend on them.
+fn parameters<R: Read>(
+    arguments: &ImportArguments,
+    reader: &Reader<R>,
+    first: &Entry,
+) -> Result<ArchiveParameters, ImportError> {
+    let (chain_id, thread_count) = (reader.chain_id(), reader.thread_count());
+    let view = first.record.check_ids(chain_id, thread_count);
+    let view = view.map_err(|error| ImportError::Block {
+        path: arguments.file.clone(),
+        source: Box::new(RefusedBlock {
+            at: first.at,
+            slot: first.slot,
+            fault: BlockFault::Invalid(error.into()),
+        }),
+    })?;
+    Ok(ArchiveParameters {
+        chain_id,
+        thread_count,
         chunk_size: arguments.chunk_size.unwrap_or(DEFAULT_CHUNK_BYTES),
         segment_periods: arguments.segment_periods.unwrap_or(DEFAULT_SEGMENT_PERIODS),
         first_period: first.slot.period,
         // No block of the file comes before the first, so all of its parents come before the archive.
-        boundary: parents(first, reader.thread_count())?,
-    };
-    Ok((Arc::new(create_store(arguments, parameters)?), true))
-}
-
-fn parents(entry: &Entry, thread_count: u8) -> Result<Vec<BlockId>, ImportError> {
-    let view = entry.record.view(thread_count).map_err(StoreError::from)?;
-    Ok(view.parents().collect())
+        boundary: view.parents().collect(),
+    })
 }
 
 /// Opens the store in `dir`; `None` if there is none and one may be made.

@@ -7,17 +7,17 @@
 //!
 //! Every queue is bounded, so memory does not grow with the file.
 
-use crate::archive::import::BlockFault;
-use crate::mblk::{Entry, MblkError, Position};
+use crate::archive::import::RefusedBlock;
+use crate::mblk::{Entry, MblkError};
 use crossbeam_channel::{bounded, Receiver, Sender};
-use massa_distributed_storage_exports::verification::verify_block;
+use massa_distributed_storage_exports::verification::verify_blocks;
 use massa_distributed_storage_worker::Store;
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 
-/// Blocks that travel together at most: enough that handing them over costs nothing beside checking them.
-const BATCH_BLOCKS: usize = 16;
-/// A batch is closed when its records have this many bytes; one more record may have a mebibyte.
+/// Blocks that travel together at most: their signatures are checked in one batch.
+const BATCH_BLOCKS: usize = 32;
+/// A batch is closed when its records have this many bytes; one more record may have two mebibytes.
 const BATCH_BYTES: usize = 256 << 10;
 /// Batches in each queue, for each checking thread.
 const BATCHES_PER_THREAD: usize = 4;
@@ -26,9 +26,9 @@ const BATCHES_PER_THREAD: usize = 4;
 #[derive(Debug)]
 pub enum Stop {
     /// The file cannot be read on.
-    File(MblkError),
+    File(Box<MblkError>),
     /// A block is not valid, or the archive does not take it.
-    Block(Position, Slot, BlockFault),
+    Block(Box<RefusedBlock>),
 }
 
 /// Blocks in file order, and what came after them if that was not another batch.
@@ -116,7 +116,7 @@ fn next_batch(entries: &mut impl Iterator<Item = Result<Entry, MblkError>>) -> B
                 batch.entries.push(entry);
             }
             Some(Err(error)) => {
-                batch.stop = Some(Stop::File(error));
+                batch.stop = Some(Stop::File(Box::new(error)));
                 break;
             }
             None => break,
@@ -142,16 +142,19 @@ fn check_batches(waiting: &Receiver<Job>, store: &Store) {
 /// Cuts the batch off before its first invalid block.
 fn check_batch(batch: &mut Batch, known: &mut ArchivedIds<'_>) {
     let parameters = known.store.parameters();
-    for index in 0..batch.entries.len() {
-        let entry = &batch.entries[index];
-        if known.has(entry) {
-            continue;
-        }
-        if let Err(error) = verify_block(&entry.record, parameters.chain_id, parameters.thread_count) {
-            batch.stop = Some(Stop::Block(entry.at, entry.slot, error.into()));
-            batch.entries.truncate(index);
-            return;
-        }
+    let unknown: Vec<usize> = (0..batch.entries.len())
+        .filter(|index| !known.has(&batch.entries[*index]))
+        .collect();
+    let records = unknown.iter().map(|index| &batch.entries[*index].record);
+    if let Err((position, error)) = verify_blocks(records, parameters.chain_id, parameters.thread_count) {
+        let invalid = unknown[position];
+        let entry = &batch.entries[invalid];
+        batch.stop = Some(Stop::Block(Box::new(RefusedBlock {
+            at: entry.at,
+            slot: entry.slot,
+            fault: error.into(),
+        })));
+        batch.entries.truncate(invalid);
     }
 }
 

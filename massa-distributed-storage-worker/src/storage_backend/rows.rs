@@ -175,13 +175,13 @@ pub const PENDING_MISS: u8 = 0;
 /// See [`PENDING_MISS`].
 pub const PENDING_BLOCK: u8 = 1;
 
-/// Pages: `page | 65 bytes of signature for each object that ends in it | checksum of key and signatures`.
-pub fn page_value(key: &[u8], page: &[u8], signatures: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(page.len() + signatures.len() + CHECKSUM_BYTES);
-    value.extend(page);
-    value.extend(signatures);
-    value.extend(checksum(key, signatures));
-    value
+/// Pages: `page | 65 bytes of signature for each object that ends in it | checksum of key and signatures`, written over
+/// `row`: one buffer serves all pages of a period.
+pub fn write_page(row: &mut Vec<u8>, key: &[u8], page: &[u8], signatures: &[u8]) {
+    row.clear();
+    row.extend(page);
+    row.extend(signatures);
+    row.extend(checksum(key, signatures));
 }
 
 /// Page and signatures of a page row; `page_length` comes from the manifest. `None` if the signatures are damaged; the

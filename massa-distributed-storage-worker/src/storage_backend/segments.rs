@@ -1,7 +1,7 @@
 //! Segment roots: computed as soon as a segment and all before it are archived.
 
 use super::{put_sealed, rows, Store, StoreError};
-use crate::storage_backend::read::ReadError;
+use crate::storage_backend::read::{Damage, ReadError};
 use crate::storage_backend::writer::Durability;
 use massa_db_exports::STORAGE_MERKLE_ROOTS_PREFIX;
 use massa_distributed_storage_exports::segment::{SegmentHeader, SegmentTree};
@@ -62,13 +62,7 @@ impl Store {
             }
         };
         let (first_period, length) = (parameters.segment_start(segment), parameters.segment_length(segment));
-        let mut roots = Vec::new();
-        for period in first_period..first_period + length {
-            match self.period_root(period)? {
-                Some(root) => roots.push(root),
-                None => break,
-            }
-        }
+        let roots = self.period_roots(first_period, length)?;
         if roots.is_empty() {
             return Ok(None);
         }
@@ -84,6 +78,27 @@ impl Store {
             complete: roots.len() as u64 == length,
             tree: SegmentTree::new(header, &roots),
         }))
+    }
+
+    /// Roots of the periods from `first` on that are archived without a gap, at most `count`.
+    fn period_roots(&self, first: u64, count: u64) -> Result<Vec<PeriodRoot>, ReadError> {
+        let mut roots = Vec::new();
+        self.for_each_row(
+            STORAGE_MERKLE_ROOTS_PREFIX,
+            &rows::period_root_key(first),
+            |key, row| {
+                let period = first + roots.len() as u64;
+                if roots.len() as u64 == count || key != rows::period_root_key(period) {
+                    return Ok(false);
+                }
+                let damage =
+                    || Damage::new(STORAGE_MERKLE_ROOTS_PREFIX, "row does not match its checksum").in_period(period);
+                let root = rows::unseal(key, row).and_then(digest).ok_or_else(damage)?;
+                roots.push(PeriodRoot::from_bytes(root));
+                Ok(true)
+            },
+        )?;
+        Ok(roots)
     }
 
     /// Stores the roots of segments that became complete, from `segment` on. Returns them.

@@ -1,0 +1,273 @@
+//! Every failure is one line on standard error and an exit status: 1 for a failed command, 2 for wrong arguments.
+
+mod common;
+
+use common::{assert_says, massa_cli, run, upstream_path, Finished, TestDir, STORE};
+use massa_distributed_storage_worker::{Acknowledge, Ingest, Store, StoreOptions};
+use massa_tests::generator::{Generator, GeneratorConfig};
+use std::fs::File;
+use std::process::Stdio;
+use std::sync::Arc;
+
+const BLOCK: &str = "B12aTuyUm2QdMDi37wCu8SatL7Yofygkvetiz9qM66T8Mo8aJ8Qw";
+const OPERATION: &str = "O1XrnGqDtMHALkaZdLppKHDsUSmfvmpcQFPyp32SRQdzGr8siCw";
+const UNKNOWN_BLOCK: &str = "B1ESyPimQN2sX4z3wRVLbpLMMkNkKU4zYCwU7mNqgYvsa9dTf7q";
+
+/// Commands that need a store.
+fn reading() -> Vec<Vec<&'static str>> {
+    vec![
+        vec!["stat"],
+        vec!["list-periods"],
+        vec!["verify"],
+        vec!["get-block", BLOCK],
+        vec!["get-block", "--slot", "2:3"],
+        vec!["get-operation", OPERATION],
+        vec!["get-period", "2"],
+    ]
+}
+
+#[test]
+fn without_a_store_every_command_says_so() {
+    let directory = TestDir::new();
+    for command in reading() {
+        let error = directory.archive(&command).failure();
+        assert_says(&error, &["is not a distributed storage directory"]);
+        let json = [&command[..], &["--json"]].concat();
+        assert_eq!(directory.archive(&json).json_error(1), error);
+        assert!(!directory.store().exists(), "nothing is made");
+    }
+}
+
+#[test]
+fn every_command_prints_one_json_document() {
+    for command in reading() {
+        let json = [&command[..], &["--json"]].concat();
+        assert!(STORE.archive(&json).json().is_object());
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let cases: [(&[&str], &str); 6] = [
+        (
+            &["get-block", "--slot", "9:0"],
+            "period 9 is not archived: 32 of 32 places are awaited",
+        ),
+        (
+            &["get-block", "--slot", "2:32"],
+            "slot 2:32: the archive has threads 0 to 31",
+        ),
+        (
+            &["get-period", "9"],
+            "period 9 is not archived: 32 of 32 places are awaited",
+        ),
+        (&["get-period", "9", "--proof"], "period 9 is not archived"),
+        (&["get-block", "--slot", "0:0"], "period 0 is not archived"),
+        (
+            &["get-block", "--slot", "18446744073709551615:0", "--proof"],
+            "is not archived",
+        ),
+    ];
+    for (command, reason) in cases {
+        assert_says(&STORE.archive(command).failure(), &[reason]);
+    }
+    // Valid ids of objects that are elsewhere.
+    let mut generator = Generator::new(GeneratorConfig {
+        operations: 1..=1,
+        ..GeneratorConfig::default()
+    });
+    let record = generator.next_period().into_iter().flatten().next().unwrap();
+    let view = record.view(32).unwrap();
+    let (block, operation) = (
+        view.block_id().to_string(),
+        view.operation_ids().next().unwrap().to_string(),
+    );
+    let error = STORE.archive(&["get-block", &block]).failure();
+    assert_eq!(error, format!("block {block} is not in this archive"));
+    let error = STORE.archive(&["get-operation", &operation]).failure();
+    assert_eq!(error, format!("operation {operation} is not in this archive"));
+}
+
+#[test]
+fn wrong_arguments_are_named() {
+    let cases: [(&[&str], &str); 12] = [
+        (&["archive"], "requires a subcommand"),
+        (&["archive", "get-blocks"], "unrecognized subcommand 'get-blocks'"),
+        (&["archive", "stat"], "--dir <DIR>"),
+        (&["archive", "stat", "--dir", "x", "--fast"], "'--fast'"),
+        (&["archive", "get-block", "--dir", "x"], "--slot <PERIOD:THREAD>"),
+        (
+            &["archive", "get-block", "--dir", "x", BLOCK, "--slot", "2:3"],
+            "cannot be used with",
+        ),
+        (
+            &["archive", "get-block", "--dir", "x", BLOCK, "--raw", "--proof"],
+            "cannot be used with",
+        ),
+        (
+            &["archive", "get-block", "--dir", "x", UNKNOWN_BLOCK],
+            "could not parse block id",
+        ),
+        (
+            &["archive", "get-operation", "--dir", "x", BLOCK],
+            "could not parse operation id",
+        ),
+        (&["archive", "get-period", "--dir", "x", "-1"], "-1"),
+        (
+            &["archive", "import", "f", "--dir", "x", "--chunk-size", "70000"],
+            "power-of-two number of",
+        ),
+        (
+            &["archive", "check-proof", "f", "--root", "ab"],
+            "expected 64 hexadecimal digits",
+        ),
+    ];
+    for (arguments, reason) in cases {
+        assert_says(&run(arguments).error(2), &[reason]);
+        let json = [arguments, &["--json"]].concat();
+        assert_says(&run(&json).json_error(2), &[reason]);
+    }
+    assert_says(&run(&[]).error(2), &["requires a subcommand"]);
+}
+
+#[test]
+fn slots_are_two_numbers() {
+    for slot in [
+        "",
+        "3",
+        ":",
+        "3:",
+        ":8",
+        "3:8:1",
+        "-3:8",
+        "+3:8",
+        "3:256",
+        "3,8",
+        "18446744073709551616:0",
+        "a:b",
+        "3: 8",
+    ] {
+        let error = run(&["archive", "get-block", "--dir", "x", &format!("--slot={slot}")]).error(2);
+        assert_says(&error, &["PERIOD:THREAD"]);
+    }
+}
+
+#[test]
+fn help_is_no_failure() {
+    assert_says(&run(&["--help"]).text(), &["massa-cli", "archive"]);
+    assert_says(
+        &run(&["archive", "get-block", "--help"]).text(),
+        &["--with-operations", "--proof", "--raw"],
+    );
+    assert_says(&run(&["--version"]).text(), &["massa-cli"]);
+}
+
+#[test]
+fn what_was_pruned_is_said_to_be() {
+    let directory = TestDir::new();
+    let mut generator = Generator::new(GeneratorConfig {
+        thread_count: 2,
+        miss_rate: 0.0,
+        operations: 1..=1,
+        ..GeneratorConfig::default()
+    });
+    let mut parameters = generator.parameters();
+    parameters.segment_periods = 1;
+    let mut options = StoreOptions::new(directory.store());
+    options.retention_periods = 4;
+    let store = Arc::new(Store::open(options, parameters.clone()).unwrap());
+    let (mut ingest, _) = Ingest::open(store, Acknowledge::EachPeriod, Box::new(|_| true)).unwrap();
+    let first = generator.period();
+    let mut oldest = None;
+    for _ in 0..9 {
+        for record in generator.next_period().into_iter().flatten() {
+            oldest.get_or_insert_with(|| record.clone());
+            ingest.add(record).unwrap();
+        }
+    }
+    ingest.finish().unwrap();
+    drop(ingest);
+    let view = oldest.as_ref().unwrap().view(2).unwrap();
+
+    let floor = directory.archive(&["stat", "--json"]).json()["pruned_below"]
+        .as_u64()
+        .unwrap();
+
+    assert!(floor > first);
+    let reason = format!("period {first} was pruned: this archive keeps periods from {floor} on");
+    assert_eq!(
+        directory
+            .archive(&["get-block", "--slot", &format!("{first}:0")])
+            .failure(),
+        reason
+    );
+    assert_eq!(directory.archive(&["get-period", &first.to_string()]).failure(), reason);
+    // The index forgets pruned rows when it is compacted: until then it knows that they were.
+    let by_id = directory
+        .archive(&["get-block", &view.block_id().to_string()])
+        .failure();
+    assert!(by_id == reason || by_id.ends_with("is not in this archive"), "{by_id}");
+    assert_says(
+        &directory.archive(&["stat"]).text(),
+        &[&format!("periods below {floor}")],
+    );
+    directory.archive(&["verify"]).expect_success();
+}
+
+/// `massa-cli … | head -1` ends without an error.
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    for command in [
+        &["archive", "list-periods"][..],
+        &["archive", "get-block", "--slot", "3:1", "--raw"],
+    ] {
+        let mut child = massa_cli()
+            .args(command)
+            .arg("--dir")
+            .arg(STORE.store())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        Finished(child.wait_with_output().unwrap()).expect_success();
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    for command in [
+        &["archive", "stat", "--json"][..],
+        &["archive", "get-block", "--slot", "3:1", "--raw"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let finished = massa_cli()
+            .args(command)
+            .arg("--dir")
+            .arg(STORE.store())
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(finished.status.code(), Some(1));
+        assert_says(
+            &String::from_utf8(finished.stderr).unwrap(),
+            &["could not write the output", "No space left"],
+        );
+    }
+}
+
+#[test]
+fn a_damaged_store_directory_is_named() {
+    let directory = TestDir::new();
+    std::fs::create_dir(directory.store()).unwrap();
+    std::fs::write(directory.store().join("CURRENT"), b"nonsense").unwrap();
+
+    assert_says(
+        &directory.archive(&["stat"]).failure(),
+        &["could not open the store in"],
+    );
+    assert_says(
+        &directory.import(&upstream_path()).failure(),
+        &["could not open the store in"],
+    );
+}
