@@ -178,7 +178,7 @@ fn blocks_of_open_periods_are_readable_but_not_provable() {
     );
     assert_says(
         &directory.archive(&["get-period", "2"]).text(),
-        &["not complete", "awaited", &json["block_id"].as_str().unwrap()],
+        &["not complete", "awaited", json["block_id"].as_str().unwrap()],
     );
     let listed = directory
         .archive(&["list-periods", "--from", "2", "--to", "2", "--json"])

@@ -66,28 +66,22 @@ fn a_flipped_byte_of_a_page_is_found_and_named() {
     }
 }
 
-/// Wherever in the table of pages a byte is changed, verification does not pass.
+/// Wherever in the rows of a table a byte is changed, verification does not pass. (Behind the rows stand RocksDB's own
+/// filter, index and footer. A damaged filter is ignored by RocksDB: nothing is lost but the speed of looking up.)
 #[test]
-fn no_flipped_byte_of_a_table_passes() {
+fn no_flipped_byte_of_a_row_passes() {
     let directory = TestDir::new();
     directory.import(&upstream_path()).expect_success();
     let table = page_table(&directory.store());
     let length = fs::metadata(&table).unwrap().len();
+    let end_of_rows = length - 2048;
     for step in 0..40 {
-        let position = step * (length - 1) / 39;
+        let position = step * (end_of_rows - 1) / 39;
         flip(&table, position);
         let verify = directory.archive(&["verify"]);
         flip(&table, position);
 
-        // The last 53 bytes are the table's footer, with a few bytes of padding that carry nothing.
-        if verify.0.status.code() == Some(0) {
-            assert!(
-                position + 2048 > length,
-                "byte {position} of {length} was changed unnoticed"
-            );
-        } else {
-            verify.error(1);
-        }
+        verify.error(1);
     }
     directory.archive(&["verify"]).expect_success();
 }

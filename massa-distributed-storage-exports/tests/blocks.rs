@@ -6,7 +6,7 @@ use common::*;
 use massa_distributed_storage_exports::body::PeriodBody;
 use massa_distributed_storage_exports::record::{BlockRecord, BlockView, RecordError};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
-use massa_distributed_storage_exports::verification::{verify_block, VerifyBlockError};
+use massa_distributed_storage_exports::verification::{verify_block, verify_blocks, VerifyBlockError};
 use massa_hash::Hash;
 use massa_models::block::{Block, BlockDeserializer, BlockDeserializerArgs, BlockSerializer, SecureShareBlock};
 use massa_models::block_header::{BlockHeader, BlockHeaderSerializer, SecuredHeader};
@@ -166,6 +166,35 @@ fn the_blocks_of_the_vectors_are_verified() {
     for vector in block_vectors() {
         verify_block(&vector.record(), CHAIN_ID, THREADS).unwrap();
     }
+}
+
+#[test]
+fn blocks_are_verified_together() {
+    let records = || upstream().blocks.iter().map(|(_, record)| record);
+
+    let verified = verify_blocks(records(), CHAIN_ID, THREADS).unwrap();
+
+    let ids = verified.iter().map(|verified| verified.block().id);
+    assert!(ids.eq(records().map(|record| record.view(THREADS).unwrap().block_id())));
+    assert!(verify_blocks([], CHAIN_ID, THREADS).unwrap().is_empty());
+}
+
+#[test]
+fn of_blocks_verified_together_the_first_one_that_is_not_valid_is_named() {
+    let genuine = block_with_operations();
+    let operations = operations_of(genuine);
+    let missigned = BlockRecord::new(&damaged(genuine.block(), 1), &operations).unwrap();
+    let incomplete = BlockRecord::new(genuine.block(), &operations[1..]).unwrap();
+    let refusal_of = |records: [&BlockRecord; 4]| verify_blocks(records, CHAIN_ID, THREADS).unwrap_err();
+
+    assert_eq!(
+        refusal_of([genuine, genuine, &missigned, &incomplete]),
+        (2, refusal(&missigned))
+    );
+    assert_eq!(
+        refusal_of([genuine, &incomplete, &missigned, genuine]),
+        (1, refusal(&incomplete))
+    );
 }
 
 fn operations_of(record: &BlockRecord) -> Vec<Vec<u8>> {

@@ -3,8 +3,9 @@
 //! Plain functions over values; the store decides what is kept.
 
 use massa_distributed_storage_exports::body::{objects_ending_by, BodyError, BodyHeader, PeriodBody};
+use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, PeriodHeader};
-use massa_distributed_storage_exports::merkle::{leaf_hash, root_of_hashes, MerkleProof, MerkleTree};
+use massa_distributed_storage_exports::merkle::{root_of_hashes, MerkleProof, MerkleTree};
 use massa_distributed_storage_exports::proof::ChunkLeafProof;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, PAGE_BYTES, PAGE_LEAVES};
@@ -167,7 +168,7 @@ fn objects_before(start: u64, pages: usize, object_ends: &[u32]) -> Vec<u32> {
 
 /// Root over the leaves of one page (1 to 65 536 bytes).
 pub fn page_root(page: &[u8]) -> Digest {
-    root_of_hashes(page.chunks(LEAF_BYTES).map(leaf_hash).collect())
+    root_of_hashes(leaf_hashes(page))
 }
 
 /// Root of each page of a body. Large bodies are hashed on [`HASH_THREADS`] threads.
@@ -192,10 +193,8 @@ fn page_roots(body: &[u8]) -> Vec<Digest> {
 ///
 /// `page` is the page that holds the leaf, `index / 64`. `None` if the leaf does not exist.
 pub fn prove_leaf(pages: &ChunkPages, page: &[u8], index: u32) -> Option<ChunkLeafProof> {
-    let leaves: Vec<&[u8]> = page.chunks(LEAF_BYTES).collect();
-    let bytes = leaves.get(index as usize % PAGE_LEAVES)?.to_vec();
-    let hashes: Vec<Digest> = leaves.into_iter().map(leaf_hash).collect();
-    let inner = MerkleTree::new(&hashes).path(index % PAGE_LEAVES as u32)?;
+    let bytes = page.chunks(LEAF_BYTES).nth(index as usize % PAGE_LEAVES)?.to_vec();
+    let inner = MerkleTree::new(&leaf_hashes(page)).path(index % PAGE_LEAVES as u32)?;
     let outer = MerkleTree::new(&pages.page_roots).path(index / PAGE_LEAVES as u32)?;
     Some(ChunkLeafProof {
         index,

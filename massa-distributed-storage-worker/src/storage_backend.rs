@@ -8,12 +8,13 @@
 
 pub mod read;
 pub mod rows;
-mod segments;
+pub mod segments;
 pub mod space;
 pub mod verify;
 pub mod writer;
 
 use crate::chunking::EncodedPeriod;
+use crate::storage_backend::segments::SegmentState;
 use crate::storage_backend::space::{disk_usage, SpaceGauge};
 use crate::storage_backend::writer::{BatchWriter, Durability, RocksWriter, WriteFault};
 use massa_db_exports::{
@@ -35,6 +36,7 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, LogLevel, Options, WriteBatch,
     DB,
 };
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -237,6 +239,8 @@ pub struct Store {
     space: Mutex<Option<SpaceGauge>>,
     /// Periods below it are pruned. Shared with the compaction filters.
     floor: Arc<AtomicU64>,
+    /// Trees of complete segments that proofs were asked for lately; they never change.
+    segments: Mutex<VecDeque<Arc<SegmentState>>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -312,6 +316,7 @@ impl Store {
             fault: Mutex::new(None),
             space: Mutex::new(options.capacity_bytes.map(SpaceGauge::new)),
             floor,
+            segments: Mutex::default(),
         })
     }
 

@@ -582,6 +582,22 @@ proptest! {
         }
     }
 
+    /// Memory follows the open periods, not the blocks that were ever seen.
+    #[test]
+    fn a_tracker_whose_periods_are_all_archived_holds_nothing((chain, arrivals) in arrivals()) {
+        let mut run = Run::new(&chain);
+        for block in &arrivals {
+            run.add(block);
+            run.archive_complete();
+        }
+        let last = chain.blocks.iter().map(|block| block.slot.period).max().unwrap_or(chain.first_period);
+        let declared = run.tracker.declare_misses(chain.first_period..=last, &run.archive).unwrap();
+        run.settled.extend(declared.misses.iter().map(|slot| (*slot, Settled::Miss)));
+        run.archive_complete();
+
+        prop_assert_eq!(format!("{:?}", run.tracker), format!("{:?}", chain.tracker()));
+    }
+
     #[test]
     fn a_block_that_contradicts_the_chain_is_refused_and_changes_nothing(
         (chain, arrivals) in arrivals(),

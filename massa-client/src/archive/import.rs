@@ -217,61 +217,44 @@ pub struct Segment {
 
 impl Report for ImportReport {
     fn text(&self) -> String {
-        let signatures = if self.signatures_checked {
-            "checked"
-        } else {
-            "not checked"
-        };
-        let store = if self.created { " (new)" } else { "" };
-        let mut lines = vec![
-            ("file", self.file.clone()),
-            ("store", format!("{}{store}", self.dir)),
-            ("signatures", signatures.to_string()),
-            (
-                "blocks",
-                format!(
-                    "{} read, {} new, {} known",
-                    self.blocks_read, self.blocks_new, self.blocks_known
-                ),
-            ),
-            ("operations", self.operations.to_string()),
-            (
-                "periods",
-                format!(
-                    "{} archived now, {} in the store",
-                    self.periods_archived, self.periods_in_store
-                ),
-            ),
-        ];
-        let segments = self.segments_completed.iter();
-        lines.extend(segments.map(|segment| {
-            (
-                "segment",
-                format!("{} complete, root {}", segment.segment, segment.root),
-            )
+        let mut lines = self.count_lines();
+        lines.extend(self.segments_completed.iter().map(|segment| {
+            let complete = format!("{} complete, root {}", segment.segment, segment.root);
+            ("segment", complete)
         }));
+        lines.extend(self.open_lines());
+        let (bytes, rate) = (HumanBytes(self.bytes), self.megabytes_per_second);
+        lines.push(("took", format!("{:.3} s, {bytes} at {rate:.1} MB/s", self.seconds)));
+        name_value_lines(lines)
+    }
+}
+
+impl ImportReport {
+    fn count_lines(&self) -> Vec<(&'static str, String)> {
+        let (read, new, known) = (self.blocks_read, self.blocks_new, self.blocks_known);
+        let (archived, all) = (self.periods_archived, self.periods_in_store);
+        let made = if self.created { " (new)" } else { "" };
+        let not = if self.signatures_checked { "" } else { "not " };
+        vec![
+            ("file", self.file.clone()),
+            ("store", format!("{}{made}", self.dir)),
+            ("signatures", format!("{not}checked")),
+            ("blocks", format!("{read} read, {new} new, {known} known")),
+            ("operations", self.operations.to_string()),
+            ("periods", format!("{archived} archived now, {all} in the store")),
+        ]
+    }
+
+    fn open_lines(&self) -> Vec<(&'static str, String)> {
         let open = self.open_periods.iter().map(OpenPeriod::text);
-        lines.extend(
-            first_lines(open, OPEN_PERIODS_SHOWN)
-                .into_iter()
-                .map(|line| ("open", line)),
-        );
-        if self
-            .open_periods
-            .iter()
-            .any(|period| !period.threads_without_later_block.is_empty())
-        {
+        let lines = first_lines(open, OPEN_PERIODS_SHOWN).into_iter();
+        let mut lines: Vec<_> = lines.map(|line| ("open", line)).collect();
+        let at_end = |period: &OpenPeriod| !period.threads_without_later_block.is_empty();
+        if self.open_periods.iter().any(at_end) {
             let hint = "import a later file, or this one with --complete if it ends with whole periods";
             lines.push(("", hint.to_string()));
         }
-        let rate = format!(
-            "{:.3} s, {} at {:.1} MB/s",
-            self.seconds,
-            HumanBytes(self.bytes),
-            self.megabytes_per_second
-        );
-        lines.push(("took", rate));
-        name_value_lines(lines)
+        lines
     }
 }
 
@@ -522,43 +505,29 @@ fn check_parameters<R: Read>(
     store: &Store,
 ) -> Result<(), ImportError> {
     let stored = store.parameters();
-    let file = "the file has";
-    let of_file = [
-        ("chain_id", stored.chain_id, file, Some(reader.chain_id())),
-        (
-            "thread_count",
-            stored.thread_count.into(),
-            file,
-            Some(reader.thread_count().into()),
-        ),
-        (
-            "segment_periods",
-            stored.segment_periods,
-            "--segment-periods says",
-            arguments.segment_periods,
-        ),
-        (
-            "chunk_size",
-            stored.chunk_size.into(),
-            "--chunk-size says",
-            arguments.chunk_size.map(u64::from),
-        ),
-        (
-            "operation_index",
-            store.has_operation_index().into(),
-            "--no-operation-index says",
-            arguments.no_operation_index.then_some(0),
-        ),
-    ];
-    let differs = |(_, stored, _, given): &(_, u64, _, Option<u64>)| given.is_some_and(|given| given != *stored);
-    match of_file.into_iter().find(differs) {
-        Some((name, stored, given_by, Some(given))) => Err(ImportError::Parameter {
+    let check = |name, stored: u64, given_by, given: Option<u64>| match given.filter(|given| *given != stored) {
+        None => Ok(()),
+        Some(given) => Err(ImportError::Parameter {
             name,
             dir: arguments.dir.clone(),
             stored,
             given_by,
             given,
         }),
-        _ => Ok(()),
-    }
+    };
+    let file = "the file has";
+    check("chain_id", stored.chain_id, file, Some(reader.chain_id()))?;
+    let thread_count = u64::from(reader.thread_count());
+    check("thread_count", stored.thread_count.into(), file, Some(thread_count))?;
+    let given = arguments.segment_periods;
+    check(
+        "segment_periods",
+        stored.segment_periods,
+        "--segment-periods says",
+        given,
+    )?;
+    let given = arguments.chunk_size.map(u64::from);
+    check("chunk_size", stored.chunk_size.into(), "--chunk-size says", given)?;
+    let (has_index, given) = (store.has_operation_index(), arguments.no_operation_index.then_some(0));
+    check("operation_index", has_index.into(), "--no-operation-index says", given)
 }

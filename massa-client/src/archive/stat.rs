@@ -39,7 +39,7 @@ pub struct StatReport {
     pub first_archived: Option<u64>,
     /// The newest of them.
     pub last_archived: Option<u64>,
-    /// Runs of periods between those that are not archived: first and last.
+    /// Runs of periods before the newest that are not archived: first and last of each.
     pub gaps: Vec<(u64, u64)>,
     /// Periods that are not complete.
     pub open_periods: Vec<OpenPeriod>,
@@ -115,7 +115,7 @@ impl StatReport {
             format!("{}{span}", count(self.periods, "period", "periods")),
         )];
         let gaps = self.gaps.iter().map(|(first, last)| ranges(*first..=*last));
-        lines.extend(first_lines(gaps, LISTED).into_iter().map(|gap| ("gap", gap)));
+        lines.extend(first_lines(gaps, LISTED).into_iter().map(|gap| ("not archived", gap)));
         let open = self.open_periods.iter().map(OpenPeriod::text);
         lines.extend(first_lines(open, LISTED).into_iter().map(|period| ("open", period)));
         let body = format!("{} ({} bytes)", HumanBytes(self.body_bytes), self.body_bytes);
@@ -166,7 +166,7 @@ pub fn stat(store: &Store) -> Result<StatReport, ReadError> {
         periods: periods.len() as u64,
         first_archived: periods.first().copied(),
         last_archived: periods.last().copied(),
-        gaps: gaps(&periods),
+        gaps: gaps(parameters.first_period.max(store.floor()), &periods),
         open_periods: open_periods(store, &restore(store)?)?,
         blocks: 0,
         misses: 0,
@@ -215,11 +215,14 @@ pub fn chunks_kept(store: &Store, manifest: &Manifest) -> Result<Vec<bool>, Read
         .collect()
 }
 
-/// Runs of periods that are missing between those of `periods`, which are in order.
-fn gaps(periods: &[u64]) -> Vec<(u64, u64)> {
-    let pairs = periods.iter().zip(periods.iter().skip(1));
-    let gap = |(before, after): (&u64, &u64)| (before + 1 < *after).then(|| (before + 1, after - 1));
-    pairs.filter_map(gap).collect()
+/// Runs of periods from `first` on that are missing before or between those of `periods`, which are in order.
+fn gaps(first: u64, periods: &[u64]) -> Vec<(u64, u64)> {
+    let expected = std::iter::once(first).chain(periods.iter().map(|period| period + 1));
+    let pairs = expected.zip(periods);
+    pairs
+        .filter(|(expected, found)| expected < *found)
+        .map(|(expected, found)| (expected, found - 1))
+        .collect()
 }
 
 /// The complete segments, and the one after them.

@@ -465,7 +465,7 @@ impl Store {
         let segment = self.parameters().segment_of(period);
         let no_root = |missing| ReadError::NoSegmentRoot { period, missing };
         let state = self
-            .segment_state(segment)?
+            .recent_segment(segment)?
             .ok_or_else(|| no_root(self.parameters().segment_start(segment)))?;
         let end = state.header.first_period + u64::from(state.header.periods);
         let segment_path = state.tree.path(period).ok_or_else(|| no_root(end))?;

@@ -8,6 +8,10 @@ use massa_distributed_storage_exports::segment::{SegmentHeader, SegmentTree};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
 use rocksdb::WriteBatch;
+use std::sync::Arc;
+
+/// Trees of segments that are kept in memory, about 20 KB each.
+const RECENT_SEGMENTS: usize = 16;
 
 /// The periods of a segment that are archived without a gap from its first one on.
 pub struct SegmentState {
@@ -78,6 +82,28 @@ impl Store {
             complete: roots.len() as u64 == length,
             tree: SegmentTree::new(header, &roots),
         }))
+    }
+
+    /// As [`Store::segment_state`], from memory if the segment is complete and was asked for lately.
+    pub(crate) fn recent_segment(&self, segment: u64) -> Result<Option<Arc<SegmentState>>, ReadError> {
+        let recent = self
+            .segments
+            .lock()
+            .iter()
+            .find(|state| state.header.segment == segment)
+            .cloned();
+        if recent.is_some() {
+            return Ok(recent);
+        }
+        let Some(state) = self.segment_state(segment)?.map(Arc::new) else {
+            return Ok(None);
+        };
+        if state.complete {
+            let mut recent = self.segments.lock();
+            recent.truncate(RECENT_SEGMENTS - 1);
+            recent.push_front(Arc::clone(&state));
+        }
+        Ok(Some(state))
     }
 
     /// Roots of the periods from `first` on that are archived without a gap, at most `count`.
