@@ -328,7 +328,8 @@ impl PlaceTracker {
     }
 
     /// Declares every awaited place of `periods` a miss, on the word of whoever calls: for files that are known to end
-    /// with whole periods. Archived periods are skipped; links stay.
+    /// with whole periods. Archived periods are skipped, and places below a child whose parent is named but not known:
+    /// one of them holds that parent.
     ///
     /// # Errors
     /// [`PlaceError::TooManyPeriods`], [`PlaceError::Archive`].
@@ -342,10 +343,10 @@ impl PlaceTracker {
             return Err(PlaceError::TooManyPeriods { periods: length });
         }
         let mut misses = Vec::new();
-        for period in periods {
+        for period in periods.skip_while(|period| *period < self.first_period) {
             for thread in 0..self.thread_count {
                 let slot = Slot::new(period, thread);
-                if self.settled(slot, archive)?.is_none() {
+                if !self.may_hold_a_parent(slot) && self.settled(slot, archive)?.is_none() {
                     misses.push(slot);
                 }
             }
@@ -358,5 +359,11 @@ impl PlaceTracker {
             complete: self.complete_periods(),
             ..Changes::default()
         })
+    }
+
+    /// Whether a later block of the thread waits for a parent that is not known.
+    fn may_hold_a_parent(&self, slot: Slot) -> bool {
+        let waits = |(&(thread, _), &child): (&(u8, BlockId), &u64)| thread == slot.thread && child > slot.period;
+        self.links.iter().any(waits)
     }
 }

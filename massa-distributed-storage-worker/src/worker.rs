@@ -53,6 +53,11 @@ struct Shared {
     queue_full: AtomicU64,
 }
 
+/// The worker thread has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the distributed storage worker has stopped")]
+pub struct WorkerStopped;
+
 /// The hook's end of the queue.
 #[derive(Clone)]
 pub struct ArchiverHandle {
@@ -73,9 +78,9 @@ impl ArchiverHandle {
     /// Queues a command, waiting for room: for callers that are not consensus.
     ///
     /// # Errors
-    /// Gives the command back when the worker has stopped.
-    pub fn send(&self, command: DistributedStorageCommand) -> Result<(), DistributedStorageCommand> {
-        self.commands.send(command).map_err(|error| error.into_inner())
+    /// [`WorkerStopped`]: nobody will take it.
+    pub fn send(&self, command: DistributedStorageCommand) -> Result<(), WorkerStopped> {
+        self.commands.send(command).map_err(|_| WorkerStopped)
     }
 
     /// Blocks that found the queue full since the worker was started.

@@ -353,3 +353,30 @@ fn a_closed_store_releases_its_directory() {
     assert!(matches!(read, Err(ReadError::Store(StoreError::Closed))), "{read:?}");
     drop(open_store(directory.path(), &chain.parameters));
 }
+
+#[test]
+fn a_place_that_may_hold_a_named_parent_is_not_declared_a_miss() {
+    let mut chain = Chain::new(2, 12);
+    let no_misses = Shape {
+        miss_one_in: 0,
+        ..SHAPE
+    };
+    let blocks = chain.blocks(5, no_misses);
+    let directory = tempdir().unwrap();
+    let store = open_store(directory.path(), &chain.parameters);
+    let mut ingest = ingest(&store);
+    // A hole: (2, 1) is named by (3, 1), and (4, 1) is missing at the end.
+    let (hole, end) = (blocks[5].clone(), blocks[9].clone());
+    add_all(
+        &mut ingest,
+        blocks.iter().filter(|record| **record != hole && **record != end),
+    )
+    .unwrap();
+    ingest.declare_misses(0..=4).unwrap();
+    assert_eq!(store.archived_periods().unwrap(), [0, 1, 3, 4]);
+    let place = store.place(Slot::new(4, 1), Check::Merkle).unwrap();
+    assert_eq!(place, PlaceContent::Miss);
+    ingest.add(hole.clone()).unwrap();
+    assert_holds(&store, &hole, Check::Merkle);
+    assert_eq!(store.archived_periods().unwrap(), [0, 1, 2, 3, 4]);
+}

@@ -25,6 +25,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::hint::black_box;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::{tempdir, TempDir};
@@ -49,15 +50,22 @@ pub fn all(data: &Data) -> Vec<Row> {
     rows
 }
 
-/// Runs all of `sides` alternately; the median time of each.
+/// Runs all of `sides` alternately, each round beginning with another one; the median time of each.
 fn medians<const N: usize>(mut sides: [Box<dyn FnMut() -> Duration + '_>; N]) -> [f64; N] {
     let mut times = [(); N].map(|()| Vec::new());
-    for _ in 0..ROUNDS {
-        for (side, times) in sides.iter_mut().zip(&mut times) {
-            times.push(side());
+    for round in 0..ROUNDS {
+        for side in (0..N).map(|side| (side + round) % N) {
+            settle();
+            times[side].push(sides[side]());
         }
     }
     times.map(|times| median(times).as_secs_f64())
+}
+
+/// Lets the disk finish what the side before left behind.
+fn settle() {
+    let synced = Command::new("sync").status().expect("the system has sync");
+    assert!(synced.success());
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
