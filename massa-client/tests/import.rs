@@ -11,7 +11,6 @@ use massa_models::slot::Slot;
 use massa_tests::generator::{Generator, GeneratorConfig};
 use massa_tests::mblk::MblkFile;
 use std::io::Write;
-use std::time::Duration;
 
 /// A block of the upstream file with operations.
 const WITH_OPERATIONS: usize = 34;
@@ -151,32 +150,6 @@ fn what_came_before_the_cut_is_kept() {
         .map(|open| open["blocks"].as_u64().unwrap())
         .sum();
     assert_eq!(stat["blocks"].as_u64().unwrap() + pending, 100);
-}
-
-/// A killed import leaves a store, an unfinished one or none: the same command takes up all of them.
-#[test]
-fn a_killed_import_is_taken_up() {
-    let directory = TestDir::new();
-    for milliseconds in (0..60).step_by(3) {
-        let mut child = common::massa_cli()
-            .args(["archive", "import"])
-            .arg(upstream_path())
-            .arg("--dir")
-            .arg(directory.store())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        child.kill().unwrap();
-        child.wait().unwrap();
-
-        if milliseconds % 9 == 0 {
-            directory.import(&upstream_path()).expect_success();
-            assert_eq!(directory.root(), ROOT);
-            directory.archive(&["verify"]).expect_success();
-            std::fs::remove_dir_all(directory.store()).unwrap();
-        }
-    }
 }
 
 #[test]

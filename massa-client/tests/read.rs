@@ -94,7 +94,10 @@ fn text_summarises_a_block_and_its_operations() {
     let table = STORE.archive(&["get-block", "--slot", &at, "--with-operations"]).text();
 
     let size = format!("{} bytes", record.block().len());
-    assert_says(&summary, &[&at, &size, "archived", "every signature"]);
+    assert_says(
+        &summary,
+        &[&at, &size, "archived", "signatures of header and operations"],
+    );
     for id in record.view(32).unwrap().operation_ids() {
         assert_says(&table, &[&id.to_string()]);
         assert_says(

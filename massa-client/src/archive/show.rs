@@ -226,7 +226,7 @@ fn checked(name: &str) -> &'static str {
     if name == "merkle" {
         "path to the period root; neither ids nor signatures"
     } else {
-        "path to the period root, ids, every signature"
+        "path to the period root, ids, signatures of header and operations"
     }
 }
 
