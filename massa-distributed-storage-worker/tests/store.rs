@@ -380,3 +380,35 @@ fn a_place_that_may_hold_a_named_parent_is_not_declared_a_miss() {
     assert_holds(&store, &hole, Check::Merkle);
     assert_eq!(store.archived_periods().unwrap(), [0, 1, 2, 3, 4]);
 }
+
+#[test]
+fn a_late_parent_settles_the_misses_above_it_even_after_reopening() {
+    for acknowledge in [Acknowledge::EachBlock, Acknowledge::EachPeriod] {
+        let mut chain = Chain::new(2, 13);
+        let no_misses = Shape {
+            miss_one_in: 0,
+            ..SHAPE
+        };
+        // Thread 1: a block in period 1, none in period 2, its child in period 3.
+        let early = [chain.next_period(no_misses), chain.next_period(no_misses)].concat();
+        let late = early[3].clone().unwrap();
+        let mut blocks: Vec<BlockRecord> = early.into_iter().flatten().filter(|record| *record != late).collect();
+        let gap = chain.next_period_missing(&[false, true], SHAPE);
+        blocks.extend(gap.into_iter().flatten());
+        blocks.extend(chain.next_period(no_misses).into_iter().flatten());
+
+        let directory = tempdir().unwrap();
+        {
+            let store = open_store(directory.path(), &chain.parameters);
+            let mut ingest = Ingest::open(Arc::clone(&store), acknowledge, keep_all()).unwrap().0;
+            add_all(&mut ingest, &blocks).unwrap();
+            ingest.finish().unwrap();
+            assert_eq!(store.archived_periods().unwrap(), [0, 3]);
+        }
+        let store = open_store(directory.path(), &chain.parameters);
+        ingest(&store).add(late).unwrap();
+        assert_eq!(store.archived_periods().unwrap(), [0, 1, 2, 3]);
+        let place = store.place(Slot::new(2, 1), Check::Merkle).unwrap();
+        assert_eq!(place, PlaceContent::Miss);
+    }
+}

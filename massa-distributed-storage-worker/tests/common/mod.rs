@@ -133,12 +133,20 @@ impl Chain {
     /// The blocks of the next period; index = thread.
     pub fn next_period(&mut self, shape: Shape) -> Vec<Option<BlockRecord>> {
         let genesis = self.latest.is_empty();
+        let threads = self.parameters.thread_count;
+        let mut missed = |_| !genesis && shape.miss_one_in > 0 && self.rng.gen_ratio(1, shape.miss_one_in);
+        let missed: Vec<bool> = (0..threads).map(&mut missed).collect();
+        self.next_period_missing(&missed, shape)
+    }
+
+    /// The blocks of the next period, with these slots missed; index = thread.
+    pub fn next_period_missing(&mut self, missed: &[bool], shape: Shape) -> Vec<Option<BlockRecord>> {
         let parents = self.latest.clone();
         let threads = self.parameters.thread_count;
         let places: Vec<Option<BlockRecord>> = (0..threads)
             .map(|thread| {
-                let missed = !genesis && shape.miss_one_in > 0 && self.rng.gen_ratio(1, shape.miss_one_in);
-                (!missed).then(|| self.block(Slot::new(self.period, thread), &parents, shape))
+                let slot = Slot::new(self.period, thread);
+                (!missed[usize::from(thread)]).then(|| self.block(slot, &parents, shape))
             })
             .collect();
         self.latest = (0..usize::from(threads))
