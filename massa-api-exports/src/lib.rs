@@ -1,0 +1,1 @@
+//! Methods, requests and answers of the JSON-RPC API.

@@ -1,0 +1,1 @@
+//! The block graph: compatibility, cliques, finality, pruning.

@@ -1,0 +1,70 @@
+//! Who stores: the node set, and where it comes from.
+
+use crate::types::Digest;
+use massa_models::address::Address;
+use massa_models::node::NodeId;
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A node that offers disk space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageNode {
+    /// Who it is in the network of peers.
+    pub node_id: NodeId,
+    /// Its operator.
+    pub address: Address,
+    /// What its scores are computed from.
+    pub placement_key: Digest,
+    /// Disk space it offers, in GB of 2³⁰ bytes: its weight. 0 is assigned nothing.
+    pub allocated_storage_gb: u64,
+    /// Whether it holds its share, so that others may rely on it (design, section 6).
+    pub filled: bool,
+    /// Where peers reach it.
+    pub listeners: Vec<SocketAddr>,
+}
+
+/// The storage nodes that count in a segment, in ascending order of their placement keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeSet {
+    nodes: Vec<StorageNode>,
+}
+
+impl NodeSet {
+    /// A set of nodes, in any order; of nodes with one placement key only the first counts.
+    pub fn new(mut nodes: Vec<StorageNode>) -> Self {
+        nodes.sort_by_key(|node| node.placement_key);
+        nodes.dedup_by_key(|node| node.placement_key);
+        Self { nodes }
+    }
+
+    /// The nodes, in ascending order of their placement keys.
+    pub fn nodes(&self) -> &[StorageNode] {
+        &self.nodes
+    }
+}
+
+/// Where the node set comes from: the genesis file, or the registry contract.
+pub trait StorageRegistry: Send + Sync + Debug {
+    /// The nodes that count in `segment`. The same on every node.
+    fn node_set(&self, segment: u64) -> Arc<NodeSet>;
+}
+
+/// A node set that never changes: from the genesis file.
+#[derive(Clone, Debug)]
+pub struct FixedRegistry {
+    nodes: Arc<NodeSet>,
+}
+
+impl FixedRegistry {
+    /// A registry of these nodes.
+    pub fn new(nodes: NodeSet) -> Self {
+        Self { nodes: Arc::new(nodes) }
+    }
+}
+
+impl StorageRegistry for FixedRegistry {
+    fn node_set(&self, _segment: u64) -> Arc<NodeSet> {
+        Arc::clone(&self.nodes)
+    }
+}

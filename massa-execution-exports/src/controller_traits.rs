@@ -1,0 +1,62 @@
+//! The execution thread, seen from outside.
+
+use crate::{ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionError, ExecutionStats, FinalBlock};
+use massa_models::address::Address;
+use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
+use massa_models::operation::OperationId;
+use massa_models::prehash::PreHashMap;
+use massa_models::slot::Slot;
+use std::collections::HashMap;
+
+/// Execution of blocks and the ledger.
+pub trait ExecutionController: Send + Sync {
+    /// Tells what became final and what the best clique is now. Never waits.
+    ///
+    /// `finalized_blocks`: newly final blocks. `new_blockclique`: blocks of the best clique that are not final, if it
+    /// changed. `block_storage`: their content, with storage for the blocks that execution has not been given before.
+    fn update_blockclique_status(
+        &self,
+        finalized_blocks: HashMap<Slot, BlockId>,
+        new_blockclique: Option<HashMap<Slot, BlockId>>,
+        block_storage: PreHashMap<BlockId, ExecutionBlockMetadata>,
+    );
+
+    /// (final, candidate) balance of each address; `None` where there is no such address.
+    fn get_final_and_candidate_balance(&self, addresses: &[Address]) -> Vec<(Option<Amount>, Option<Amount>)>;
+
+    /// What is known of each address.
+    fn get_addresses_infos(&self, addresses: &[Address]) -> Vec<ExecutionAddressInfo>;
+
+    /// (candidate, final) execution status of each operation: executed and successful, executed and failed, or `None`
+    /// when it was not executed or its validity is long over.
+    fn get_ops_exec_status(&self, batch: &[OperationId]) -> Vec<(Option<bool>, Option<bool>)>;
+
+    /// How far execution is.
+    fn get_stats(&self) -> ExecutionStats;
+
+    /// Hash of the final state after the last final slot executed, and that slot.
+    fn get_final_state_hash(&self) -> (Slot, [u8; 32]);
+
+    /// Final blocks from which consensus can start again, in slot order: those of the last periods up to
+    /// [`ExecutionStats::final_cursor`].
+    ///
+    /// # Errors
+    /// [`ExecutionError::Ledger`].
+    fn get_final_blocks(&self) -> Result<Vec<FinalBlock>, ExecutionError>;
+
+    /// A second handle.
+    fn clone_box(&self) -> Box<dyn ExecutionController>;
+}
+
+impl Clone for Box<dyn ExecutionController> {
+    fn clone(&self) -> Self {
+        self.clone_box()
+    }
+}
+
+/// Stops execution.
+pub trait ExecutionManager: Send {
+    /// Ends the thread and releases the ledger's directory.
+    fn stop(&mut self);
+}

@@ -1,0 +1,22 @@
+//! Errors of execution.
+
+/// Why execution did not start, or does not answer.
+#[non_exhaustive]
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExecutionError {
+    /// The ledger's database failed.
+    #[error("ledger: {0}")]
+    Ledger(String),
+    /// The ledger in the directory belongs to another network.
+    #[error("the ledger in {path} was made with {name} {stored}, this node is configured with {configured}")]
+    Mismatch {
+        /// The directory.
+        path: String,
+        /// What differs.
+        name: &'static str,
+        /// Value in the ledger.
+        stored: String,
+        /// Value configured.
+        configured: String,
+    },
+}

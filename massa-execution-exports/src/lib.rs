@@ -1,0 +1,9 @@
+//! What the node asks of execution and its ledger.
+
+mod controller_traits;
+mod error;
+mod types;
+
+pub use controller_traits::{ExecutionController, ExecutionManager};
+pub use error::ExecutionError;
+pub use types::{ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionStats, FinalBlock};

@@ -1,0 +1,1 @@
+//! Produces blocks in the slots that are drawn for the node's keys.
