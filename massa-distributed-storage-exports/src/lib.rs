@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod merkle;
 pub mod network;
 pub mod proof;
+pub mod proof_document;
 pub mod record;
 pub mod registry;
 pub mod segment;

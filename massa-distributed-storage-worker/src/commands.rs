@@ -1,5 +1,9 @@
 //! What the worker thread is told.
 
+use massa_distributed_storage_exports::manifest::ChunkEntry;
+use massa_distributed_storage_exports::network::PageContent;
+use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::ChunkIndex;
 use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
 use massa_models::operation::SecureShareOperation;
@@ -26,6 +30,24 @@ pub enum DistributedStorageCommand {
         blocks: Vec<SecureShareBlock>,
         /// Operations of these blocks, in any order.
         operations: Vec<SecureShareOperation>,
+    },
+    /// A block that was obtained from peers: believed because of its links, and verified.
+    ArchiveBlock {
+        /// Its slot.
+        slot: Slot,
+        /// The block and its operations.
+        record: BlockRecord,
+    },
+    /// A chunk of an archived period that was obtained from peers; each page is known to belong to it.
+    PutChunk {
+        /// Its period.
+        period: u64,
+        /// Its position.
+        chunk: ChunkIndex,
+        /// Its length and id.
+        entry: ChunkEntry,
+        /// All of its pages, in order.
+        pages: Vec<PageContent>,
     },
     /// End the thread.
     Stop,

@@ -4,12 +4,15 @@
 //! known of open periods; encodes and stores a period as soon as nothing in it is awaited.
 
 use crate::chunking::{ChunkingError, EncodedPeriod};
+use crate::period_set::PeriodSet;
 use crate::places::{ArchivedPeriods, Changes, PlaceError, PlaceTracker, Settled};
+use crate::repair::Missing;
 use crate::storage_backend::read::{PlaceContent, ReadError};
 use crate::storage_backend::writer::Durability;
 use crate::storage_backend::{ArchivedPeriod, PendingRows, Store, StoreError};
+use massa_distributed_storage_exports::manifest::ChunkEntry;
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
-use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
+use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +22,16 @@ use std::sync::Arc;
 /// Blocks of open periods that are held in memory; beyond that they wait in the store.
 pub const HELD_BYTES_MAX: usize = 64 << 20;
 
-/// Decides which chunks this node keeps.
-pub type KeepChunk = Box<dyn Fn(&ChunkId) -> bool + Send>;
+/// Awaited places that are kept in memory; beyond that they are found by the links of later blocks.
+const AWAITED_MAX: usize = 16_384;
+
+/// Decides which chunks of a period this node keeps: one answer for each chunk, in order.
+pub type KeepChunks = Box<dyn FnMut(u64, &[ChunkEntry]) -> Vec<bool> + Send>;
+
+/// Keeps every chunk.
+pub fn keep_all() -> KeepChunks {
+    Box::new(|_, chunks| vec![true; chunks.len()])
+}
 
 /// Why a block was not taken.
 #[non_exhaustive]
@@ -80,7 +91,7 @@ pub enum Acknowledge {
 pub struct Ingest {
     store: Arc<Store>,
     acknowledge: Acknowledge,
-    keep: KeepChunk,
+    keep: KeepChunks,
     tracker: PlaceTracker,
     /// Blocks of open periods in memory; the others are in pending rows.
     held: BTreeMap<Slot, BlockRecord>,
@@ -92,6 +103,10 @@ pub struct Ingest {
     stalled: Option<String>,
     /// The first segment without a root.
     next_segment: u64,
+    /// Every archived period that is not pruned.
+    archived: PeriodSet,
+    /// Places whose block was final but is not here, with its id.
+    awaited: BTreeMap<Slot, Option<BlockId>>,
     /// The newest period archived since segments and retention were last looked at.
     newest_unsettled: Option<u64>,
 }
@@ -110,10 +125,16 @@ impl Ingest {
     ///
     /// # Errors
     /// [`IngestError`].
-    pub fn open(store: Arc<Store>, acknowledge: Acknowledge, keep: KeepChunk) -> Result<(Self, Progress), IngestError> {
+    pub fn open(
+        store: Arc<Store>,
+        acknowledge: Acknowledge,
+        keep: KeepChunks,
+    ) -> Result<(Self, Progress), IngestError> {
         let tracker = restore(&store)?;
         let next_segment = first_open_segment(&store)?;
         let newest_unsettled = store.last_period()?;
+        let archived = store.archived_periods()?.into_iter().collect();
+        let awaited = store.awaited()?.into_iter().take(AWAITED_MAX).collect();
         let mut ingest = Self {
             store,
             acknowledge,
@@ -125,6 +146,8 @@ impl Ingest {
             held_bytes: 0,
             unwritten: Unwritten::default(),
             next_segment,
+            archived,
+            awaited,
             // The process may have ended between a period and what follows from it.
             newest_unsettled,
         };
@@ -164,6 +187,7 @@ impl Ingest {
                 ..Progress::default()
             });
         }
+        self.awaited.remove(&slot);
         self.held_bytes += record.as_bytes().len();
         self.held.insert(slot, record);
         self.unwritten.blocks.insert(slot);
@@ -213,7 +237,56 @@ impl Ingest {
             awaited: vec![(slot, id)],
             ..PendingRows::default()
         };
+        if self.awaited.len() < AWAITED_MAX && !self.archived.contains(slot.period) {
+            self.awaited.insert(slot, id);
+        }
         Ok(self.store.put_pending(&rows, Durability::Buffered)?)
+    }
+
+    /// Every archived period that is not pruned.
+    pub fn archived(&self) -> &PeriodSet {
+        &self.archived
+    }
+
+    /// Places whose block was final but is not here.
+    pub fn awaited(&self) -> &BTreeMap<Slot, Option<BlockId>> {
+        &self.awaited
+    }
+
+    /// What is missing below the newest period that a block was taken of, at most `max` periods and `max` blocks of
+    /// each thread.
+    pub fn missing(&self, max: usize) -> Missing {
+        let parents = self.tracker.unknown_parents();
+        let named = self.awaited.iter().filter_map(|(slot, id)| Some((slot.thread, (*id)?)));
+        let limit = max * usize::from(self.store.parameters().thread_count);
+        let newest = self
+            .tracker
+            .open_periods()
+            .last()
+            .map(|(period, _)| period)
+            .max(self.archived.last());
+        let oldest = self.store.floor().max(self.store.parameters().first_period);
+        let (periods, more_periods) = match newest {
+            Some(newest) if newest >= oldest => self.archived.missing(oldest..=newest, max),
+            _ => Default::default(),
+        };
+        Missing {
+            wanted: parents.chain(named).take(limit).collect(),
+            periods: periods
+                .into_iter()
+                .map(|period| (period, self.threads_here(period)))
+                .collect(),
+            more_periods,
+        }
+    }
+
+    /// Threads of an open period whose place is settled.
+    fn threads_here(&self, period: u64) -> BTreeSet<u8> {
+        let places = self.tracker.places(period).unwrap_or_default().iter().zip(0..);
+        places
+            .filter(|(settled, _)| settled.is_some())
+            .map(|(_, thread)| thread)
+            .collect()
     }
 
     /// Archives every open period that is complete: after opening, after the store recovered, after each block.
@@ -233,6 +306,7 @@ impl Ingest {
             if self.store.manifest(period)?.is_none() {
                 progress.archived.push(self.archive(period)?);
             }
+            self.archived.insert(period);
             self.forget(period);
             self.newest_unsettled = self.newest_unsettled.max(Some(period));
         }
@@ -280,22 +354,22 @@ impl Ingest {
         archived
     }
 
-    fn store_period(&self, period: u64, records: &[Option<BlockRecord>]) -> Result<ArchivedPeriod, IngestError> {
+    fn store_period(&mut self, period: u64, records: &[Option<BlockRecord>]) -> Result<ArchivedPeriod, IngestError> {
         let places: Vec<Option<&BlockRecord>> = records.iter().map(Option::as_ref).collect();
         let encoded = EncodedPeriod::new(self.store.parameters(), period, &places)?;
+        let keep = (self.keep)(period, &encoded.manifest.chunks);
         let rows = PendingRows {
             links: self.unwritten.links(),
             resolved_links: self.unwritten.resolved_links.iter().copied().collect(),
             ..PendingRows::default()
         };
         let durability = self.durability();
-        Ok(self
-            .store
-            .put_period(&encoded, &places, &*self.keep, &rows, durability)?)
+        Ok(self.store.put_period(&encoded, &places, &keep, &rows, durability)?)
     }
 
     /// Forgets an open period: it is archived, or pruned.
     fn forget(&mut self, period: u64) {
+        self.awaited.retain(|slot, _| slot.period != period);
         self.complete.remove(&period);
         self.tracker.forget(period);
         for thread in 0..self.store.parameters().thread_count {
@@ -311,6 +385,7 @@ impl Ingest {
     /// Forgets open periods that were pruned: nobody can complete them any more.
     fn forget_pruned(&mut self) {
         let floor = self.store.floor();
+        self.archived.remove_below(floor);
         let open: Vec<u64> = self.tracker.open_periods().map(|(period, _)| period).collect();
         open.into_iter()
             .filter(|period| *period < floor)

@@ -3,14 +3,23 @@
 //! Consensus hands final blocks to [`worker`]; [`ingest`] settles their places ([`places`]), encodes complete periods
 //! ([`chunking`]) and stores them ([`storage_backend`]). `docs/architecture.md` has the picture.
 
+pub mod assembly;
+// pub mod assignments;
+// pub mod chunk_repair;
 pub mod chunking;
 pub mod commands;
 pub mod ingest;
+pub mod period_set;
 pub mod places;
+// pub mod reader;
+pub mod repair;
+// pub mod repair_worker;
 pub mod storage_backend;
 pub mod worker;
 
 pub use commands::DistributedStorageCommand;
 pub use ingest::{Acknowledge, Ingest, IngestError, Progress};
 pub use storage_backend::{Store, StoreError, StoreOptions};
-pub use worker::{start_distributed_storage_worker, ArchiverHandle, DistributedStorageManager};
+pub use worker::{
+    start_distributed_storage_worker, ArchiverHandle, DistributedStorageManager, WorkerOptions, WorkerStatus,
+};

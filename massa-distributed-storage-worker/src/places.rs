@@ -143,6 +143,11 @@ impl PlaceTracker {
             .map(|(period, places)| (*period, places.iter().flatten().count()))
     }
 
+    /// Blocks that later blocks name as the parent in their thread and that are not here: thread and id.
+    pub fn unknown_parents(&self) -> impl Iterator<Item = (u8, BlockId)> + '_ {
+        self.links.keys().copied()
+    }
+
     /// Places of an open period: `None` entries are awaited. `None` if the period is not open.
     pub fn places(&self, period: u64) -> Option<&[Option<Settled>]> {
         self.open.get(&period).map(Vec::as_slice)

@@ -27,7 +27,7 @@ use massa_distributed_storage_exports::config::check_retention;
 use massa_distributed_storage_exports::manifest::Place;
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
 use massa_distributed_storage_exports::types::{ParameterError, PAGE_BYTES};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, PeriodRoot};
+use massa_distributed_storage_exports::{ArchiveParameters, PeriodRoot};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use parking_lot::{Mutex, RwLock};
@@ -448,7 +448,7 @@ impl Store {
 
     /// Stores a complete period in one batch, and deletes its pending rows.
     ///
-    /// `keep` tells which chunks this node keeps; the manifest is always kept. `records` are those that were encoded.
+    /// `keep[index]` tells whether this node keeps a chunk; the manifest is always kept. `records` are those that were encoded.
     ///
     /// # Errors
     /// [`StoreError`]; the period is then still pending, unless the disk failed while writing.
@@ -456,7 +456,7 @@ impl Store {
         &self,
         encoded: &EncodedPeriod,
         records: &[Option<&BlockRecord>],
-        keep: &dyn Fn(&ChunkId) -> bool,
+        keep: &[bool],
         rows: &PendingRows<'_>,
         durability: Durability,
     ) -> Result<ArchivedPeriod, StoreError> {
@@ -757,19 +757,14 @@ fn add_pending_rows(db: &DB, batch: &mut WriteBatch, pending: &PendingRows<'_>) 
 }
 
 /// Adds the chunks that `keep` selects with their pages; returns how many.
-fn add_chunks(
-    db: &DB,
-    batch: &mut WriteBatch,
-    encoded: &EncodedPeriod,
-    keep: &dyn Fn(&ChunkId) -> bool,
-) -> Result<usize, StoreError> {
+fn add_chunks(db: &DB, batch: &mut WriteBatch, encoded: &EncodedPeriod, keep: &[bool]) -> Result<usize, StoreError> {
     let header = encoded.manifest.header;
     let pages_family = family_of(db, STORAGE_PAGES_CF)?;
     let body = &encoded.body;
     let mut kept = 0;
     let mut row = Vec::new();
     for (index, chunk) in encoded.chunks.iter().enumerate() {
-        if !keep(&chunk.entry.id) {
+        if !keep.get(index).copied().unwrap_or(false) {
             continue;
         }
         kept += 1;

@@ -5,11 +5,15 @@
 //! could not take. The thread stops cleanly and can be started again in the same process.
 
 use crate::commands::DistributedStorageCommand;
-use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunk, Progress};
-use crate::storage_backend::Store;
+use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunks, Progress};
+use crate::period_set::PeriodSet;
+use crate::repair::Missing;
+use crate::storage_backend::{ArchivedPeriod, Store};
 use crossbeam_channel::{bounded, select, Receiver, RecvTimeoutError, Sender, TrySendError};
+use massa_distributed_storage_exports::manifest::ChunkEntry;
+use massa_distributed_storage_exports::network::PageContent;
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::StorageArchiver;
+use massa_distributed_storage_exports::{ChunkIndex, StorageArchiver};
 use massa_models::active_block::ActiveBlock;
 use massa_models::block::{BlockSerializer, SecureShareBlock};
 use massa_models::block_id::BlockId;
@@ -19,6 +23,7 @@ use massa_models::slot::Slot;
 use massa_serialization::Serializer;
 use massa_storage::Storage;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,6 +34,34 @@ use tracing::{debug, info, warn};
 const OVERFLOW_PLACES_MAX: usize = 16_384;
 /// How often a refusing store is asked again.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
+/// How often what is missing is told.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// Missing periods that are told at a time.
+const MISSING_PERIODS_MAX: usize = 64;
+
+/// Called on the worker's thread after each period that was archived.
+pub type AfterArchive = Box<dyn FnMut(&ArchivedPeriod) + Send>;
+
+/// How the worker works.
+pub struct WorkerOptions {
+    /// Blocks that may wait for it.
+    pub queue_blocks: usize,
+    /// Which chunks are kept.
+    pub keep: KeepChunks,
+    /// Told of each archived period.
+    pub after_archive: AfterArchive,
+}
+
+impl WorkerOptions {
+    /// Options without anybody to tell.
+    pub fn new(queue_blocks: usize, keep: KeepChunks) -> Self {
+        Self {
+            queue_blocks,
+            keep,
+            after_archive: Box::new(|_| ()),
+        }
+    }
+}
 
 /// What the worker has done since it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +76,25 @@ pub struct WorkerStatus {
     pub refused_blocks: u64,
     /// Why the store does not take blocks, if it does not.
     pub store_error: Option<String>,
+    /// Chunks taken from peers.
+    pub chunks_repaired: u64,
+    /// What is missing, as of a moment ago.
+    pub missing: Missing,
+    /// Places whose block was final but is not here: how many, the oldest period, and how many for each reason.
+    pub awaited: AwaitedPlaces,
+    /// Every archived period that is not pruned, as of a moment ago.
+    pub archived: PeriodSet,
+}
+
+/// Places that are awaited because their block was let go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AwaitedPlaces {
+    /// How many.
+    pub places: usize,
+    /// Period of the oldest.
+    pub oldest_period: Option<u64>,
+    /// How many since the start for each reason.
+    pub reasons: BTreeMap<&'static str, u64>,
 }
 
 /// Counters that the hook and the thread share.
@@ -81,6 +133,11 @@ impl ArchiverHandle {
     /// [`WorkerStopped`]: nobody will take it.
     pub fn send(&self, command: DistributedStorageCommand) -> Result<(), WorkerStopped> {
         self.commands.send(command).map_err(|_| WorkerStopped)
+    }
+
+    /// What the worker has done, and what is missing.
+    pub fn status(&self) -> WorkerStatus {
+        self.shared.status.lock().clone()
     }
 
     /// Blocks that found the queue full since the worker was started.
@@ -125,7 +182,7 @@ impl DistributedStorageManager {
 
     /// What the worker has done.
     pub fn status(&self) -> WorkerStatus {
-        self.handle.shared.status.lock().clone()
+        self.handle.status()
     }
 
     /// Ends the thread after what is queued, and releases the store's directory.
@@ -148,17 +205,16 @@ impl Drop for DistributedStorageManager {
     }
 }
 
-/// Starts the worker thread on `store`. `queue_blocks` blocks may wait for it.
+/// Starts the worker thread on `store`.
 ///
 /// # Errors
 /// [`IngestError`] when the store's open periods cannot be read back.
 pub fn start_distributed_storage_worker(
     store: Arc<Store>,
-    queue_blocks: usize,
-    keep: KeepChunk,
+    options: WorkerOptions,
 ) -> Result<(DistributedStorageManager, ArchiverHandle), IngestError> {
-    let (ingest, progress) = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, keep)?;
-    let (commands, command_receiver) = bounded(queue_blocks);
+    let (ingest, progress) = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, options.keep)?;
+    let (commands, command_receiver) = bounded(options.queue_blocks);
     let (overflow, overflow_receiver) = bounded(OVERFLOW_PLACES_MAX);
     let handle = ArchiverHandle {
         commands,
@@ -169,8 +225,11 @@ pub fn start_distributed_storage_worker(
         ingest,
         shared: Arc::clone(&handle.shared),
         asked: Instant::now(),
+        reported: None,
+        after_archive: options.after_archive,
     };
     worker.report(&progress);
+    worker.tell_missing();
     let thread = std::thread::Builder::new()
         .name("distributed-storage".into())
         .spawn(move || worker.run(&command_receiver, &overflow_receiver))
@@ -188,6 +247,9 @@ struct Worker {
     shared: Arc<Shared>,
     /// When the store was last asked whether it takes blocks again.
     asked: Instant,
+    /// When what is missing was told.
+    reported: Option<Instant>,
+    after_archive: AfterArchive,
 }
 
 impl Worker {
@@ -201,7 +263,7 @@ impl Worker {
                     continue;
                 }
                 recv(commands) -> command => command.map_err(|_| RecvTimeoutError::Disconnected),
-                default(RECOVERY_INTERVAL) => Err(RecvTimeoutError::Timeout),
+                default(REPORT_INTERVAL) => Err(RecvTimeoutError::Timeout),
             };
             match command {
                 Ok(DistributedStorageCommand::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -209,6 +271,7 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.recover();
+            self.tell_missing();
         }
         for (slot, block_id) in overflow.try_iter() {
             self.note_awaited(slot, block_id, "queue full");
@@ -233,8 +296,48 @@ impl Worker {
                 blocks,
                 operations,
             } => self.archive_period(period, &blocks, &operations),
+            DistributedStorageCommand::ArchiveBlock { slot, record } => {
+                if let Ok(view) = record.view(self.ingest.store().parameters().thread_count) {
+                    let block_id = view.block_id();
+                    self.add(slot, block_id, record);
+                }
+            }
+            DistributedStorageCommand::PutChunk {
+                period,
+                chunk,
+                entry,
+                pages,
+            } => self.put_chunk(period, chunk, entry, pages),
             DistributedStorageCommand::Stop => {}
         }
+    }
+
+    fn put_chunk(&mut self, period: u64, chunk: ChunkIndex, entry: ChunkEntry, pages: Vec<PageContent>) {
+        // put_chunk
+        match Ok::<(), crate::storage_backend::StoreError>(drop((entry, pages))) {
+            Ok(()) => self.shared.status.lock().chunks_repaired += 1,
+            Err(error) => warn!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not stored"),
+        }
+    }
+
+    /// Tells from time to time what is missing.
+    fn tell_missing(&mut self) {
+        if self
+            .reported
+            .is_some_and(|reported| reported.elapsed() < REPORT_INTERVAL)
+        {
+            return;
+        }
+        self.reported = Some(Instant::now());
+        let missing = self.ingest.missing(MISSING_PERIODS_MAX);
+        let archived = self.ingest.archived().clone();
+        let awaited = self.ingest.awaited();
+        let (places, oldest_period) = (awaited.len(), awaited.keys().next().map(|slot| slot.period));
+        let mut status = self.shared.status.lock();
+        status.missing = missing;
+        status.archived = archived;
+        status.awaited.places = places;
+        status.awaited.oldest_period = oldest_period;
     }
 
     fn archive_period(&mut self, period: u64, blocks: &[SecureShareBlock], operations: &[SecureShareOperation]) {
@@ -277,6 +380,7 @@ impl Worker {
 
     fn note_awaited(&mut self, slot: Slot, block_id: BlockId, reason: &'static str) {
         debug!(%slot, %block_id, reason, "block awaited");
+        *self.shared.status.lock().awaited.reasons.entry(reason).or_default() += 1;
         // Without the row the place is still awaited: the next block of its thread names this one as its parent.
         if let Err(error) = self.ingest.note_awaited(slot, Some(block_id)) {
             debug!(%slot, error = &error as &dyn std::error::Error, "awaited place not noted");
@@ -313,12 +417,13 @@ impl Worker {
         }
     }
 
-    fn report(&self, progress: &Progress) {
+    fn report(&mut self, progress: &Progress) {
         for archived in &progress.archived {
             info!(
                 "Archived period {}: {} blocks, {} operations, {} chunks",
                 archived.period, archived.blocks, archived.operations, archived.chunks
             );
+            (self.after_archive)(archived);
         }
         for (segment, root) in &progress.segments {
             info!(segment, %root, "segment complete");

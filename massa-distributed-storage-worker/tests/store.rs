@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use massa_distributed_storage_exports::manifest::ChunkEntry;
 use massa_distributed_storage_exports::proof::ArchivePath;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkIndex};
@@ -257,7 +258,8 @@ fn chunks_that_are_not_kept_are_missing_and_named() {
     let blocks = chain.blocks(2, big);
     let directory = tempdir().unwrap();
     let store = open_store(directory.path(), &chain.parameters);
-    let keep_half = Box::new(|id: &massa_distributed_storage_exports::ChunkId| id.as_bytes()[0] % 2 == 0);
+    let keep_half =
+        Box::new(|_, chunks: &[ChunkEntry]| chunks.iter().map(|chunk| chunk.id.as_bytes()[0] % 2 == 0).collect());
     let mut ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachPeriod, keep_half)
         .unwrap()
         .0;

@@ -11,7 +11,7 @@ use massa_distributed_storage_worker::storage_backend::read::Check;
 use massa_distributed_storage_worker::storage_backend::writer::WriteFault;
 use massa_distributed_storage_worker::{
     start_distributed_storage_worker, ArchiverHandle, DistributedStorageCommand, DistributedStorageManager, Store,
-    StoreOptions,
+    StoreOptions, WorkerOptions,
 };
 use massa_models::active_block::ActiveBlock;
 use massa_models::prehash::{PreHashMap, PreHashSet};
@@ -64,7 +64,7 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 fn start(path: &Path, first: &BlockRecord, queue: usize) -> (DistributedStorageManager, ArchiverHandle) {
     let store = open_store(path, &parameters_from(first));
-    start_distributed_storage_worker(store, queue, keep_all()).unwrap()
+    start_distributed_storage_worker(store, WorkerOptions::new(queue, keep_all())).unwrap()
 }
 
 /// Log output of a test.
@@ -203,7 +203,7 @@ fn a_store_that_refuses_is_reported_and_what_waited_is_archived_when_it_recovers
         ..StoreOptions::new(directory.path())
     };
     let store = Arc::new(Store::open(options, parameters_from(&blocks[0])).unwrap());
-    let (mut manager, handle) = start_distributed_storage_worker(store, 1024, keep_all()).unwrap();
+    let (mut manager, handle) = start_distributed_storage_worker(store, WorkerOptions::new(1024, keep_all())).unwrap();
     let root = Storage::create_root();
     let (before, after) = blocks.split_at(60);
     before.iter().for_each(|record| archive(&handle, &root, record, true));

@@ -3,13 +3,13 @@
 //! The root comes from somewhere the reader trusts; nothing else is. Every statement of the document is recomputed: a
 //! document with one changed byte is refused.
 
-use crate::archive::proof::{
-    BlockSubject, HexBytes, MissSubject, OperationSubject, Path, PeriodSubject, ProofDocument, Subject, FORMAT,
-};
 use crate::output::{count, name_value_lines, Report};
 use clap::Args;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, PeriodLeaf};
 use massa_distributed_storage_exports::merkle::root_of_hashes;
+use massa_distributed_storage_exports::proof_document::{
+    BlockSubject, ChunkPart, HexBytes, MissSubject, OperationSubject, Path, PeriodSubject, ProofDocument, Subject, FORMAT,
+};
 use massa_distributed_storage_exports::record::{operation_id, BlockRecord, RecordError, MAX_RECORD_BYTES};
 use massa_distributed_storage_exports::types::{Digest, SIGNATURE_BYTES};
 use massa_distributed_storage_exports::verification::{
@@ -196,9 +196,17 @@ pub fn check_proof(arguments: &CheckProofArguments) -> Result<Proven, CheckProof
 /// # Errors
 /// [`CheckProofError`].
 pub fn check(text: &[u8], trusted: &SegmentRoot) -> Result<Proven, CheckProofError> {
-    let document: ProofDocument = serde_json::from_slice(text)?;
+    check_document(&serde_json::from_slice(text)?, trusted)
+}
+
+/// Checks a document that was read already.
+///
+/// # Errors
+/// [`CheckProofError`].
+pub fn check_document(document: &ProofDocument, trusted: &SegmentRoot) -> Result<Proven, CheckProofError> {
     if document.format != FORMAT {
-        return Err(CheckProofError::Format { found: document.format });
+        let found = document.format.clone();
+        return Err(CheckProofError::Format { found });
     }
     if document.segment_root.0 != *trusted.as_bytes() {
         return Err(CheckProofError::OtherRoot {
@@ -206,13 +214,13 @@ pub fn check(text: &[u8], trusted: &SegmentRoot) -> Result<Proven, CheckProofErr
             trusted: *trusted,
         });
     }
-    check_frame(&document)?;
-    let mut proven = frame(&document);
+    check_frame(document)?;
+    let mut proven = frame(document);
     match &document.subject {
-        Subject::Block(subject) => check_block(&document, subject, &mut proven)?,
-        Subject::Miss(subject) => check_miss(&document, subject, &mut proven)?,
-        Subject::Operation(subject) => check_operation(&document, subject, &mut proven)?,
-        Subject::Period(subject) => check_period(&document, subject, &mut proven)?,
+        Subject::Block(subject) => check_block(document, subject, &mut proven)?,
+        Subject::Miss(subject) => check_miss(document, subject, &mut proven)?,
+        Subject::Operation(subject) => check_operation(document, subject, &mut proven)?,
+        Subject::Period(subject) => check_period(document, subject, &mut proven)?,
     }
     Ok(proven)
 }
@@ -329,7 +337,7 @@ fn check_period(document: &ProofDocument, subject: &PeriodSubject, proven: &mut 
         return Err(differs("period.chunks", period.chunks, format!("{chunks} chunks")));
     }
     let place = |(block, thread): (&Option<BlockId>, u8)| PeriodLeaf::Place { thread, block: *block };
-    let chunk = |(part, index): (&crate::archive::proof::ChunkPart, u32)| PeriodLeaf::Chunk {
+    let chunk = |(part, index): (&ChunkPart, u32)| PeriodLeaf::Chunk {
         index: ChunkIndex(index),
         entry: ChunkEntry {
             length: part.length,

@@ -305,7 +305,7 @@ struct Import<'a> {
 
 impl<'a> Import<'a> {
     fn begin(arguments: &'a ImportArguments, store: Arc<Store>) -> Result<Self, ImportError> {
-        let (ingest, progress) = Ingest::open(store, Acknowledge::EachPeriod, Box::new(|_| true))?;
+        let (ingest, progress) = Ingest::open(store, Acknowledge::EachPeriod, massa_distributed_storage_worker::ingest::keep_all())?;
         let mut import = Self {
             arguments,
             ingest,

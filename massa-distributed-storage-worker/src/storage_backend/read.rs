@@ -687,16 +687,16 @@ fn parse_pending(slot: Slot, value: &[u8]) -> Result<PlaceContent, ReadError> {
 
 /// A piece of a body, with the signatures of every object that ends in its pages.
 #[derive(Default)]
-struct BodyPiece {
-    bytes: Vec<u8>,
-    signatures: Vec<u8>,
+pub(crate) struct BodyPiece {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) signatures: Vec<u8>,
     /// Objects of the body that end before the first page.
-    objects_before: u32,
+    pub(crate) objects_before: u32,
 }
 
 impl BodyPiece {
     /// The record that the piece begins with; `first` is the number of its block among the body's objects.
-    fn record(&self, first: u32) -> Result<BlockRecord, RecordError> {
+    pub(crate) fn record(&self, first: u32) -> Result<BlockRecord, RecordError> {
         let entry = BodyEntry::parse(&self.bytes)?;
         let malformed = RecordError::Malformed { field: "signatures" };
         let skipped = first

@@ -6,7 +6,7 @@ pub mod tamper;
 use massa_distributed_storage_exports::record::{block_id_bytes, operation_id, BlockRecord};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
 use massa_distributed_storage_exports::ArchiveParameters;
-use massa_distributed_storage_worker::ingest::KeepChunk;
+pub use massa_distributed_storage_worker::ingest::keep_all;
 use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent};
 use massa_distributed_storage_worker::{Acknowledge, Ingest, IngestError, Progress, Store, StoreOptions};
 use massa_hash::Hash;
@@ -54,11 +54,6 @@ pub fn parameters_from(first: &BlockRecord) -> ArchiveParameters {
         boundary: view.parents().collect(),
         ..ArchiveParameters::new(CHAIN_ID, THREADS)
     }
-}
-
-/// Keeps every chunk.
-pub fn keep_all() -> KeepChunk {
-    Box::new(|_| true)
 }
 
 /// Opens or makes a store in `path`.

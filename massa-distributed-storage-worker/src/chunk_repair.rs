@@ -1,0 +1,247 @@
+//! Chunks that are assigned to this node and not held: which are fetched next, and what came of it.
+//!
+//! Rarest first, then newest. Used by the repair thread; reads the store, never writes it.
+
+use crate::assignments::Assignments;
+use crate::commands::DistributedStorageCommand;
+use crate::storage_backend::Store;
+use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
+use massa_distributed_storage_exports::network::{FetchTarget, PageContent, StoragePeer, VerifiedPage};
+use massa_distributed_storage_exports::ChunkIndex;
+use massa_models::node::NodeId;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// Questions for chunks have these numbers, so that they are told from those for periods.
+const FIRST_ID: u64 = 1 << 62;
+/// Chunks fetched at a time.
+const ACTIVE_MAX: usize = 4;
+/// Chunks that wait to be fetched; beyond that a later scan finds them.
+const WANTED_MAX: usize = 4096;
+/// Periods looked at in one go.
+const SCAN_PERIODS: usize = 32;
+/// How long after a scan of all periods the next one begins.
+const SCAN_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A chunk that is wanted, in the order in which chunks are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// Nodes that should hold it and are connected.
+    holders: usize,
+    /// The newest first.
+    period: std::cmp::Reverse<u64>,
+    chunk: ChunkIndex,
+}
+
+/// A chunk that is wanted.
+#[derive(Clone, Debug)]
+struct Wanted {
+    entry: ChunkEntry,
+    assigned: Vec<NodeId>,
+    not_before: Instant,
+}
+
+/// A chunk that is being fetched.
+struct Active {
+    rank: Rank,
+    wanted: Wanted,
+    pages: BTreeMap<u32, PageContent>,
+}
+
+/// The state of chunk repair.
+pub struct ChunkRepair {
+    patience: Duration,
+    wanted: BTreeMap<Rank, Wanted>,
+    active: HashMap<u64, Active>,
+    next_id: u64,
+    /// Periods to be looked at soon.
+    look_at: BTreeSet<u64>,
+    /// The scan goes on below this period; `None` between two scans.
+    scan_below: Option<u64>,
+    scanned: Option<Instant>,
+    /// The chunk after which scrubbing goes on.
+    scrubbed: (u64, u32),
+}
+
+impl ChunkRepair {
+    /// Nothing wanted yet. A chunk that could not be obtained is asked for again after `patience`.
+    pub fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            wanted: BTreeMap::new(),
+            active: HashMap::new(),
+            next_id: FIRST_ID,
+            look_at: BTreeSet::new(),
+            scan_below: None,
+            scanned: None,
+            scrubbed: (0, 0),
+        }
+    }
+
+    /// Chunks being fetched, and chunks that wait.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.active.len(), self.wanted.len())
+    }
+
+    /// Whether a question is one for a chunk.
+    pub fn is_asking(&self, id: u64) -> bool {
+        (FIRST_ID..2 * FIRST_ID).contains(&id)
+    }
+
+    /// Something changed about a period.
+    pub fn look_at(&mut self, period: u64) {
+        if self.look_at.len() < WANTED_MAX {
+            self.look_at.insert(period);
+        }
+    }
+
+    /// Looks at the periods that changed, and at a few more, newest first.
+    pub fn scan(&mut self, store: &Store, assignments: &Assignments, peers: &[StoragePeer], now: Instant) {
+        while let Some(period) = self.look_at.pop_first() {
+            self.scan_period(store, assignments, peers, period, now);
+        }
+        let due = self
+            .scanned
+            .is_none_or(|scanned| now.duration_since(scanned) >= SCAN_INTERVAL);
+        if self.scan_below.is_none() && due {
+            self.scan_below = store.last_period().ok().flatten().map(|last| last + 1);
+        }
+        for _ in 0..SCAN_PERIODS {
+            let Some(below) = self.scan_below else { return };
+            let floor = store.floor().max(store.parameters().first_period);
+            if below <= floor {
+                self.scan_below = None;
+                self.scanned = Some(now);
+                return;
+            }
+            self.scan_below = Some(below - 1);
+            self.scan_period(store, assignments, peers, below - 1, now);
+        }
+    }
+
+    fn scan_period(
+        &mut self,
+        store: &Store,
+        assignments: &Assignments,
+        peers: &[StoragePeer],
+        period: u64,
+        now: Instant,
+    ) {
+        let (Ok(Some(manifest)), Ok(held)) = (store.manifest(period), store.held_chunks(period)) else {
+            return;
+        };
+        let holders = assignments.holders(period, &manifest.chunks);
+        for ((entry, index), assigned) in manifest.chunks.iter().zip(0u32..).zip(holders) {
+            if assigned.contains(&assignments.own()) && !held.contains(&index) {
+                let connected = assigned
+                    .iter()
+                    .filter(|node| peers.iter().any(|peer| peer.node == **node));
+                let holders = connected.count();
+                self.add(period, ChunkIndex(index), *entry, assigned, holders, now);
+            }
+        }
+    }
+
+    /// A chunk has to be fetched again.
+    pub fn want(&mut self, period: u64, chunk: ChunkIndex, entry: ChunkEntry) {
+        self.add(period, chunk, entry, Vec::new(), 0, Instant::now());
+    }
+
+    fn add(
+        &mut self,
+        period: u64,
+        chunk: ChunkIndex,
+        entry: ChunkEntry,
+        assigned: Vec<NodeId>,
+        holders: usize,
+        now: Instant,
+    ) {
+        let same = |rank: &Rank| rank.period.0 == period && rank.chunk == chunk;
+        let known = self.active.values().any(|active| same(&active.rank)) || self.wanted.keys().any(same);
+        if known || self.wanted.len() >= WANTED_MAX {
+            return;
+        }
+        let rank = Rank {
+            holders,
+            period: std::cmp::Reverse(period),
+            chunk,
+        };
+        let wanted = Wanted {
+            entry,
+            assigned,
+            not_before: now,
+        };
+        self.wanted.insert(rank, wanted);
+    }
+
+    /// Questions to ask now, with those who should hold the chunk.
+    pub fn due(&mut self, now: Instant) -> Vec<(u64, FetchTarget, Vec<NodeId>)> {
+        let room = ACTIVE_MAX.saturating_sub(self.active.len());
+        let ready = self.wanted.iter().filter(|(_, wanted)| wanted.not_before <= now);
+        let ranks: Vec<Rank> = ready.map(|(rank, _)| *rank).take(room).collect();
+        let mut questions = Vec::new();
+        for rank in ranks {
+            let wanted = self.wanted.remove(&rank).expect("the rank was just read");
+            let id = self.next_id;
+            self.next_id += 1;
+            let target = FetchTarget::Pages {
+                period: rank.period.0,
+                chunk: rank.chunk,
+                entry: wanted.entry,
+                pages: 0..wanted.entry.page_count(),
+            };
+            questions.push((id, target, wanted.assigned.clone()));
+            let pages = BTreeMap::new();
+            self.active.insert(id, Active { rank, wanted, pages });
+        }
+        questions
+    }
+
+    /// A page arrived.
+    pub fn on_page(&mut self, id: u64, page: VerifiedPage) {
+        if let Some(active) = self.active.get_mut(&id) {
+            active.pages.insert(page.page(), page.into_content());
+        }
+    }
+
+    /// Every page of a chunk arrived: the command that stores it.
+    pub fn on_complete(&mut self, id: u64) -> Option<DistributedStorageCommand> {
+        let active = self.active.remove(&id)?;
+        if active.pages.len() as u32 != active.wanted.entry.page_count() {
+            // An answer was lost on a full queue.
+            self.wanted.insert(active.rank, active.wanted);
+            return None;
+        }
+        Some(DistributedStorageCommand::PutChunk {
+            period: active.rank.period.0,
+            chunk: active.rank.chunk,
+            entry: active.wanted.entry,
+            pages: active.pages.into_values().collect(),
+        })
+    }
+
+    /// Nobody had it in time: later again.
+    pub fn on_failed(&mut self, id: u64, now: Instant) {
+        if let Some(mut active) = self.active.remove(&id) {
+            active.wanted.not_before = now + self.patience;
+            self.wanted.insert(active.rank, active.wanted);
+        }
+    }
+
+    /// The held chunk that is looked at for damage next; begins again at the end.
+    pub fn next_to_scrub(&mut self, store: &Store) -> Option<(u64, ChunkIndex, ChunkEntry)> {
+        let (period, chunk) = self.scrubbed;
+        let found = next_held(store, period, chunk).or_else(|| next_held(store, 0, 0));
+        let (period, chunk, entry) = found?;
+        self.scrubbed = (period, chunk.0 + 1);
+        Some((period, chunk, entry))
+    }
+}
+
+/// The first held chunk at or after a position.
+fn next_held(store: &Store, period: u64, chunk: u32) -> Option<(u64, ChunkIndex, ChunkEntry)> {
+    let (found_period, found) = store.next_held_chunk(period, ChunkIndex(chunk)).ok()??;
+    let manifest: Manifest = store.manifest(found_period).ok()??;
+    let entry = *manifest.chunks.get(found.0 as usize)?;
+    Some((found_period, found, entry))
+}

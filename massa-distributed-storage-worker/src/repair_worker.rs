@@ -1,0 +1,378 @@
+//! The thread that repairs: it carries out what [`RepairPlan`] decides, fetches chunks that are assigned to this node and
+//! not held, looks for damage in what is held, and announces what was archived.
+//!
+//! It reads the store and asks the network; what it obtained it hands to the worker thread, the store's only writer.
+
+use crate::assignments::Assignments;
+use crate::chunk_repair::ChunkRepair;
+use crate::commands::DistributedStorageCommand;
+use crate::repair::{in_order, RepairAction, RepairLimits, RepairPlan, RepairView};
+use crate::storage_backend::Store;
+use crate::worker::ArchiverHandle;
+use crossbeam_channel::{bounded, never, select, Receiver, Sender};
+use massa_distributed_storage_exports::network::{
+    Capabilities, Fetch, FetchEvent, FetchPriority, StorageEvents, StorageNetwork, StoragePeer,
+};
+use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
+use massa_models::node::NodeId;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tracing::{debug, info, warn};
+
+/// Answers of the network that may wait; what does not fit is asked again.
+const ANSWERS_MAX: usize = 1024;
+/// News of peers and of the worker that may wait; each is only a hint to look.
+const NEWS_MAX: usize = 1024;
+/// How often the plan is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What happened elsewhere.
+enum News {
+    /// A period was archived here.
+    Archived(u64),
+    /// A peer says that it holds chunks of a period.
+    Announced(u64),
+}
+
+/// Where the worker and the storage handler leave their news. Never waits.
+#[derive(Clone)]
+pub struct RepairNews {
+    news: Sender<News>,
+}
+
+impl RepairNews {
+    /// A period was archived here.
+    pub fn archived(&self, period: u64) {
+        // Full: the next scan finds what is missing, and peers learn of the period when they ask.
+        let _ = self.news.try_send(News::Archived(period));
+    }
+}
+
+impl StorageEvents for RepairNews {
+    fn chunks_announced(&self, from: NodeId, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>) {
+        debug!(peer = %from, period, %root, chunks = chunk_ids.len(), "chunks announced");
+        let _ = self.news.try_send(News::Announced(period));
+    }
+
+    fn peer_changed(&self, node: NodeId, capabilities: Option<Capabilities>) {
+        debug!(peer = %node, last_period = ?capabilities.and_then(|said| said.last_period), "storage peer");
+    }
+
+    fn peer_gone(&self, node: NodeId) {
+        debug!(peer = %node, "storage peer gone");
+    }
+}
+
+/// The receiving end of [`RepairNews`], for [`start_repair`].
+pub struct RepairInbox(Receiver<News>);
+
+/// A queue for news; it exists before the network does.
+pub fn repair_news() -> (RepairNews, RepairInbox) {
+    let (sender, receiver) = bounded(NEWS_MAX);
+    (RepairNews { news: sender }, RepairInbox(receiver))
+}
+
+/// What repair is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairStatus {
+    /// Periods that are being fetched.
+    pub periods: usize,
+    /// Questions under way for them.
+    pub questions: usize,
+    /// Chunks that are being fetched.
+    pub chunks_fetching: usize,
+    /// Chunks that are assigned to this node and not held.
+    pub chunks_wanted: usize,
+    /// Chunks found damaged since the start.
+    pub chunks_damaged: u64,
+}
+
+/// What repair works with.
+pub struct RepairParts {
+    /// Read, never written.
+    pub store: Arc<Store>,
+    /// The worker thread.
+    pub worker: ArchiverHandle,
+    /// Who holds what.
+    pub assignments: Arc<Assignments>,
+    /// The storage handler.
+    pub network: Arc<dyn StorageNetwork>,
+    /// Limits.
+    pub limits: RepairLimits,
+    /// How long to wait between two chunks that are looked at for damage.
+    pub scrub_interval: Duration,
+}
+
+/// Stops repair.
+pub struct RepairManager {
+    stop: Sender<()>,
+    status: Arc<Mutex<RepairStatus>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RepairManager {
+    /// What repair is doing.
+    pub fn status(&self) -> RepairStatus {
+        *self.status.lock()
+    }
+
+    /// A way to look at it from elsewhere.
+    pub fn status_handle(&self) -> Arc<Mutex<RepairStatus>> {
+        Arc::clone(&self.status)
+    }
+
+    /// Ends the thread.
+    pub fn stop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = self.stop.try_send(());
+            if thread.join().is_err() {
+                warn!("storage repair panicked");
+            }
+        }
+    }
+}
+
+impl Drop for RepairManager {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts the thread.
+pub fn start_repair(parts: RepairParts, inbox: RepairInbox) -> RepairManager {
+    let (stop, stopped) = bounded(1);
+    let (reply, answers) = bounded(ANSWERS_MAX);
+    let status = Arc::new(Mutex::new(RepairStatus::default()));
+    let mut repair = Repair {
+        plan: RepairPlan::new(parts.store.parameters().clone(), parts.limits),
+        chunks: ChunkRepair::new(parts.limits.patience),
+        reply,
+        status: Arc::clone(&status),
+        scrubbed: Instant::now(),
+        peers: Vec::new(),
+        parts,
+    };
+    let thread = std::thread::Builder::new()
+        .name("storage-repair".into())
+        .spawn(move || repair.run(&stopped, &inbox.0, &answers))
+        .expect("the system can start a thread");
+    RepairManager {
+        stop,
+        status,
+        thread: Some(thread),
+    }
+}
+
+struct Repair {
+    parts: RepairParts,
+    plan: RepairPlan,
+    chunks: ChunkRepair,
+    reply: Sender<FetchEvent>,
+    status: Arc<Mutex<RepairStatus>>,
+    scrubbed: Instant,
+    /// Peers as of the last tick.
+    peers: Vec<StoragePeer>,
+}
+
+impl Repair {
+    fn run(&mut self, stopped: &Receiver<()>, news: &Receiver<News>, answers: &Receiver<FetchEvent>) {
+        let mut next_tick = Instant::now();
+        let mut news = news.clone();
+        loop {
+            select! {
+                recv(stopped) -> _ => return,
+                recv(news) -> item => match item {
+                    Ok(News::Archived(period)) => self.announce(period),
+                    Ok(News::Announced(period)) => self.chunks.look_at(period),
+                    // Nobody is left to tell anything.
+                    Err(_) => news = never(),
+                },
+                recv(answers) -> answer => if let Ok(answer) = answer { self.on_answer(answer) },
+                default(TICK) => {}
+            }
+            if Instant::now() >= next_tick {
+                self.tick();
+                next_tick = Instant::now() + TICK;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.peers = self.parts.network.peers();
+        self.peers.retain(|peer| peer.node != self.parts.assignments.own());
+        let now = Instant::now();
+        let missing = self.parts.worker.status().missing;
+        let store = Arc::clone(&self.parts.store);
+        let root_of = move |period| store.period_root(period).ok().flatten();
+        let actions = self.with_view(now, |plan, view| plan.on_missing(&missing, &root_of, view));
+        self.carry_out(actions);
+        self.repair_chunks(now);
+        self.scrub(now);
+        let (periods, questions) = self.plan.under_way();
+        let mut status = self.status.lock();
+        (status.periods, status.questions) = (periods, questions);
+        (status.chunks_fetching, status.chunks_wanted) = self.chunks.counts();
+    }
+
+    fn with_view<T>(&mut self, now: Instant, decide: impl FnOnce(&mut RepairPlan, &RepairView<'_>) -> T) -> T {
+        let assignments = Arc::clone(&self.parts.assignments);
+        let own = assignments.own();
+        let holders_of = move |period: u64, chunks: &[_]| {
+            let mut holders = assignments.holders(period, chunks);
+            holders.iter_mut().for_each(|nodes| nodes.retain(|node| *node != own));
+            holders
+        };
+        let view = RepairView {
+            now,
+            peers: &self.peers,
+            holders_of: &holders_of,
+        };
+        decide(&mut self.plan, &view)
+    }
+
+    fn on_answer(&mut self, answer: FetchEvent) {
+        let now = Instant::now();
+        if self.chunks.is_asking(event_id(&answer)) {
+            self.on_chunk_answer(answer, now);
+            return;
+        }
+        let actions = match answer {
+            FetchEvent::Manifest { id, from, manifest } => {
+                self.with_view(now, |plan, view| plan.on_manifest(id, from, manifest, view))
+            }
+            FetchEvent::Page { id, from, page } => {
+                self.plan.on_page(id, from, page, now);
+                Vec::new()
+            }
+            FetchEvent::Complete { id } => self.with_view(now, |plan, view| plan.on_complete(id, view)),
+            FetchEvent::Failed { id, attempts } => {
+                debug!(id, ?attempts, "fetch failed");
+                let asked: Vec<NodeId> = attempts.into_iter().map(|(node, _)| node).collect();
+                self.plan.on_failed(id, &asked, now);
+                Vec::new()
+            }
+            FetchEvent::Held { .. } => Vec::new(),
+        };
+        self.carry_out(actions);
+    }
+
+    fn carry_out(&mut self, actions: Vec<RepairAction>) {
+        for action in actions {
+            match action {
+                RepairAction::Fetch {
+                    id,
+                    target,
+                    holders,
+                    priority,
+                } => {
+                    let fetch = Fetch {
+                        id,
+                        target,
+                        holders,
+                        priority,
+                        reply: self.reply.clone(),
+                    };
+                    if self.parts.network.fetch(fetch).is_err() {
+                        self.plan.on_not_asked(id, Instant::now());
+                    }
+                }
+                RepairAction::Accept { slot, record } => {
+                    debug!(%slot, "block repaired");
+                    // The worker has stopped: so will this thread.
+                    let _ = self
+                        .parts
+                        .worker
+                        .send(DistributedStorageCommand::ArchiveBlock { slot, record });
+                }
+                RepairAction::Quarantine { node, reason } => {
+                    warn!(peer = %node, reason, "peer sent what is false");
+                    self.parts.network.quarantine(node, &reason);
+                }
+            }
+        }
+    }
+
+    /// Tells peers which chunks of a period this node holds.
+    fn announce(&mut self, period: u64) {
+        let held = || -> Option<(PeriodRoot, Vec<ChunkId>)> {
+            let manifest = self.parts.store.manifest(period).ok()??;
+            let held = self.parts.store.held_chunks(period).ok()?;
+            let ids = held.iter().filter_map(|index| manifest.chunks.get(*index as usize));
+            Some((manifest.root(), ids.map(|entry| entry.id).collect()))
+        };
+        if let Some((root, chunk_ids)) = held().filter(|(_, ids)| !ids.is_empty()) {
+            // Peers also learn of it when they ask.
+            let _ = self.parts.network.announce(period, root, chunk_ids);
+        }
+        self.chunks.look_at(period);
+    }
+
+    fn repair_chunks(&mut self, now: Instant) {
+        let assignments = &self.parts.assignments;
+        self.chunks.scan(&self.parts.store, assignments, &self.peers, now);
+        for (id, target, assigned) in self.chunks.due(now) {
+            let mut holders = in_order(&assigned, &self.peers, &BTreeSet::new());
+            holders.retain(|node| *node != assignments.own());
+            let fetch = Fetch {
+                id,
+                target,
+                holders,
+                priority: FetchPriority::Repair,
+                reply: self.reply.clone(),
+            };
+            if self.parts.network.fetch(fetch).is_err() {
+                self.chunks.on_failed(id, now);
+            }
+        }
+    }
+
+    fn on_chunk_answer(&mut self, answer: FetchEvent, now: Instant) {
+        match answer {
+            FetchEvent::Page { id, page, .. } => self.chunks.on_page(id, page),
+            FetchEvent::Complete { id } => {
+                if let Some(command) = self.chunks.on_complete(id) {
+                    let _ = self.parts.worker.send(command);
+                }
+            }
+            FetchEvent::Failed { id, attempts } => {
+                debug!(id, ?attempts, "chunk not obtained");
+                self.chunks.on_failed(id, now);
+            }
+            FetchEvent::Manifest { .. } | FetchEvent::Held { .. } => {}
+        }
+    }
+
+    /// Looks at the next held chunk for damage.
+    fn scrub(&mut self, now: Instant) {
+        if now.duration_since(self.scrubbed) < self.parts.scrub_interval {
+            return;
+        }
+        self.scrubbed = now;
+        let Some((period, chunk, entry)) = self.chunks.next_to_scrub(&self.parts.store) else {
+            return;
+        };
+        match self.parts.store.check_chunk(period, chunk) {
+            Ok(()) => {}
+            Err(crate::storage_backend::read::ReadError::Damaged(damage)) => {
+                warn!(period, %chunk, %damage, "damaged chunk is fetched again");
+                self.status.lock().chunks_damaged += 1;
+                // Storing it again replaces the damaged rows; until then reads refuse them.
+                self.chunks.want(period, chunk, entry);
+            }
+            Err(error) => info!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not checked"),
+        }
+    }
+}
+
+fn event_id(event: &FetchEvent) -> u64 {
+    match event {
+        FetchEvent::Manifest { id, .. }
+        | FetchEvent::Page { id, .. }
+        | FetchEvent::Held { id, .. }
+        | FetchEvent::Complete { id }
+        | FetchEvent::Failed { id, .. } => *id,
+    }
+}
