@@ -1,10 +1,16 @@
 //! The commands, and what becomes of their results.
 
 use crate::archive::{self, ArchiveCommand};
+use crate::node::{NodeArguments, NodeCommandError};
 use crate::output::{one_line, unbroken, Output};
+use crate::status;
+use crate::storage::{self, StorageCommand};
+use crate::wallet::{self, SendArguments, WalletCommand};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use std::error::Error;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Exit status when a command failed.
@@ -12,7 +18,7 @@ const FAILED: u8 = 1;
 /// Exit status when the arguments are not a command.
 const MISUSED: u8 = 2;
 
-/// The distributed archive of the Massa blockchain.
+/// The Massa blockchain and its distributed archive.
 ///
 /// A failure is one line on standard error, with --json an object {"error": …}, and exit status 1; status 2 means that the
 /// arguments were wrong.
@@ -22,6 +28,12 @@ pub struct Cli {
     /// Print JSON: one document on one line.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Where the node is.
+    #[command(flatten)]
+    pub node: NodeArguments,
+    /// Folder of the wallet.
+    #[arg(long, value_name = "DIR", default_value = "wallets", global = true)]
+    pub wallet: PathBuf,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -33,6 +45,16 @@ pub enum Command {
     /// Work on a store directory; no node is needed.
     #[command(subcommand, arg_required_else_help = false)]
     Archive(ArchiveCommand),
+    /// Ask a node about the archive, and read from it.
+    #[command(subcommand, arg_required_else_help = false)]
+    Storage(StorageCommand),
+    /// Keys and coins.
+    #[command(subcommand, arg_required_else_help = false)]
+    Wallet(WalletCommand),
+    /// Send coins from an address of the wallet.
+    Send(SendArguments),
+    /// Say how the node is.
+    Status,
 }
 
 /// Runs massa-cli with the arguments of the process.
@@ -43,16 +65,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return refuse_arguments(&error, &arguments),
     };
     let output = Output { json: cli.json };
-    let result = match cli.command {
-        Command::Archive(command) => archive::run(command, output),
-    };
-    match result {
+    match execute(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output.fail(&one_line(&error));
+            output.fail(&one_line(error.as_ref()));
             ExitCode::from(FAILED)
         }
     }
+}
+
+fn execute(cli: Cli, output: Output) -> Result<(), Box<dyn Error>> {
+    let Cli { node, wallet, .. } = cli;
+    let result: Result<(), NodeCommandError> = match cli.command {
+        Command::Archive(command) => return Ok(archive::run(command, output)?),
+        Command::Storage(command) => storage::run(command, &node, output),
+        Command::Wallet(command) => wallet::run(command, &node, wallet, output),
+        Command::Send(arguments) => wallet::send(&arguments, &node, wallet, output),
+        Command::Status => status::run(&node, output),
+    };
+    Ok(result?)
 }
 
 /// Prints help where it was asked for, and otherwise what is wrong with the arguments.

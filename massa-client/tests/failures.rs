@@ -176,7 +176,12 @@ fn what_was_pruned_is_said_to_be() {
     let mut options = StoreOptions::new(directory.store());
     options.retention_periods = 4;
     let store = Arc::new(Store::open(options, parameters.clone()).unwrap());
-    let (mut ingest, _) = Ingest::open(store, Acknowledge::EachPeriod, massa_distributed_storage_worker::ingest::keep_all()).unwrap();
+    let (mut ingest, _) = Ingest::open(
+        store,
+        Acknowledge::EachPeriod,
+        massa_distributed_storage_worker::ingest::keep_all(),
+    )
+    .unwrap();
     let first = generator.period();
     let mut oldest = None;
     for _ in 0..9 {

@@ -324,6 +324,14 @@ pub trait StorageHost: Send + Sync {
     /// Whether the peer said in its handshake that it understands storage messages.
     fn speaks_storage(&self, node: &NodeId) -> bool;
 
+    /// Messages of low priority that are queued for a peer and did not leave yet: what is served waits while there are
+    /// many. A host that cannot tell answers 0; then only the length of the peer's queue bounds what a peer that does not
+    /// read can make this node keep.
+    fn unsent_messages(&self, node: &NodeId) -> usize {
+        let _ = node;
+        0
+    }
+
     /// Opens a connection to a node, if its address is known. Never waits; a later look at the connected peers tells.
     fn dial(&self, node: &NodeId);
 }

@@ -309,12 +309,7 @@ impl Prover<'_> {
     ///
     /// # Errors
     /// [`ProveError`].
-    pub fn block(
-        &self,
-        thread: u8,
-        record: &BlockRecord,
-        with_operations: bool,
-    ) -> Result<ProofDocument, ProveError> {
+    pub fn block(&self, thread: u8, record: &BlockRecord, with_operations: bool) -> Result<ProofDocument, ProveError> {
         let place = self.place(thread)?;
         let operations = record.operations().map(|bytes| HexBytes(bytes.to_vec()));
         self.document(Subject::Block(BlockSubject {

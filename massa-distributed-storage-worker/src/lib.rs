@@ -4,16 +4,19 @@
 //! ([`chunking`]) and stores them ([`storage_backend`]). `docs/architecture.md` has the picture.
 
 pub mod assembly;
-// pub mod assignments;
-// pub mod chunk_repair;
+pub mod assignments;
+pub mod chunk_repair;
 pub mod chunking;
 pub mod commands;
 pub mod ingest;
 pub mod period_set;
 pub mod places;
-// pub mod reader;
+pub mod proofs;
+pub mod reader;
 pub mod repair;
-// pub mod repair_worker;
+pub mod repair_worker;
+pub mod replication;
+pub mod server;
 pub mod storage_backend;
 pub mod worker;
 

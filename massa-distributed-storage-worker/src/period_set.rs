@@ -32,6 +32,21 @@ impl PeriodSet {
         self.ranges.insert(start, end);
     }
 
+    /// Removes a period.
+    pub fn remove(&mut self, period: u64) {
+        let found = self.ranges.range(..=period).next_back().map(|(start, end)| (*start, *end));
+        let Some((start, end)) = found.filter(|(_, end)| *end >= period) else {
+            return;
+        };
+        self.ranges.remove(&start);
+        if start < period {
+            self.ranges.insert(start, period - 1);
+        }
+        if period < end {
+            self.ranges.insert(period + 1, end);
+        }
+    }
+
     /// Removes every period below `floor`.
     pub fn remove_below(&mut self, floor: u64) {
         let kept = self.ranges.split_off(&floor);

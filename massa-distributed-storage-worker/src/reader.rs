@@ -6,12 +6,12 @@
 
 use crate::assembly::PeriodPages;
 use crate::assignments::Assignments;
-use crate::repair::in_order;
+use crate::repair::{in_order, may_have};
 use crate::storage_backend::read::{Check, PlaceContent, ReadError};
 use crate::storage_backend::Store;
 use crossbeam_channel::{bounded, Receiver};
 use massa_distributed_storage_exports::manifest::Manifest;
-use massa_distributed_storage_exports::network::{Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork};
+use massa_distributed_storage_exports::network::{Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork, StoragePeer};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::verify_block;
 use massa_models::node::NodeId;
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 /// Questions of readers have the upper half of the numbers, those of repair the lower.
 const FIRST_ID: u64 = 1 << 63;
-/// Answers that may wait for a reader: the pages of the largest block and a few more.
-const ANSWERS_MAX: usize = 256;
+/// Answers that may wait for a question for a manifest.
+const ANSWERS_MAX: usize = 4;
 /// Holders whose signatures turn out to be wrong before a reader gives up.
 const ATTEMPTS: usize = 3;
 
@@ -43,6 +43,14 @@ pub enum ReaderError {
         /// How many were asked.
         asked: usize,
         /// What they did.
+        reason: String,
+    },
+    /// Nobody had the period, or what they had was false.
+    #[error("period {period} was not obtained: {reason}")]
+    PeriodNotObtained {
+        /// The period.
+        period: u64,
+        /// Why.
         reason: String,
     },
 }
@@ -98,6 +106,83 @@ impl ArchiveReader {
         }
     }
 
+    /// The blocks of a period, verified, wherever they are: for a node that follows the chain and takes nobody's word that
+    /// they are final. Misses cannot be told from blocks that a peer left out.
+    ///
+    /// # Errors
+    /// [`ReaderError::PeriodNotObtained`].
+    pub fn period_blocks(&self, period: u64) -> Result<Vec<BlockRecord>, ReaderError> {
+        if let Ok(Some(manifest)) = self.store.manifest(period) {
+            let places = (0..manifest.header.threads).map(|thread| self.place(Slot::new(period, thread)));
+            let contents: Vec<PlaceContent> = places.collect::<Result<_, _>>()?;
+            return Ok(contents.into_iter().filter_map(PlaceContent::into_block).collect());
+        }
+        let deadline = Instant::now() + self.timeout;
+        let mut avoid = BTreeSet::new();
+        let mut reason = "no peer has archived it".to_string();
+        while let Some((from, manifest)) = self.ask_manifest(period, &avoid, deadline) {
+            match self.whole_period(manifest, &avoid, deadline) {
+                Ok(blocks) => return Ok(blocks),
+                Err(error) => reason = error,
+            }
+            avoid.insert(from);
+        }
+        Err(ReaderError::PeriodNotObtained { period, reason })
+    }
+
+    /// The manifest of a period from a peer that says that it archived it.
+    fn ask_manifest(&self, period: u64, avoid: &BTreeSet<NodeId>, deadline: Instant) -> Option<(NodeId, Manifest)> {
+        let network = self.network.as_ref()?;
+        let peers = network.peers();
+        let useful = |peer: &&StoragePeer| !peer.quarantined && may_have(peer, period);
+        let mut holders: Vec<NodeId> = peers.iter().filter(useful).map(|peer| peer.node).collect();
+        holders.retain(|node| !avoid.contains(node) && *node != self.assignments.own());
+        if holders.is_empty() {
+            return None;
+        }
+        let start = period as usize % holders.len();
+        holders.rotate_left(start);
+        let (reply, answers) = bounded(ANSWERS_MAX);
+        let fetch = Fetch {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            target: FetchTarget::Manifest { period },
+            holders,
+            priority: FetchPriority::Repair,
+            reply,
+        };
+        network.fetch(fetch).ok()?;
+        match answers.recv_deadline(deadline) {
+            Ok(FetchEvent::Manifest { from, manifest, .. }) => Some((from, manifest)),
+            _ => None,
+        }
+    }
+
+    /// Every block that a manifest lists.
+    fn whole_period(
+        &self,
+        manifest: Manifest,
+        avoid: &BTreeSet<NodeId>,
+        deadline: Instant,
+    ) -> Result<Vec<BlockRecord>, String> {
+        let (period, threads) = (manifest.header.period, 0..manifest.header.threads);
+        let mut pages = PeriodPages::new(manifest);
+        let asked = self.ask(&pages, period, threads.clone(), avoid, FetchPriority::Repair);
+        collect(&mut pages, &asked, deadline)?;
+        let mut blocks = Vec::new();
+        for thread in threads {
+            match pages.record(thread).map_err(|error| error.to_string())? {
+                Some(record) => blocks.push(record),
+                None if pages.manifest().places[usize::from(thread)].block_id().is_none() => {}
+                None => return Err("pages are missing".into()),
+            }
+        }
+        let parameters = self.store.parameters();
+        for record in &blocks {
+            verify_block(record, parameters.chain_id, parameters.thread_count).map_err(|error| error.to_string())?;
+        }
+        Ok(blocks)
+    }
+
     fn obtain(&self, slot: Slot) -> Result<PlaceContent, ReaderError> {
         let manifest = self.store.archived_manifest(slot.period)?;
         let place = manifest.places.get(usize::from(slot.thread));
@@ -133,7 +218,7 @@ impl ArchiveReader {
         deadline: Instant,
     ) -> (usize, Result<BlockRecord, String>) {
         let mut pages = PeriodPages::new(manifest.clone());
-        let asked = self.ask(&pages, slot, avoid);
+        let asked = self.ask(&pages, slot.period, [slot.thread], avoid, FetchPriority::Reader);
         if let Err(reason) = collect(&mut pages, &asked, deadline) {
             return (asked.holders, Err(reason));
         }
@@ -155,17 +240,26 @@ impl ArchiveReader {
         }
     }
 
-    fn ask(&self, pages: &PeriodPages<NodeId>, slot: Slot, avoid: &BTreeSet<NodeId>) -> Asked {
-        let (reply, answers) = bounded(ANSWERS_MAX);
+    fn ask(
+        &self,
+        pages: &PeriodPages<NodeId>,
+        period: u64,
+        threads: impl IntoIterator<Item = u8>,
+        avoid: &BTreeSet<NodeId>,
+        priority: FetchPriority,
+    ) -> Asked {
+        let wanted = pages.wanted(threads);
+        let answers_max: usize = wanted.iter().map(|piece| piece.pages.len() + 1).sum();
+        let (reply, answers) = bounded(answers_max.max(1));
         let manifest = pages.manifest();
-        let placed = self.assignments.holders(slot.period, &manifest.chunks);
+        let placed = self.assignments.holders(period, &manifest.chunks);
         let peers = self.network.as_ref().map(|network| network.peers()).unwrap_or_default();
         let mut asked = Asked {
             questions: HashMap::new(),
             answers,
             holders: 0,
         };
-        for piece in pages.wanted([slot.thread]) {
+        for piece in wanted {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let assigned = placed.get(piece.chunk.0 as usize).map_or(&[][..], Vec::as_slice);
             let mut holders = in_order(assigned, &peers, avoid);
@@ -174,13 +268,13 @@ impl ArchiveReader {
             let fetch = Fetch {
                 id,
                 target: FetchTarget::Pages {
-                    period: slot.period,
+                    period,
                     chunk: piece.chunk,
                     entry: manifest.chunks[piece.chunk.0 as usize],
                     pages: piece.pages,
                 },
                 holders,
-                priority: FetchPriority::Reader,
+                priority,
                 reply: reply.clone(),
             };
             if self

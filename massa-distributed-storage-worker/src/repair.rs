@@ -530,7 +530,7 @@ impl RepairPlan {
 }
 
 /// Whether a peer may have archived `period`, as far as it said.
-fn may_have(peer: &StoragePeer, period: u64) -> bool {
+pub(crate) fn may_have(peer: &StoragePeer, period: u64) -> bool {
     match &peer.capabilities {
         None => true,
         Some(said) => said.floor <= period && said.last_period.is_some_and(|last| last >= period),

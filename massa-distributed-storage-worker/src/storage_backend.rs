@@ -6,6 +6,7 @@
 //!
 //! Left out: deciding what is kept (the caller passes it in) and obtaining what is missing.
 
+pub mod held;
 pub mod read;
 pub mod rows;
 pub mod segments;
@@ -14,6 +15,7 @@ pub mod verify;
 pub mod writer;
 
 use crate::chunking::EncodedPeriod;
+use crate::storage_backend::held::HeldChanges;
 use crate::storage_backend::segments::SegmentState;
 use crate::storage_backend::space::{disk_usage, SpaceGauge};
 use crate::storage_backend::writer::{BatchWriter, Durability, RocksWriter, WriteFault};
@@ -241,6 +243,8 @@ pub struct Store {
     floor: Arc<AtomicU64>,
     /// Trees of complete segments that proofs were asked for lately; they never change.
     segments: Mutex<VecDeque<Arc<SegmentState>>>,
+    /// Periods whose held chunks changed.
+    held_changes: HeldChanges,
 }
 
 impl std::fmt::Debug for Store {
@@ -317,6 +321,7 @@ impl Store {
             space: Mutex::new(options.capacity_bytes.map(SpaceGauge::new)),
             floor,
             segments: Mutex::default(),
+            held_changes: HeldChanges::default(),
         })
     }
 
@@ -473,6 +478,7 @@ impl Store {
             }
             self.delete_pending(db, &mut batch, encoded.manifest.header.period)?;
             self.write(db, batch, durability)?;
+            self.held_changes.note(encoded.manifest.header.period);
             let blocks = encoded
                 .manifest
                 .places
@@ -520,6 +526,7 @@ impl Store {
             }
             self.write(db, batch, Durability::Synced)?;
             self.floor.store(floor, Ordering::Release);
+            self.held_changes.note_pruned();
             return_space(db, floor)?;
             Ok(Some(floor))
         })

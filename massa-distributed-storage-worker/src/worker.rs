@@ -313,8 +313,7 @@ impl Worker {
     }
 
     fn put_chunk(&mut self, period: u64, chunk: ChunkIndex, entry: ChunkEntry, pages: Vec<PageContent>) {
-        // put_chunk
-        match Ok::<(), crate::storage_backend::StoreError>(drop((entry, pages))) {
+        match self.ingest.store().put_chunk(period, chunk, entry, &pages) {
             Ok(()) => self.shared.status.lock().chunks_repaired += 1,
             Err(error) => warn!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not stored"),
         }

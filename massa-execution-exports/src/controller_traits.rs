@@ -38,6 +38,11 @@ pub trait ExecutionController: Send + Sync {
     /// Hash of the final state after the last final slot executed, and that slot.
     fn get_final_state_hash(&self) -> (Slot, [u8; 32]);
 
+    /// Why final slots are not executed although final blocks wait; `None` while all is well.
+    fn get_halt_reason(&self) -> Option<String> {
+        None
+    }
+
     /// Final blocks from which consensus can start again, in slot order: those of the last periods up to
     /// [`ExecutionStats::final_cursor`].
     ///

@@ -19,4 +19,15 @@ pub enum ExecutionError {
         /// Value configured.
         configured: String,
     },
+    /// A setting is not usable.
+    #[error("{field}: {reason}")]
+    Config {
+        /// The setting.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system did not start the thread.
+    #[error("could not start the execution thread: {0}")]
+    Thread(String),
 }

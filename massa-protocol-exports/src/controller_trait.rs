@@ -1,6 +1,6 @@
 //! The protocol, seen from the rest of the node.
 
-use crate::{PeerId, ProtocolError};
+use crate::{PeerAddress, PeerId, ProtocolError};
 use massa_models::block_header::SecuredHeader;
 use massa_models::block_id::BlockId;
 use massa_models::prehash::{PreHashMap, PreHashSet};
@@ -81,6 +81,15 @@ pub trait ProtocolController: Send + Sync {
     /// # Errors
     /// [`ProtocolError::ChannelError`].
     fn unban_peers(&self, peer_ids: Vec<PeerId>) -> Result<(), ProtocolError>;
+
+    /// Tells where peers can be dialed, for instance from the registry. By default this is forgotten: a test double has no
+    /// sockets.
+    ///
+    /// # Errors
+    /// [`ProtocolError::ChannelError`].
+    fn add_peer_addresses(&self, _addresses: Vec<PeerAddress>) -> Result<(), ProtocolError> {
+        Ok(())
+    }
 
     /// A second handle.
     fn clone_box(&self) -> Box<dyn ProtocolController>;

@@ -1,11 +1,13 @@
 //! Peers, protocol settings and what the node asks of the protocol.
 
+mod block_archive;
 mod controller_trait;
 mod error;
 mod peer_id;
 mod settings;
 
+pub use block_archive::BlockArchive;
 pub use controller_trait::{NetworkStats, PeerConnectionType, ProtocolController, ProtocolManager};
 pub use error::ProtocolError;
 pub use peer_id::{PeerId, PeerIdDeserializer, PeerIdSerializer};
-pub use settings::{PeerAddress, ProtocolConfig};
+pub use settings::{LinkFaults, PeerAddress, ProtocolConfig};

@@ -4,6 +4,7 @@ use crate::PeerId;
 use massa_models::version::Version;
 use massa_time::MassaTime;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Where a peer listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,17 @@ pub struct PeerAddress {
     pub peer_id: PeerId,
     /// Where.
     pub address: SocketAddr,
+}
+
+/// Faults of this node's links, for tests: TCP itself neither delays nor loses on one machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkFaults {
+    /// Added to the way of each message after the handshake.
+    pub delay: Duration,
+    /// One in so many storage messages of low priority is lost on the way; 0: none.
+    pub loss_one_in: u32,
+    /// Which ones follows from it, so that a run can be repeated.
+    pub seed: u64,
 }
 
 /// Settings of the protocol. Fields with upstream's names have upstream's meaning; those that begin with `max_` bound
@@ -92,6 +104,8 @@ pub struct ProtocolConfig {
     pub max_size_channel_commands: usize,
     /// Messages of peers that may wait for a handler.
     pub max_size_channel_network_to_handler: usize,
+    /// Faults of the links, for tests.
+    pub link_faults: LinkFaults,
 
     /// Whether this node speaks storage: announces the capability, and starts the storage handler.
     pub storage_enabled: bool,
@@ -157,6 +171,7 @@ impl Default for ProtocolConfig {
             send_data_channel_size: 10_000,
             max_size_channel_commands: 10_000,
             max_size_channel_network_to_handler: 10_000,
+            link_faults: LinkFaults::default(),
             storage_enabled: false,
             max_storage_messages_per_second: 1_000,
             max_chunk_size: 1 << 20,

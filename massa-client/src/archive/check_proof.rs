@@ -8,7 +8,8 @@ use clap::Args;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, PeriodLeaf};
 use massa_distributed_storage_exports::merkle::root_of_hashes;
 use massa_distributed_storage_exports::proof_document::{
-    BlockSubject, ChunkPart, HexBytes, MissSubject, OperationSubject, Path, PeriodSubject, ProofDocument, Subject, FORMAT,
+    BlockSubject, ChunkPart, HexBytes, MissSubject, OperationSubject, Path, PeriodSubject, ProofDocument, Subject,
+    FORMAT,
 };
 use massa_distributed_storage_exports::record::{operation_id, BlockRecord, RecordError, MAX_RECORD_BYTES};
 use massa_distributed_storage_exports::types::{Digest, SIGNATURE_BYTES};

@@ -305,7 +305,11 @@ struct Import<'a> {
 
 impl<'a> Import<'a> {
     fn begin(arguments: &'a ImportArguments, store: Arc<Store>) -> Result<Self, ImportError> {
-        let (ingest, progress) = Ingest::open(store, Acknowledge::EachPeriod, massa_distributed_storage_worker::ingest::keep_all())?;
+        let (ingest, progress) = Ingest::open(
+            store,
+            Acknowledge::EachPeriod,
+            massa_distributed_storage_worker::ingest::keep_all(),
+        )?;
         let mut import = Self {
             arguments,
             ingest,

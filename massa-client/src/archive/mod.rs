@@ -142,12 +142,12 @@ pub fn run(command: ArchiveCommand, output: Output) -> Result<(), ArchiveError> 
 }
 
 /// How a slot is written.
-fn slot_text(slot: Slot) -> String {
+pub(crate) fn slot_text(slot: Slot) -> String {
     format!("{}:{}", slot.period, slot.thread)
 }
 
 /// Reads `PERIOD:THREAD`.
-fn parse_slot(text: &str) -> Result<Slot, String> {
+pub(crate) fn parse_slot(text: &str) -> Result<Slot, String> {
     let slot = text.split_once(':').and_then(|(period, thread)| {
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         (digits(period) && digits(thread)).then_some(())?;

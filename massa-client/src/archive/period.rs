@@ -160,33 +160,39 @@ fn report(store: &Store, period: u64) -> Result<PeriodReport, ReadError> {
 }
 
 fn archived(store: &Store, manifest: &Manifest) -> Result<PeriodReport, ReadError> {
-    let kept = chunks_kept(store, manifest)?;
-    let chunks = manifest
-        .chunks
-        .iter()
-        .zip(kept)
-        .zip(0..)
-        .map(|((entry, kept), index)| ChunkLine {
-            index,
-            length: entry.length,
-            id: entry.id,
-            kept,
+    Ok(PeriodReport::new(manifest, &chunks_kept(store, manifest)?))
+}
+
+impl PeriodReport {
+    /// What is shown of an archived period; `kept` has a value for each chunk.
+    pub(crate) fn new(manifest: &Manifest, kept: &[bool]) -> Self {
+        let chunks = manifest
+            .chunks
+            .iter()
+            .zip(kept)
+            .zip(0..)
+            .map(|((entry, kept), index)| ChunkLine {
+                index,
+                length: entry.length,
+                id: entry.id,
+                kept: *kept,
+            });
+        let places = manifest.places.iter().zip(0..).map(|(place, thread)| {
+            let settled = place.block_id().map_or(Settled::Miss, Settled::Block);
+            PlaceLine::new(thread, Some(settled))
         });
-    let places = manifest.places.iter().zip(0..).map(|(place, thread)| {
-        let settled = place.block_id().map_or(Settled::Miss, Settled::Block);
-        PlaceLine::new(thread, Some(settled))
-    });
-    Ok(PeriodReport {
-        period: manifest.header.period,
-        archived: true,
-        places: places.collect(),
-        archive: Some(ArchivePart {
-            root: manifest.root(),
-            body_bytes: manifest.header.body_length,
-            chunk_size: manifest.header.chunk_size,
-            chunks: chunks.collect(),
-        }),
-    })
+        Self {
+            period: manifest.header.period,
+            archived: true,
+            places: places.collect(),
+            archive: Some(ArchivePart {
+                root: manifest.root(),
+                body_bytes: manifest.header.body_length,
+                chunk_size: manifest.header.chunk_size,
+                chunks: chunks.collect(),
+            }),
+        }
+    }
 }
 
 /// A period of which something is known; `None` if nothing is.

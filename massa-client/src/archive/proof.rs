@@ -17,7 +17,9 @@ pub fn prove_block(
     record: &BlockRecord,
     with_operations: bool,
 ) -> Result<ProofDocument, ReadError> {
-    prove(store, slot.period, |prover| prover.block(slot.thread, record, with_operations))
+    prove(store, slot.period, |prover| {
+        prover.block(slot.thread, record, with_operations)
+    })
 }
 
 /// Proves that a slot was missed.
@@ -38,7 +40,9 @@ pub fn prove_operation(
     record: &BlockRecord,
     index: u32,
 ) -> Result<ProofDocument, ReadError> {
-    prove(store, slot.period, |prover| prover.operation(slot.thread, record, index))
+    prove(store, slot.period, |prover| {
+        prover.operation(slot.thread, record, index)
+    })
 }
 
 /// Proves everything that a period has.

@@ -112,7 +112,7 @@ pub struct BlockReport {
     pub slot: Slot,
     /// Whether its period is archived; if not, the block waits for the others.
     pub archived: bool,
-    /// How far it was checked: `meaning` or `merkle`.
+    /// How far it was checked: `meaning`, `merkle`, or `ids` where there is no path yet.
     pub checked: &'static str,
     /// Number of its operations.
     pub operation_count: usize,
@@ -170,7 +170,31 @@ impl Report for PlaceReport {
 }
 
 impl BlockReport {
-    fn text(&self) -> String {
+    /// What is shown of a block whose bytes were checked.
+    pub(crate) fn new(
+        block: SecureShareBlock,
+        record: &BlockRecord,
+        archived: bool,
+        checked: &'static str,
+        operations: Option<Vec<SecureShareOperation>>,
+    ) -> Self {
+        let hex = || record.operations().map(hex::encode).collect();
+        Self {
+            block_id: block.id,
+            slot: block.content.header.content.slot,
+            archived,
+            checked,
+            operation_count: record.operation_count(),
+            block_bytes: record.block().len(),
+            operation_bytes: record.operations().map(<[u8]>::len).sum(),
+            block,
+            block_hex: hex::encode(record.block()),
+            operations_hex: operations.is_some().then(hex),
+            operations,
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
         let header = &self.block.content.header;
         let size = format!(
             "{} bytes, {} bytes of operations",
@@ -223,10 +247,10 @@ fn state(archived: bool) -> &'static str {
 }
 
 fn checked(name: &str) -> &'static str {
-    if name == "merkle" {
-        "path to the period root; neither ids nor signatures"
-    } else {
-        "path to the period root, ids, signatures of header and operations"
+    match name {
+        "merkle" => "path to the period root; neither ids nor signatures",
+        "ids" => "ids, signatures of header and operations; there is no path yet",
+        _ => "path to the period root, ids, signatures of header and operations",
     }
 }
 
@@ -354,20 +378,16 @@ fn block_report(
         let parse = |bytes| parse_operation(store, bytes);
         record.operations().map(parse).collect()
     };
-    let hex = || record.operations().map(hex::encode).collect();
-    Ok(BlockReport {
-        block_id,
-        slot,
-        archived: store.manifest(slot.period)?.is_some(),
-        checked: arguments.check.name(),
-        operation_count: record.operation_count(),
-        block_bytes: record.block().len(),
-        operation_bytes: record.operations().map(<[u8]>::len).sum(),
-        block: block.map_err(|reason| unreadable(format!("block {block_id}"), reason))?,
-        block_hex: hex::encode(record.block()),
-        operations: arguments.with_operations.then(operations).transpose()?,
-        operations_hex: arguments.with_operations.then(hex),
-    })
+    let block = block.map_err(|reason| unreadable(format!("block {block_id}"), reason))?;
+    let archived = store.manifest(slot.period)?.is_some();
+    let operations = arguments.with_operations.then(operations).transpose()?;
+    Ok(BlockReport::new(
+        block,
+        record,
+        archived,
+        arguments.check.name(),
+        operations,
+    ))
 }
 
 fn parse_operation(store: &Store, bytes: &[u8]) -> Result<SecureShareOperation, ArchiveError> {

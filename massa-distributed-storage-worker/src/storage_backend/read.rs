@@ -168,6 +168,16 @@ pub enum PlaceContent {
     Block(BlockRecord),
 }
 
+impl PlaceContent {
+    /// The block; `None` for a miss.
+    pub fn into_block(self) -> Option<BlockRecord> {
+        match self {
+            PlaceContent::Miss => None,
+            PlaceContent::Block(record) => Some(record),
+        }
+    }
+}
+
 /// A leaf of the period tree with its path to a segment root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenLeaf {
@@ -248,7 +258,7 @@ impl Store {
         Ok((slot, index))
     }
 
-    fn check_floor(&self, period: u64) -> Result<(), ReadError> {
+    pub(crate) fn check_floor(&self, period: u64) -> Result<(), ReadError> {
         let floor = self.floor();
         if period < floor {
             return Err(ReadError::Pruned { period, floor });

@@ -1,0 +1,117 @@
+//! The methods, as upstream's trait of the same name has them, and those of the archive.
+//!
+//! Both servers offer all of them; a method of the other server answers [`crate::ApiError::WrongAPI`]. Parameters are
+//! positional, and those beyond the declared ones are ignored: massa-web3 always sends one.
+
+use crate::address::AddressInfo;
+use crate::block::{BlockInfo, BlockSummary};
+use crate::datastore::{DatastoreEntryInput, DatastoreEntryOutput};
+use crate::distributed_storage::{
+    ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk,
+    StorageNodeInfo, StoragePeriod, StorageStatus,
+};
+use crate::execution::{EventFilter, SCOutputEvent};
+use crate::node::{NodeStatus, PubkeySig};
+use crate::operation::{OperationInfo, OperationInput};
+use crate::page::{PageRequest, TimeInterval};
+use jsonrpsee::core::RpcResult;
+use jsonrpsee::proc_macros::rpc;
+use massa_models::address::Address;
+use massa_models::block::Block;
+use massa_models::block_id::BlockId;
+use massa_models::clique::Clique;
+use massa_models::node::NodeId;
+use massa_models::operation::OperationId;
+use massa_models::slot::Slot;
+
+/// The methods.
+#[rpc(server, client)]
+pub trait MassaRpc {
+    /// Private: ends the node.
+    #[method(name = "stop_node", blocking)]
+    fn stop_node(&self) -> RpcResult<()>;
+
+    /// Private: signs the hash of a message with the node's key.
+    #[method(name = "node_sign_message", blocking)]
+    fn node_sign_message(&self, message: Vec<u8>) -> RpcResult<PubkeySig>;
+
+    /// Private: ends the connections to these nodes and accepts none of theirs.
+    #[method(name = "node_ban_by_id", blocking)]
+    fn node_ban_by_id(&self, ids: Vec<NodeId>) -> RpcResult<()>;
+
+    /// Private: ends bans.
+    #[method(name = "node_unban_by_id", blocking)]
+    fn node_unban_by_id(&self, ids: Vec<NodeId>) -> RpcResult<()>;
+
+    /// The state of the node.
+    #[method(name = "get_status", blocking)]
+    fn get_status(&self) -> RpcResult<NodeStatus>;
+
+    /// Largest sets of compatible blocks that are not final.
+    #[method(name = "get_cliques", blocking)]
+    fn get_cliques(&self) -> RpcResult<Vec<Clique>>;
+
+    /// Addresses with their rolls, most rolls first.
+    #[method(name = "get_stakers", blocking)]
+    fn get_stakers(&self, page_request: Option<PageRequest>) -> RpcResult<Vec<(Address, u64)>>;
+
+    /// Operations; unknown ones are left out.
+    #[method(name = "get_operations", blocking, with_extensions)]
+    fn get_operations(&self, ids: Vec<OperationId>) -> RpcResult<Vec<OperationInfo>>;
+
+    /// Blocks; unknown ones are left out.
+    #[method(name = "get_blocks", blocking, with_extensions)]
+    fn get_blocks(&self, ids: Vec<BlockId>) -> RpcResult<Vec<BlockInfo>>;
+
+    /// The block of the best clique at a slot.
+    #[method(name = "get_blockclique_block_by_slot", blocking)]
+    fn get_blockclique_block_by_slot(&self, slot: Slot) -> RpcResult<Option<Block>>;
+
+    /// Blocks of the graph whose slots begin in an interval.
+    #[method(name = "get_graph_interval", blocking)]
+    fn get_graph_interval(&self, interval: TimeInterval) -> RpcResult<Vec<BlockSummary>>;
+
+    /// Values of datastores.
+    #[method(name = "get_datastore_entries", blocking)]
+    fn get_datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>>;
+
+    /// Addresses.
+    #[method(name = "get_addresses", blocking)]
+    fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>>;
+
+    /// Checks operations, tells them to the peers and puts them into the pool.
+    #[method(name = "send_operations", blocking)]
+    fn send_operations(&self, operations: Vec<OperationInput>) -> RpcResult<Vec<OperationId>>;
+
+    /// Events of contracts.
+    #[method(name = "get_filtered_sc_output_event", blocking)]
+    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>>;
+
+    /// What the node archives, holds and misses, and why it does not more.
+    #[method(name = "get_storage_status", blocking)]
+    fn get_storage_status(&self) -> RpcResult<StorageStatus>;
+
+    /// Chunks of archived periods and who should hold them.
+    #[method(name = "list_storage_chunks", blocking)]
+    fn list_storage_chunks(&self, request: ListChunks) -> RpcResult<Vec<StorageChunk>>;
+
+    /// Archived periods.
+    #[method(name = "list_storage_periods", blocking)]
+    fn list_storage_periods(&self, request: ListPeriods) -> RpcResult<Vec<StoragePeriod>>;
+
+    /// Places and chunks of an archived period, with a proof.
+    #[method(name = "get_archived_period", blocking, with_extensions)]
+    fn get_archived_period(&self, period: u64) -> RpcResult<ArchivedPeriodInfo>;
+
+    /// A block of the archive, or a missed slot, with a proof.
+    #[method(name = "get_archived_block", blocking, with_extensions)]
+    fn get_archived_block(&self, block: BlockOrSlot) -> RpcResult<ArchivedPlace>;
+
+    /// An operation of the archive, with a proof.
+    #[method(name = "get_archived_operation", blocking, with_extensions)]
+    fn get_archived_operation(&self, id: OperationId) -> RpcResult<ArchivedOperationInfo>;
+
+    /// The nodes that offer disk space.
+    #[method(name = "get_storage_nodes", blocking)]
+    fn get_storage_nodes(&self) -> RpcResult<Vec<StorageNodeInfo>>;
+}

@@ -1,0 +1,261 @@
+//! The methods, as both servers offer them.
+
+use crate::context::ApiContext;
+use crate::limiter::ArchiveLimiter;
+use crate::ApiConfig;
+use jsonrpsee::core::{async_trait, RpcResult};
+use jsonrpsee::Extensions;
+use massa_api_exports::address::AddressInfo;
+use massa_api_exports::block::{BlockInfo, BlockSummary};
+use massa_api_exports::datastore::{DatastoreEntryInput, DatastoreEntryOutput};
+use massa_api_exports::distributed_storage::{
+    ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk,
+    StorageNodeInfo, StoragePeriod, StorageStatus,
+};
+use massa_api_exports::execution::{EventFilter, SCOutputEvent};
+use massa_api_exports::node::{NodeStatus, PubkeySig};
+use massa_api_exports::operation::{OperationInfo, OperationInput};
+use massa_api_exports::page::{PageRequest, TimeInterval};
+use massa_api_exports::rpc::MassaRpcServer;
+use massa_api_exports::ApiError;
+use massa_hash::Hash;
+use massa_models::address::Address;
+use massa_models::block::Block;
+use massa_models::block_id::BlockId;
+use massa_models::clique::Clique;
+use massa_models::node::NodeId;
+use massa_models::operation::OperationId;
+use massa_models::slot::Slot;
+use massa_protocol_exports::PeerId;
+use massa_time::MassaTime;
+use parking_lot::Mutex;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// Which of the two servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// For everybody.
+    Public,
+    /// For the operator.
+    Private,
+}
+
+impl Side {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Public => "public",
+            Side::Private => "private",
+        }
+    }
+}
+
+/// What both servers share.
+pub(crate) struct Node {
+    pub config: ApiConfig,
+    pub context: ApiContext,
+    pub started: MassaTime,
+    pub limiter: Mutex<ArchiveLimiter>,
+}
+
+/// Where a request comes from; the server adds it to each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientAddress(pub IpAddr);
+
+/// The methods of one server.
+#[derive(Clone)]
+pub struct MassaApi {
+    side: Side,
+    node: Arc<Node>,
+}
+
+impl MassaApi {
+    /// The methods of both servers.
+    pub fn both(config: ApiConfig, context: ApiContext) -> [(Side, Self); 2] {
+        let limiter = Mutex::new(ArchiveLimiter::new(config.archive_limits));
+        let node = Arc::new(Node {
+            config,
+            context,
+            started: MassaTime::now(),
+            limiter,
+        });
+        [Side::Public, Side::Private].map(|side| {
+            let node = Arc::clone(&node);
+            (side, Self { side, node })
+        })
+    }
+
+    fn public(&self) -> Result<&Node, ApiError> {
+        self.only(Side::Public)
+    }
+
+    fn private(&self) -> Result<&Node, ApiError> {
+        self.only(Side::Private)
+    }
+
+    fn only(&self, side: Side) -> Result<&Node, ApiError> {
+        if self.side == side {
+            Ok(&self.node)
+        } else {
+            Err(ApiError::WrongAPI(side.name()))
+        }
+    }
+}
+
+/// Where a request comes from. Requests that no server handed over count as one client.
+fn client(extensions: &Extensions) -> IpAddr {
+    let address = extensions.get::<ClientAddress>();
+    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.0)
+}
+
+#[async_trait]
+impl MassaRpcServer for MassaApi {
+    fn stop_node(&self) -> RpcResult<()> {
+        (self.private()?.context.stop_node)();
+        Ok(())
+    }
+
+    fn node_sign_message(&self, message: Vec<u8>) -> RpcResult<PubkeySig> {
+        let keypair = &self.private()?.context.node_keypair;
+        let signature = keypair.sign(&Hash::compute_from(&message));
+        Ok(PubkeySig {
+            public_key: keypair.get_public_key(),
+            signature: signature.map_err(|error| ApiError::InternalServerError(error.to_string()))?,
+        })
+    }
+
+    fn node_ban_by_id(&self, ids: Vec<NodeId>) -> RpcResult<()> {
+        let peers = self.private()?.peers(&ids)?;
+        let protocol = &self.node.context.protocol_controller;
+        Ok(protocol.ban_peers(peers).map_err(ApiError::from)?)
+    }
+
+    fn node_unban_by_id(&self, ids: Vec<NodeId>) -> RpcResult<()> {
+        let peers = self.private()?.peers(&ids)?;
+        let protocol = &self.node.context.protocol_controller;
+        Ok(protocol.unban_peers(peers).map_err(ApiError::from)?)
+    }
+
+    fn get_status(&self) -> RpcResult<NodeStatus> {
+        Ok(self.public()?.status(MassaTime::now())?)
+    }
+
+    fn get_cliques(&self) -> RpcResult<Vec<Clique>> {
+        Ok(self.public()?.context.consensus_controller.get_cliques())
+    }
+
+    fn get_stakers(&self, page_request: Option<PageRequest>) -> RpcResult<Vec<(Address, u64)>> {
+        Ok(self.public()?.stakers(page_request))
+    }
+
+    fn get_operations(&self, extensions: &Extensions, ids: Vec<OperationId>) -> RpcResult<Vec<OperationInfo>> {
+        Ok(self.public()?.operations(client(extensions), &ids)?)
+    }
+
+    fn get_blocks(&self, extensions: &Extensions, ids: Vec<BlockId>) -> RpcResult<Vec<BlockInfo>> {
+        Ok(self.public()?.blocks(client(extensions), &ids)?)
+    }
+
+    fn get_blockclique_block_by_slot(&self, slot: Slot) -> RpcResult<Option<Block>> {
+        Ok(self.public()?.blockclique_block(slot)?)
+    }
+
+    fn get_graph_interval(&self, interval: TimeInterval) -> RpcResult<Vec<BlockSummary>> {
+        Ok(self.public()?.graph_interval(interval)?)
+    }
+
+    fn get_datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
+        self.public()?.check_arguments("entries", entries.len())?;
+        // No contract has been executed here, so no datastore has anything.
+        Ok(vec![DatastoreEntryOutput::default(); entries.len()])
+    }
+
+    fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
+        Ok(self.public()?.addresses(&addresses, MassaTime::now())?)
+    }
+
+    fn send_operations(&self, operations: Vec<OperationInput>) -> RpcResult<Vec<OperationId>> {
+        Ok(self.public()?.send(operations, MassaTime::now())?)
+    }
+
+    fn get_filtered_sc_output_event(&self, _filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+        self.public()?;
+        // No contract has been executed here, so none said anything.
+        Ok(Vec::new())
+    }
+
+    fn get_storage_status(&self) -> RpcResult<StorageStatus> {
+        let status = self.public()?.context.storage_api.status();
+        Ok(status.map_err(ApiError::from)?)
+    }
+
+    fn list_storage_chunks(&self, request: ListChunks) -> RpcResult<Vec<StorageChunk>> {
+        let archive = &self.public()?.context.storage_api;
+        let chunks = request.check().and_then(|()| archive.chunks(&request));
+        Ok(chunks.map_err(ApiError::from)?)
+    }
+
+    fn list_storage_periods(&self, request: ListPeriods) -> RpcResult<Vec<StoragePeriod>> {
+        let archive = &self.public()?.context.storage_api;
+        let periods = request.check().and_then(|()| archive.periods(&request));
+        Ok(periods.map_err(ApiError::from)?)
+    }
+
+    fn get_archived_period(&self, extensions: &Extensions, period: u64) -> RpcResult<ArchivedPeriodInfo> {
+        let node = self.public()?;
+        Ok(node.read_archive(client(extensions), |archive| archive.archived_period(period))?)
+    }
+
+    fn get_archived_block(&self, extensions: &Extensions, block: BlockOrSlot) -> RpcResult<ArchivedPlace> {
+        let node = self.public()?;
+        node.check_block_or_slot(&block)?;
+        Ok(node.read_archive(client(extensions), |archive| archive.archived_block(&block))?)
+    }
+
+    fn get_archived_operation(&self, extensions: &Extensions, id: OperationId) -> RpcResult<ArchivedOperationInfo> {
+        let node = self.public()?;
+        Ok(node.read_archive(client(extensions), |archive| archive.archived_operation(&id))?)
+    }
+
+    fn get_storage_nodes(&self) -> RpcResult<Vec<StorageNodeInfo>> {
+        let nodes = self.public()?.context.storage_api.nodes();
+        Ok(nodes.map_err(ApiError::from)?)
+    }
+}
+
+impl Node {
+    /// Refuses lists that are too long.
+    pub fn check_arguments(&self, field: &str, count: usize) -> Result<(), ApiError> {
+        let max = self.config.max_arguments;
+        if count > max {
+            return Err(ApiError::BadRequest(format!(
+                "{field}: {count} entries are more than {max}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses threads that do not exist.
+    pub fn check_thread(&self, slot: Slot) -> Result<(), ApiError> {
+        let threads = self.config.thread_count;
+        if slot.thread >= threads {
+            let thread = slot.thread;
+            return Err(ApiError::BadRequest(format!("thread: {thread} is not below {threads}")));
+        }
+        Ok(())
+    }
+
+    fn check_block_or_slot(&self, block: &BlockOrSlot) -> Result<(), ApiError> {
+        match block {
+            BlockOrSlot::Id(_) => Ok(()),
+            BlockOrSlot::Slot(slot) => self.check_thread(*slot),
+        }
+    }
+
+    fn peers(&self, ids: &[NodeId]) -> Result<Vec<PeerId>, ApiError> {
+        self.check_arguments("ids", ids.len())?;
+        let peer = |id: &NodeId| PeerId::from_public_key(id.get_public_key());
+        Ok(ids.iter().map(peer).collect())
+    }
+}

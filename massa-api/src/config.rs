@@ -1,0 +1,160 @@
+//! Settings of the servers.
+
+use crate::limiter::ArchiveLimits;
+use massa_models::address::Address;
+use massa_models::amount::Amount;
+use massa_models::config::{
+    BLOCK_REWARD, CHAINID, DELTA_F0, GENESIS_TIMESTAMP, MAX_BLOCK_SIZE, OPERATION_VALIDITY_PERIODS, PERIODS_PER_CYCLE,
+    ROLL_PRICE, T0, THREAD_COUNT, VERSION,
+};
+use massa_models::version::Version;
+use massa_time::MassaTime;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Settings of the servers, and the constants of the chain that they tell. Fields with upstream's names have upstream's
+/// meaning and values.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Where the private server listens. Who reaches it rules the node.
+    pub bind_private: SocketAddr,
+    /// Where the public server listens.
+    pub bind_public: SocketAddr,
+    /// Requests that each server works on at a time; more are refused. Four times as many connections may be open.
+    pub max_connections: u32,
+    /// Bytes of a request.
+    pub max_request_body_size: u32,
+    /// Bytes of an answer.
+    pub max_response_body_size: u32,
+    /// Calls in one request.
+    pub batch_request_limit: u32,
+    /// Entries of a list given as argument.
+    pub max_arguments: usize,
+    /// Periods ahead for which draws are told.
+    pub draw_lookahead_period_count: u64,
+    /// Connections on which nothing arrives for so long are closed. Longer than `archive_deadline`.
+    pub idle_timeout: MassaTime,
+    /// How long one call may read from the archive.
+    pub archive_deadline: MassaTime,
+    /// What one client, and all of them, may read from the archive.
+    pub archive_limits: ArchiveLimits,
+    /// Where others reach this node.
+    pub node_ip: Option<IpAddr>,
+    /// Of the software.
+    pub version: Version,
+    /// The chain.
+    pub chain_id: u64,
+    /// When the first slot began.
+    pub genesis_timestamp: MassaTime,
+    /// Length of a period.
+    pub t0: MassaTime,
+    /// Threads.
+    pub thread_count: u8,
+    /// Periods of a cycle.
+    pub periods_per_cycle: u64,
+    /// Fitness of descendants that makes a block final.
+    pub delta_f0: u64,
+    /// Periods during which an operation may be included.
+    pub operation_validity_periods: u64,
+    /// The least fee of an operation that is taken.
+    pub minimal_fees: Amount,
+    /// Created with each block.
+    pub block_reward: Amount,
+    /// Price of a roll.
+    pub roll_price: Amount,
+    /// Bytes of a block's operations.
+    pub max_block_size: u32,
+    /// Rolls of each address: they do not change here.
+    pub rolls: BTreeMap<Address, u64>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            bind_private: SocketAddr::from((Ipv4Addr::LOCALHOST, 33034)),
+            bind_public: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 33035)),
+            max_connections: 100,
+            max_request_body_size: 50 << 20,
+            max_response_body_size: 50 << 20,
+            batch_request_limit: 16,
+            max_arguments: 128,
+            draw_lookahead_period_count: 10,
+            idle_timeout: MassaTime::from_millis(60_000),
+            archive_deadline: MassaTime::from_millis(30_000),
+            archive_limits: ArchiveLimits::default(),
+            node_ip: None,
+            version: *VERSION,
+            chain_id: *CHAINID,
+            genesis_timestamp: *GENESIS_TIMESTAMP,
+            t0: T0,
+            thread_count: THREAD_COUNT,
+            periods_per_cycle: PERIODS_PER_CYCLE,
+            delta_f0: DELTA_F0,
+            operation_validity_periods: OPERATION_VALIDITY_PERIODS,
+            minimal_fees: Amount::const_init(1, 2),
+            block_reward: BLOCK_REWARD,
+            roll_price: ROLL_PRICE,
+            max_block_size: MAX_BLOCK_SIZE,
+            rolls: BTreeMap::new(),
+        }
+    }
+}
+
+/// A setting that is not usable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct ApiConfigError {
+    /// The setting.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl ApiConfig {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`ApiConfigError`], naming the setting.
+    pub fn check(&self) -> Result<(), ApiConfigError> {
+        let counts = [
+            ("max_connections", u64::from(self.max_connections)),
+            ("max_request_body_size", u64::from(self.max_request_body_size)),
+            ("max_response_body_size", u64::from(self.max_response_body_size)),
+            ("batch_request_limit", u64::from(self.batch_request_limit)),
+            ("max_arguments", self.max_arguments as u64),
+            ("archive_limits.reads_at_once", self.archive_limits.reads_at_once as u64),
+            (
+                "archive_limits.reads_per_second",
+                u64::from(self.archive_limits.reads_per_second),
+            ),
+            (
+                "archive_limits.all_reads_at_once",
+                self.archive_limits.all_reads_at_once as u64,
+            ),
+            ("archive_limits.clients_max", self.archive_limits.clients_max as u64),
+            ("thread_count", u64::from(self.thread_count)),
+            ("periods_per_cycle", self.periods_per_cycle),
+        ];
+        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            let reason = "must be at least 1".to_string();
+            return Err(ApiConfigError { field, reason });
+        }
+        if (self.archive_limits.burst as usize) < self.max_arguments {
+            let (burst, arguments) = (self.archive_limits.burst, self.max_arguments);
+            let reason =
+                format!("{burst} is less than max_arguments, {arguments}: the largest call could never be answered");
+            return Err(ApiConfigError {
+                field: "archive_limits.burst",
+                reason,
+            });
+        }
+        if self.idle_timeout <= self.archive_deadline {
+            let reason = "must be longer than archive_deadline".to_string();
+            return Err(ApiConfigError {
+                field: "idle_timeout",
+                reason,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Operations: from memory while it has them, then from the archive; and new ones.
+
+use crate::api::Node;
+use massa_api_exports::distributed_storage::ArchivedOperation;
+use massa_api_exports::operation::{OperationInfo, OperationInput};
+use massa_api_exports::ApiError;
+use massa_distributed_storage_exports::verification::parse_secure_share_operation;
+use massa_models::block_id::BlockId;
+use massa_models::config::{BASE_OPERATION_GAS_COST, MAX_GAS_PER_BLOCK};
+use massa_models::error::ModelsError;
+use massa_models::operation::{OperationId, SecureShareOperation};
+use massa_models::prehash::PreHashMap;
+use massa_models::timeslots::get_latest_block_slot_at_timestamp;
+use massa_signature::verify_signature_batch;
+use massa_time::MassaTime;
+use std::net::IpAddr;
+
+/// How long the pool may take to answer.
+pub(crate) const POOL_TIMEOUT: MassaTime = MassaTime::from_millis(1_000);
+
+type ExecStatus = (Option<bool>, Option<bool>);
+
+impl Node {
+    /// The operations that are known, in the order of `ids`.
+    pub fn operations(&self, client: IpAddr, ids: &[OperationId]) -> Result<Vec<OperationInfo>, ApiError> {
+        self.check_arguments("ids", ids.len())?;
+        let context = &self.context;
+        let statuses = context.execution_controller.get_ops_exec_status(ids);
+        let in_pool = context.pool_controller.contains_operations(ids, Some(POOL_TIMEOUT))?;
+        let mut found: PreHashMap<OperationId, OperationInfo> = PreHashMap::default();
+        let mut forgotten = Vec::new();
+        for ((id, status), in_pool) in ids.iter().zip(&statuses).zip(in_pool) {
+            match self.stored_operation(id) {
+                Some((operation, in_blocks)) => {
+                    let info = self.operation_info(operation, in_blocks, *status);
+                    found.insert(*id, OperationInfo { in_pool, ..info });
+                }
+                None => forgotten.push(*id),
+            }
+        }
+        forgotten.sort_unstable();
+        forgotten.dedup();
+        let statuses: PreHashMap<OperationId, ExecStatus> = ids.iter().copied().zip(statuses).collect();
+        let archived = self.read_archive_list(client, &forgotten, |archive, id| archive.operation(id))?;
+        for operation in archived.into_iter().flatten() {
+            let info = self.archived_info(&operation, &statuses);
+            found.insert(info.id, info);
+        }
+        Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+    }
+
+    fn archived_info(
+        &self,
+        operation: &ArchivedOperation,
+        statuses: &PreHashMap<OperationId, ExecStatus>,
+    ) -> OperationInfo {
+        let status = statuses.get(&operation.id()).copied().unwrap_or_default();
+        let in_blocks = vec![operation.block().id()];
+        let info = self.operation_info(operation.operation().clone(), in_blocks, status);
+        OperationInfo { archived: true, ..info }
+    }
+
+    /// One lock at a time: another thread may take both in the other order.
+    fn stored_operation(&self, id: &OperationId) -> Option<(SecureShareOperation, Vec<BlockId>)> {
+        let operation = self.context.storage.read_operations().get(id).cloned()?;
+        let blocks = self.context.storage.read_blocks();
+        let in_blocks = blocks.get_blocks_by_operation(id);
+        Some((operation, in_blocks.into_iter().flatten().copied().collect()))
+    }
+
+    fn operation_info(
+        &self,
+        operation: SecureShareOperation,
+        in_blocks: Vec<BlockId>,
+        (candidate, executed_final): ExecStatus,
+    ) -> OperationInfo {
+        let op_exec_status = executed_final.or(candidate);
+        OperationInfo {
+            id: operation.id,
+            in_pool: false,
+            in_blocks,
+            is_operation_final: op_exec_status.map(|_| executed_final.is_some()),
+            thread: operation.content_creator_address.get_thread(self.config.thread_count),
+            operation,
+            op_exec_status,
+            archived: false,
+        }
+    }
+
+    /// Checks operations, tells them to the peers and puts them into the pool. All or none.
+    pub fn send(&self, inputs: Vec<OperationInput>, now: MassaTime) -> Result<Vec<OperationId>, ApiError> {
+        self.check_arguments("operations", inputs.len())?;
+        let operations = inputs.iter().map(|input| self.parse_operation(input));
+        let operations = operations.collect::<Result<Vec<_>, _>>()?;
+        for (index, operation) in operations.iter().enumerate() {
+            let checked = self.check_operation(operation, now)?;
+            checked.map_err(|reason| ApiError::BadRequest(format!("operations[{index}].{reason}")))?;
+        }
+        check_signatures(&operations, self.config.chain_id)?;
+        let ids = operations.iter().map(|operation| operation.id).collect();
+        let mut storage = self.context.storage.clone_without_refs();
+        storage.store_operations(operations);
+        self.context.protocol_controller.propagate_operations(storage.clone())?;
+        self.context.pool_controller.clone_box().add_operations(storage)?;
+        Ok(ids)
+    }
+
+    fn parse_operation(&self, input: &OperationInput) -> Result<SecureShareOperation, ApiError> {
+        let mut bytes = input.signature.to_bytes();
+        bytes.extend(input.creator_public_key.to_bytes());
+        bytes.extend(&input.serialized_content);
+        let operation = parse_secure_share_operation(&bytes, self.config.chain_id);
+        operation.map_err(|reason| {
+            let reason = format!("serialized_content: {reason}");
+            ApiError::Models(ModelsError::DeserializeError(reason))
+        })
+    }
+
+    /// Whether a block can include the operation; if not, the field and why.
+    fn check_operation(
+        &self,
+        operation: &SecureShareOperation,
+        now: MassaTime,
+    ) -> Result<Result<(), String>, ApiError> {
+        let config = &self.config;
+        let last_slot =
+            get_latest_block_slot_at_timestamp(config.thread_count, config.t0, config.genesis_timestamp, now)?;
+        let (period, content) = (last_slot.map_or(0, |slot| slot.period), &operation.content);
+        if content.expire_period < period {
+            let expired = content.expire_period;
+            return Ok(Err(format!(
+                "expire_period: {expired} is over, the current period is {period}"
+            )));
+        }
+        if content.fee < config.minimal_fees {
+            let (fee, least) = (content.fee, config.minimal_fees);
+            return Ok(Err(format!("fee: {fee} is less than this node's minimum, {least}")));
+        }
+        let (size, max) = (operation.serialized_size(), config.max_block_size);
+        if size > max as usize {
+            return Ok(Err(format!(
+                "serialized_content: {size} bytes do not fit a block of {max}"
+            )));
+        }
+        let gas = operation.check_gas_usage(MAX_GAS_PER_BLOCK, BASE_OPERATION_GAS_COST, 0);
+        Ok(gas.map_err(|reason| format!("max_gas: {reason}")))
+    }
+}
+
+/// Checks the signatures in one batch, and one by one if it fails, to name the wrong one.
+fn check_signatures(operations: &[SecureShareOperation], chain_id: u64) -> Result<(), ApiError> {
+    let signed = |operation: &SecureShareOperation| {
+        let (hash, key) = (operation.compute_signed_hash(), operation.content_creator_pub_key);
+        (hash, operation.signature, key)
+    };
+    let batch: Vec<_> = operations.iter().map(signed).collect();
+    if operations.is_empty() || verify_signature_batch(&batch).is_ok() {
+        return Ok(());
+    }
+    let wrong = operations
+        .iter()
+        .position(|operation| operation.verify_signature().is_err());
+    let index = wrong.unwrap_or_default();
+    let reason = format!("operations[{index}].signature: it does not verify; this chain's id is {chain_id}");
+    Err(ApiError::Models(ModelsError::ErrorRaised(reason)))
+}

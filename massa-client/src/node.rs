@@ -1,0 +1,245 @@
+//! Asking a node.
+//!
+//! A call is made, waited for and answered on this thread. What a node answers is not believed: whoever shows it checks it
+//! first.
+
+use crate::archive::check_proof::CheckProofError;
+use clap::Args;
+use jsonrpsee::core::client::Error as ClientError;
+use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use massa_distributed_storage_exports::verification::VerifyBlockError;
+use massa_wallet::WalletError;
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How long an answer may take. Longer than a node may look for a block of the archive.
+const CALL_TIMEOUT: Duration = Duration::from_secs(45);
+/// Bytes of an answer: what a node sends at most.
+const ANSWER_BYTES_MAX: u32 = 50 << 20;
+
+/// Where the node is.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArguments {
+    /// Address of the node.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), global = true)]
+    pub ip: IpAddr,
+    /// Port of the node's public API.
+    #[arg(long, value_name = "PORT", default_value_t = 33035, global = true)]
+    pub public_port: u16,
+    /// Port of the node's private API.
+    #[arg(long, value_name = "PORT", default_value_t = 33034, global = true)]
+    pub private_port: u16,
+}
+
+/// Why a call was not answered.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Nobody listens there.
+    #[error(
+        "no node answers at {ip} port {port}: start one with massa-node, or name another with --ip and --public-port"
+    )]
+    Refused {
+        /// Address of the node.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The node did not answer in time.
+    #[error("the node at {ip} port {port} did not answer within {} s", CALL_TIMEOUT.as_secs())]
+    Timeout {
+        /// Address of the node.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The node answered with an error.
+    #[error("the node says: {message}{}{detail} (code {code})", if detail.is_empty() { "" } else { ": " })]
+    Call {
+        /// The JSON-RPC error code.
+        code: i32,
+        /// Its message.
+        message: String,
+        /// Its data, if it has any.
+        detail: String,
+    },
+    /// What answered does not speak as a node does.
+    #[error("{ip} port {port} does not answer as a node does: {reason}")]
+    NotANode {
+        /// Address of the node.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The connection could not be made or broke.
+    #[error("the connection to {ip} port {port} failed: {reason}")]
+    Connection {
+        /// Address of the node.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+        /// What went wrong.
+        reason: String,
+    },
+    /// No threads or sockets.
+    #[error("could not prepare the connection")]
+    Prepare(#[source] io::Error),
+}
+
+/// Why a command that asks a node failed.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum NodeCommandError {
+    /// The node was not reached, or refused.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The wallet failed.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The wallet does not have the key.
+    #[error("the wallet in {wallet} has no key of {address} (wallet balance lists its addresses)")]
+    NoKey {
+        /// Folder of the wallet.
+        wallet: String,
+        /// The address.
+        address: massa_models::address::Address,
+    },
+    /// The wallet has no key at all.
+    #[error("the wallet in {0} has no keys (wallet generate makes one)")]
+    EmptyWallet(String),
+    /// An argument cannot be used.
+    #[error("{field}: {reason}")]
+    Argument {
+        /// The argument.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The node sent a block that is not one, or not the one asked for: the node is at fault.
+    #[error("the node's answer was refused")]
+    Block(#[from] VerifyBlockError),
+    /// The node sent a proof that proves nothing: the node is at fault, unless --root is wrong.
+    #[error("the node's proof was refused")]
+    Proof(#[from] CheckProofError),
+    /// The node sent something else than was asked for: the node is at fault.
+    #[error("the node's answer was refused: {field}: expected {expected}, found {found}")]
+    Answer {
+        /// The field.
+        field: &'static str,
+        /// What follows from the question or the other fields.
+        expected: String,
+        /// What was sent.
+        found: String,
+    },
+    /// There is no proof yet.
+    #[error("the node has no proof: {0}")]
+    NoProof(String),
+    /// A missed slot has no bytes.
+    #[error("slot {}:{} was missed: there is no block", slot.period, slot.thread)]
+    Missed {
+        /// The slot.
+        slot: massa_models::slot::Slot,
+    },
+    /// The result could not be written.
+    #[error("could not write the output")]
+    Output(#[from] io::Error),
+}
+
+impl NodeCommandError {
+    /// A field of an answer is not what it should be.
+    pub fn answer(field: &'static str, expected: impl ToString, found: impl ToString) -> Self {
+        Self::Answer {
+            field,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+}
+
+/// The public API of a node.
+pub struct Node {
+    client: HttpClient,
+    address: SocketAddr,
+    runtime: Runtime,
+}
+
+impl Node {
+    /// Prepares calls; the connection is made by the first one.
+    ///
+    /// # Errors
+    /// [`NodeError::Prepare`].
+    pub fn public(arguments: &NodeArguments) -> Result<Self, NodeError> {
+        let address = SocketAddr::new(arguments.ip, arguments.public_port);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(NodeError::Prepare)?;
+        let client = HttpClientBuilder::default()
+            .request_timeout(CALL_TIMEOUT)
+            .max_response_size(ANSWER_BYTES_MAX)
+            .max_request_size(ANSWER_BYTES_MAX)
+            .build(format!("http://{address}"));
+        Ok(Self {
+            client: client.map_err(|error| node_error(address, &error))?,
+            address,
+            runtime,
+        })
+    }
+
+    /// Makes a call of [`massa_api_exports::rpc::MassaRpcClient`].
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn call<'a, T, F>(&'a self, call: impl FnOnce(&'a HttpClient) -> F) -> Result<T, NodeError>
+    where
+        F: Future<Output = Result<T, ClientError>> + 'a,
+    {
+        let answer = self.runtime.block_on(call(&self.client));
+        answer.map_err(|error| node_error(self.address, &error))
+    }
+}
+
+fn node_error(address: SocketAddr, error: &ClientError) -> NodeError {
+    let (ip, port) = (address.ip(), address.port());
+    match error {
+        ClientError::Call(error) => NodeError::Call {
+            code: error.code(),
+            message: error.message().to_string(),
+            detail: error
+                .data()
+                .map(|data| data.get().trim_matches('"').to_string())
+                .unwrap_or_default(),
+        },
+        ClientError::RequestTimeout => NodeError::Timeout { ip, port },
+        ClientError::Transport(error) => {
+            if causes(error.as_ref()).any(is_refused) {
+                return NodeError::Refused { ip, port };
+            }
+            // The innermost cause tells most; those around it say that a request failed.
+            let reason = causes(error.as_ref())
+                .last()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            NodeError::Connection { ip, port, reason }
+        }
+        error => NodeError::NotANode {
+            ip,
+            port,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// An error and what caused it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    let io_error = error.downcast_ref::<io::Error>();
+    io_error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,59 @@
+//! `massa-cli status`.
+
+use crate::archive::slot_text;
+use crate::node::{Node, NodeArguments, NodeCommandError};
+use crate::output::{name_value_lines, Output, Report};
+use massa_api_exports::node::NodeStatus;
+use massa_api_exports::rpc::MassaRpcClient;
+
+impl Report for NodeStatus {
+    fn text(&self) -> String {
+        let slot = self.last_slot.map_or_else(|| "before the first".to_string(), slot_text);
+        let (network, consensus) = (&self.network_stats, &self.consensus_stats);
+        let peers = format!(
+            "{} connected ({} in, {} out), {} known, {} banned",
+            network.active_node_count,
+            network.in_connection_count,
+            network.out_connection_count,
+            network.known_peer_count,
+            network.banned_peer_count
+        );
+        let blocks = format!(
+            "{} final, {} stale since the start; {} cliques",
+            consensus.final_block_count, consensus.stale_block_count, consensus.clique_count
+        );
+        let execution = format!(
+            "at slot {}, final at slot {}",
+            slot_text(self.execution_stats.active_cursor),
+            slot_text(self.execution_stats.final_cursor)
+        );
+        let chain = format!(
+            "{}, {} threads, periods of {} ms",
+            self.chain_id,
+            self.config.thread_count,
+            self.config.t0.as_millis()
+        );
+        name_value_lines([
+            ("node", self.node_id.to_string()),
+            ("version", self.version.to_string()),
+            ("chain id", chain),
+            ("genesis", self.config.genesis_timestamp.format_instant()),
+            ("time", self.current_time.format_instant()),
+            ("slot", format!("{slot}, cycle {}", self.current_cycle)),
+            ("blocks", blocks),
+            ("execution", execution),
+            ("pool", format!("{} operations", self.pool_stats.0)),
+            ("minimal fee", self.minimal_fees.to_string()),
+            ("peers", peers),
+        ])
+    }
+}
+
+/// Prints the state of a node.
+///
+/// # Errors
+/// [`NodeCommandError`].
+pub fn run(node: &NodeArguments, output: Output) -> Result<(), NodeCommandError> {
+    let status = Node::public(node)?.call(|client| client.get_status())?;
+    Ok(output.print(&status)?)
+}

@@ -1,0 +1,137 @@
+//! `massa-cli storage …`: the archive, as a node tells it.
+//!
+//! What comes from a node is checked before it is shown: ids, operation root, signatures, and where there is a proof, its
+//! path to a segment root. That root is the node's own word unless `--root` names a trusted one.
+
+mod lists;
+mod read;
+mod status;
+
+use crate::archive::parse_slot;
+use crate::node::{Node, NodeArguments, NodeCommandError};
+use crate::output::Output;
+use clap::{ArgGroup, Args, Subcommand};
+use massa_api_exports::distributed_storage::{DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_LIST_OFFSET};
+use massa_api_exports::rpc::MassaRpcClient;
+use massa_distributed_storage_exports::SegmentRoot;
+use massa_models::block_id::BlockId;
+use massa_models::operation::OperationId;
+use massa_models::slot::Slot;
+
+pub use lists::{ChunkList, NodeList, PeriodList};
+pub use read::{ProofLine, StorageBlock, StorageOperation, StoragePeriodReport, StoragePlace};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// Say what the node stores, is assigned and awaits, and why not more.
+    Status,
+    /// List chunks and who should hold them.
+    ListChunks(ListChunksArguments),
+    /// List archived periods.
+    ListPeriods(ListPeriodsArguments),
+    /// Show a period: its places and chunks.
+    GetPeriod(GetPeriodArguments),
+    /// Show a block, whichever node holds it.
+    GetBlock(GetBlockArguments),
+    /// Show an operation, whichever node holds it.
+    GetOperation(GetOperationArguments),
+    /// List the nodes that offer disk space.
+    Nodes,
+}
+
+/// Arguments of `storage list-chunks`.
+#[derive(Debug, Args)]
+pub struct ListChunksArguments {
+    /// First period to list.
+    #[arg(long, value_name = "PERIOD")]
+    pub first_period: Option<u64>,
+    /// Last period to list.
+    #[arg(long, value_name = "PERIOD")]
+    pub last_period: Option<u64>,
+    /// Chunks at most.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIST_LIMIT, value_parser = clap::value_parser!(u64).range(1..=MAX_LIST_LIMIT))]
+    pub limit: u64,
+    /// Chunks to skip.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=MAX_LIST_OFFSET))]
+    pub offset: u64,
+}
+
+/// Arguments of `storage list-periods`.
+#[derive(Debug, Args)]
+pub struct ListPeriodsArguments {
+    /// First period to list.
+    #[arg(long, value_name = "PERIOD", default_value_t = 0)]
+    pub first: u64,
+    /// Periods at most.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIST_LIMIT, value_parser = clap::value_parser!(u64).range(1..=MAX_LIST_LIMIT))]
+    pub limit: u64,
+}
+
+/// Arguments of `storage get-period`.
+#[derive(Debug, Args)]
+pub struct GetPeriodArguments {
+    /// The period.
+    pub period: u64,
+    /// What is written.
+    #[command(flatten)]
+    pub form: FormArguments,
+}
+
+/// Arguments of `storage get-block`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["id", "slot"])))]
+pub struct GetBlockArguments {
+    /// Id of the block: B…
+    pub id: Option<BlockId>,
+    /// Slot of the block.
+    #[arg(long, value_name = "PERIOD:THREAD", value_parser = parse_slot)]
+    pub slot: Option<Slot>,
+    /// Also show the operations; with --raw, write theirs after the block's bytes.
+    #[arg(long)]
+    pub with_operations: bool,
+    /// What is written.
+    #[command(flatten)]
+    pub form: FormArguments,
+}
+
+/// Arguments of `storage get-operation`.
+#[derive(Debug, Args)]
+pub struct GetOperationArguments {
+    /// Id of the operation: O…
+    pub id: OperationId,
+    /// What is written.
+    #[command(flatten)]
+    pub form: FormArguments,
+}
+
+/// What is written of a thing, and what it is checked against.
+#[derive(Debug, Args)]
+pub struct FormArguments {
+    /// Write the bytes as they travel between nodes (of a period, its manifest).
+    #[arg(long, conflicts_with = "proof")]
+    pub raw: bool,
+    /// Write the proof, for archive check-proof.
+    #[arg(long)]
+    pub proof: bool,
+    /// The segment root that is trusted: 64 hexadecimal digits. Without it, the root that the node names.
+    #[arg(long, value_name = "ROOT")]
+    pub root: Option<SegmentRoot>,
+}
+
+/// Runs a command and prints its result.
+///
+/// # Errors
+/// [`NodeCommandError`].
+pub fn run(command: StorageCommand, node: &NodeArguments, output: Output) -> Result<(), NodeCommandError> {
+    let node = Node::public(node)?;
+    match command {
+        StorageCommand::Status => Ok(output.print(&node.call(|client| client.get_storage_status())?)?),
+        StorageCommand::ListChunks(arguments) => Ok(output.print(&lists::chunks(&arguments, &node)?)?),
+        StorageCommand::ListPeriods(arguments) => Ok(output.print(&lists::periods(&arguments, &node)?)?),
+        StorageCommand::GetPeriod(arguments) => read::period(&arguments, &node, output),
+        StorageCommand::GetBlock(arguments) => read::block(&arguments, &node, output),
+        StorageCommand::GetOperation(arguments) => read::operation(&arguments, &node, output),
+        StorageCommand::Nodes => Ok(output.print(&lists::nodes(&node)?)?),
+    }
+}

@@ -1,0 +1,503 @@
+//! Replication manager: which nodes hold which chunk. Weighted rendezvous hashing, in integers.
+//!
+//! Called by everything that must know who holds a chunk: what is kept, whom to ask, what is repaired. Plain calculations
+//! over a [`NodeSet`] and the chunks of the archive; no clock, no database. Every node that knows the same nodes and the
+//! same chunks computes the same holders.
+//!
+//! # Score
+//!
+//! Each node has a score for each chunk; the lowest scores hold it. All numbers are unsigned integers.
+//!
+//! ```text
+//! h      first 8 bytes, little-endian, of H(domain (64) | chunk id (32) | placement key (32))
+//! L      −log2((h + 1) / 2⁶⁴) in units of 2⁻³², see below; 0 … 2³⁸
+//! score  ⌊L · 2²⁴ / weight⌋, weight in GB; a node of weight 0 has no score and holds nothing
+//! ```
+//!
+//! `domain` is [`PLACEMENT_DOMAIN`]. L follows from h bit by bit, by squaring:
+//!
+//! ```text
+//! if h = 2⁶⁴ − 1:  L = 0
+//! n = h + 1;  z = leading zero bits of n;  x = n · 2ᶻ;  f = 0
+//! 32 times:  (hi, lo) = the upper and lower 64 bits of x · x
+//!            if the top bit of hi is set:  f = 2f + 1;  x = hi
+//!            else:                         f = 2f;      x = 2 · hi + top bit of lo
+//! L = (z + 1) · 2³² − f
+//! ```
+//!
+//! Equal scores are ordered by placement key. −log2(u)/weight is exponentially distributed at a rate in proportion to the
+//! weight, so the least of them falls to each node in proportion to its weight, and a node that joins or leaves changes
+//! nothing between the others. Committed answers: `tests/data/placement-vectors.json`. Why: decision 0014.
+
+use blake3::platform::Platform;
+use blake3::IncrementCounter;
+use massa_distributed_storage_exports::manifest::ChunkEntry;
+use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
+use massa_distributed_storage_exports::types::Digest;
+use massa_distributed_storage_exports::ChunkId;
+use massa_models::node::NodeId;
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+/// What the input of a placement hash begins with: one whole block of BLAKE3, so that chunk id and key fill the next one.
+pub const PLACEMENT_DOMAIN: [u8; 64] = padded(b"massa distributed storage: placement of a chunk");
+/// What the input of the hash begins with that gives a node of the genesis file its placement key.
+pub const GENESIS_KEY_DOMAIN: [u8; 64] = padded(b"massa distributed storage: placement key, genesis file");
+/// Nodes that placement looks at: the first in the order of the set. Indexes are remembered in 16 bits.
+pub const MAX_PLACEMENT_NODES: usize = u16::MAX as usize;
+/// Nodes named in [`log_line`].
+const LOGGED_NODES: usize = 20;
+/// Characters of a node id in [`log_line`].
+const LOGGED_ID_CHARS: usize = 12;
+/// Share of its allocation that is assigned to a node: the rest is for signatures, indexes and compaction.
+const ASSIGNED_SHARE: (u64, u64) = (9, 10);
+/// Fractional bits of a logarithm.
+const LOG_BITS: u32 = 32;
+/// A logarithm is shifted by this before it is divided by the weight: 2³⁸ · 2²⁴ still fits 64 bits.
+const SCORE_SHIFT: u32 = 24;
+
+const fn padded(text: &[u8]) -> [u8; 64] {
+    let mut block = [0; 64];
+    let mut at = 0;
+    while at < text.len() {
+        block[at] = text[at];
+        at += 1;
+    }
+    block
+}
+
+/// Score of a node for a chunk, in integers; the lowest hold it. `None` for weight 0.
+///
+/// Costs two blocks of BLAKE3 and 32 squarings. See the module for the formula.
+pub fn placement_score(chunk_id: &ChunkId, placement_key: &Digest, weight: u64) -> Option<u64> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&PLACEMENT_DOMAIN);
+    hasher.update(chunk_id.as_bytes());
+    hasher.update(placement_key);
+    let h = first_word(hasher.finalize().as_bytes());
+    (negative_log2(h) << SCORE_SHIFT).checked_div(weight)
+}
+
+/// −log2((h + 1) / 2⁶⁴) in units of 2⁻³²: at most 2³⁸.
+pub fn negative_log2(h: u64) -> u64 {
+    let Some(n) = h.checked_add(1) else { return 0 };
+    let zeros = n.leading_zeros();
+    let mut x = n << zeros;
+    let mut fraction = 0u64;
+    for _ in 0..LOG_BITS {
+        let square = u128::from(x) * u128::from(x);
+        let carry = (square >> 127) as u64;
+        fraction = fraction << 1 | carry;
+        x = (square >> (63 + carry)) as u64;
+    }
+    ((u64::from(zeros) + 1) << LOG_BITS) - fraction
+}
+
+/// At most [`negative_log2`], in two multiplications less than thirty: enough to see that most nodes are not among the
+/// best.
+///
+/// The first term is log2(e) · (1 − u) ≤ −log2(u), close where u is close to 1, which is where winners are. The second
+/// counts leading zeros.
+fn negative_log2_at_least(h: u64) -> u64 {
+    /// ⌊log2(e) · 2³²⌋
+    const LOG2_E: u128 = 6_196_328_018;
+    let linear = (u128::from(!h) * LOG2_E >> 64) as u64;
+    linear.max(u64::from(h.leading_zeros()) << LOG_BITS)
+}
+
+/// Placement key of a node of the genesis file: `H(domain (64) | public key (33))`.
+pub fn genesis_placement_key(node_id: &NodeId) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&GENESIS_KEY_DOMAIN);
+    hasher.update(&node_id.get_public_key().to_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Indexes of all nodes that have a weight, best first, whether they are filled or not.
+pub fn rank(chunk_id: &ChunkId, nodes: &NodeSet) -> Vec<usize> {
+    let nodes = nodes.nodes().iter().enumerate().take(MAX_PLACEMENT_NODES);
+    let scored = nodes.filter_map(|(index, node)| {
+        let score = placement_score(chunk_id, &node.placement_key, node.allocated_storage_gb)?;
+        Some((score, index))
+    });
+    let mut scored: Vec<(u64, usize)> = scored.collect();
+    scored.sort_unstable();
+    scored.into_iter().map(|(_, index)| index).collect()
+}
+
+/// Indexes of the nodes that hold a chunk, best first.
+///
+/// Of the nodes that have a weight and are not `skipped`: the `replication_factor` best filled ones, and every unfilled one
+/// that ranks above the last of them. While fewer nodes than the factor are filled, all count as filled; if there are fewer
+/// nodes than the factor, all hold.
+///
+/// For one chunk. Who asks for many makes a [`HolderSearch`] once.
+pub fn holders(
+    chunk_id: &ChunkId,
+    nodes: &NodeSet,
+    replication_factor: usize,
+    skipped: &dyn Fn(usize) -> bool,
+) -> Vec<usize> {
+    let mut best = Vec::new();
+    HolderSearch::new(nodes, replication_factor).find(chunk_id, skipped, &mut best);
+    best.iter().map(Candidate::index).collect()
+}
+
+/// A node set prepared for finding the holders of many chunks.
+#[derive(Clone, Debug)]
+pub struct HolderSearch {
+    replication_factor: usize,
+    filled: Vec<Contender>,
+    unfilled: Vec<Contender>,
+}
+
+#[derive(Clone, Debug)]
+struct Contender {
+    key: Digest,
+    weight: u64,
+    index: u16,
+}
+
+/// A node with its score. Nodes of a set are in the order of their keys, so equal scores are ordered by key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    score: u64,
+    index: u16,
+}
+
+impl Candidate {
+    /// Index of the node in its set.
+    pub fn index(&self) -> usize {
+        usize::from(self.index)
+    }
+}
+
+impl HolderSearch {
+    /// Prepares a set. A replication factor of 0 counts as 1.
+    pub fn new(nodes: &NodeSet, replication_factor: usize) -> Self {
+        let mut search = Self {
+            replication_factor: replication_factor.max(1),
+            filled: Vec::new(),
+            unfilled: Vec::new(),
+        };
+        for (node, index) in nodes.nodes().iter().zip(0..u16::MAX) {
+            let group = match (node.allocated_storage_gb, node.filled) {
+                (0, _) => continue,
+                (_, true) => &mut search.filled,
+                (_, false) => &mut search.unfilled,
+            };
+            group.push(Contender {
+                key: node.placement_key,
+                weight: node.allocated_storage_gb,
+                index,
+            });
+        }
+        search
+    }
+
+    /// Writes the holders of a chunk into `best`, best first: see [`holders`].
+    ///
+    /// Costs one block of BLAKE3 for each node, 16 of them side by side, and a few logarithms. `skipped` is only asked
+    /// about nodes that would hold.
+    pub fn find(&self, chunk_id: &ChunkId, skipped: impl Fn(usize) -> bool, best: &mut Vec<Candidate>) {
+        best.clear();
+        let may_hold = |contender: &Contender| !skipped(usize::from(contender.index));
+        let keep_best = |best: &mut Vec<Candidate>, contenders: &[Contender]| {
+            for_each_hash(chunk_id, contenders, |h, contender| {
+                let limit = best.get(self.replication_factor - 1).copied();
+                if let Some(candidate) = contender.beats(h, limit).filter(|_| may_hold(contender)) {
+                    best.truncate(self.replication_factor - 1);
+                    best.insert(best.partition_point(|other| *other < candidate), candidate);
+                }
+            });
+        };
+        keep_best(best, &self.filled);
+        if best.len() < self.replication_factor {
+            return keep_best(best, &self.unfilled);
+        }
+        let last = best.last().copied();
+        for_each_hash(chunk_id, &self.unfilled, |h, contender| {
+            let candidate = contender.beats(h, last).filter(|_| may_hold(contender));
+            best.extend(candidate);
+        });
+        best.sort_unstable();
+    }
+}
+
+impl Contender {
+    /// This node with its score, if that is better than `limit`.
+    fn beats(&self, h: u64, limit: Option<Candidate>) -> Option<Candidate> {
+        if let Some(limit) = limit {
+            let least = u128::from(negative_log2_at_least(h)) << SCORE_SHIFT;
+            if least >= (u128::from(limit.score) + 1) * u128::from(self.weight) {
+                return None;
+            }
+        }
+        let candidate = Candidate {
+            score: (negative_log2(h) << SCORE_SHIFT) / self.weight,
+            index: self.index,
+        };
+        (limit.is_none_or(|limit| candidate < limit)).then_some(candidate)
+    }
+}
+
+// Side by side: as `leaves.rs` of the exports crate, with the undocumented `blake3::platform` of the pinned version. Without
+// it, `for_each_hash` becomes a loop over the plain hash: a test holds the two equal.
+
+/// Hashes computed side by side: as many as the widest registers take.
+const LANES: usize = 16;
+// Constants of the hash function. Source: the BLAKE3 paper, tables 1 and 3.
+const INITIAL_VALUE: [u32; 8] = [
+    0x6A09_E667,
+    0xBB67_AE85,
+    0x3C6E_F372,
+    0xA54F_F53A,
+    0x510E_527F,
+    0x9B05_688C,
+    0x1F83_D9AB,
+    0x5BE0_CD19,
+];
+const CHUNK_START: u8 = 1;
+const CHUNK_END: u8 = 2;
+const ROOT: u8 = 8;
+
+/// The hash function's state after [`PLACEMENT_DOMAIN`].
+static AFTER_DOMAIN: LazyLock<[u32; 8]> = LazyLock::new(|| {
+    let mut value = INITIAL_VALUE;
+    Platform::detect().compress_in_place(&mut value, &PLACEMENT_DOMAIN, 64, 0, CHUNK_START);
+    value
+});
+
+/// Calls `visit` with `h` of each contender, in order.
+fn for_each_hash<'a>(chunk_id: &ChunkId, contenders: &'a [Contender], mut visit: impl FnMut(u64, &'a Contender)) {
+    let platform = Platform::detect();
+    let key = &*AFTER_DOMAIN;
+    let mut blocks = [[0u8; 64]; LANES];
+    for block in &mut blocks {
+        block[..32].copy_from_slice(chunk_id.as_bytes());
+    }
+    let mut hashes = [0u8; LANES * 32];
+    for group in contenders.chunks(LANES) {
+        for (block, contender) in blocks.iter_mut().zip(group) {
+            block[32..].copy_from_slice(&contender.key);
+        }
+        let inputs: [&[u8; 64]; LANES] = std::array::from_fn(|lane| &blocks[lane]);
+        let (inputs, out) = (&inputs[..group.len()], &mut hashes[..group.len() * 32]);
+        platform.hash_many(inputs, key, 0, IncrementCounter::No, 0, 0, CHUNK_END | ROOT, out);
+        for (hash, contender) in out.chunks_exact(32).zip(group) {
+            visit(first_word(hash), contender);
+        }
+    }
+}
+
+fn first_word(hash: &[u8]) -> u64 {
+    u64::from_le_bytes(hash[..8].try_into().expect("8 of 32 bytes"))
+}
+
+/// Who holds each chunk of the archive, with the rule that no node is assigned more than 90 % of its allocation.
+///
+/// Fed with the chunks of each period in ascending order ([`Placement::assign_period`]). At each chunk a node is skipped if
+/// the chunk would take what is assigned to it above 90 % of its allocation; so the result depends on all chunks before, in
+/// order, and nodes that place the same periods agree. When the node set changes, a new placement is made and fed again.
+///
+/// A period that is forgotten ([`Placement::forget_below`]) no longer counts for periods that are assigned from then on, and
+/// changes nothing in those that are assigned already. Nodes that forget different periods agree as long as no node comes
+/// near its 90 %.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    search: HolderSearch,
+    /// Bytes that may be assigned to each node.
+    allowed: Vec<u64>,
+    /// Bytes that are assigned to each node.
+    assigned: Vec<u64>,
+    records: Records,
+}
+
+impl Placement {
+    /// Nothing placed yet.
+    pub fn new(nodes: NodeSet, replication_factor: usize) -> Self {
+        let allowed: Vec<u64> = nodes.nodes().iter().map(assignable_bytes).collect();
+        Self {
+            search: HolderSearch::new(&nodes, replication_factor),
+            assigned: vec![0; allowed.len()],
+            allowed,
+            records: Records::default(),
+        }
+    }
+
+    /// Places the chunks of the next period and remembers the result: for each chunk the indexes of its holders, best first.
+    ///
+    /// Periods are assigned in ascending order. One that is not above all before changes nothing: the result is the one
+    /// remembered, or a provisional one.
+    pub fn assign_period(&mut self, period: u64, chunks: &[ChunkEntry]) -> Vec<Vec<usize>> {
+        if self.records.last_period() >= Some(period) {
+            let known = self.holders_of_period(period);
+            return known.unwrap_or_else(|| self.provisional(chunks));
+        }
+        let mut best = Vec::new();
+        self.records.begin(period);
+        for chunk in chunks {
+            place(&self.search, &self.allowed, &mut self.assigned, chunk, &mut best);
+            self.records.push(chunk.length, &best);
+        }
+        self.holders_of_period(period).expect("the period was just assigned")
+    }
+
+    /// Holders of chunks of a period that cannot be assigned yet, because one before it is missing: as if it were next.
+    pub fn provisional(&self, chunks: &[ChunkEntry]) -> Vec<Vec<usize>> {
+        let mut assigned = self.assigned.clone();
+        let mut best = Vec::new();
+        let holders = chunks.iter().map(|chunk| {
+            place(&self.search, &self.allowed, &mut assigned, chunk, &mut best);
+            best.iter().map(Candidate::index).collect()
+        });
+        holders.collect()
+    }
+
+    /// Holders of a chunk, best first; `None` unless its period is assigned and remembered.
+    pub fn holders_of(&self, period: u64, chunk: u32) -> Option<Vec<usize>> {
+        self.records.chunks(period)?.nth(chunk as usize).map(|(_, holders)| holders.collect())
+    }
+
+    /// The same for each chunk of a period.
+    pub fn holders_of_period(&self, period: u64) -> Option<Vec<Vec<usize>>> {
+        let chunks = self.records.chunks(period)?;
+        Some(chunks.map(|(_, holders)| holders.collect()).collect())
+    }
+
+    /// The last period that was assigned.
+    pub fn last_period(&self) -> Option<u64> {
+        self.records.last_period()
+    }
+
+    /// Bytes of the remembered chunks that are assigned to a node; 0 for an index beyond the set.
+    pub fn assigned_bytes(&self, node: usize) -> u64 {
+        self.assigned.get(node).copied().unwrap_or(0)
+    }
+
+    /// Bytes that may be assigned to a node: 90 % of its allocation; 0 for an index beyond the set.
+    pub fn allowed_bytes(&self, node: usize) -> u64 {
+        self.allowed.get(node).copied().unwrap_or(0)
+    }
+
+    /// Forgets the periods below `floor`: their bytes are free for periods that are assigned from now on.
+    pub fn forget_below(&mut self, floor: u64) {
+        while let Some(first) = self.records.first_period().filter(|first| *first < floor) {
+            for (length, holders) in self.records.chunks(first).expect("the first period is remembered") {
+                holders.for_each(|node| self.assigned[node] -= u64::from(length));
+            }
+            self.records.drop_first();
+        }
+    }
+}
+
+/// 90 % of a node's allocation.
+fn assignable_bytes(node: &StorageNode) -> u64 {
+    let allocated = u128::from(node.allocated_storage_gb) << 30;
+    let (share, of) = ASSIGNED_SHARE;
+    u64::try_from(allocated * u128::from(share) / u128::from(of)).unwrap_or(u64::MAX)
+}
+
+/// Finds the holders of a chunk and adds it to what is assigned to them.
+fn place(
+    search: &HolderSearch,
+    allowed: &[u64],
+    assigned: &mut [u64],
+    chunk: &ChunkEntry,
+    best: &mut Vec<Candidate>,
+) {
+    let length = u64::from(chunk.length);
+    let skipped = |node: usize| assigned[node] + length > allowed[node];
+    search.find(&chunk.id, skipped, best);
+    for holder in best {
+        assigned[holder.index()] += length;
+    }
+}
+
+/// Placed chunks, in little memory: about 12 bytes for each chunk that three nodes hold, and 16 for each period.
+#[derive(Clone, Debug, Default)]
+struct Records {
+    /// Periods, ascending, and where their chunks begin, counted from the first one ever recorded.
+    periods: VecDeque<(u64, u64)>,
+    /// Each chunk: length (lower, upper half), number of holders, index of each.
+    words: VecDeque<u16>,
+    /// Words that were dropped at the front.
+    dropped: u64,
+}
+
+impl Records {
+    fn first_period(&self) -> Option<u64> {
+        self.periods.front().map(|(period, _)| *period)
+    }
+
+    fn last_period(&self) -> Option<u64> {
+        self.periods.back().map(|(period, _)| *period)
+    }
+
+    fn begin(&mut self, period: u64) {
+        let start = self.dropped + self.words.len() as u64;
+        self.periods.push_back((period, start));
+    }
+
+    fn push(&mut self, length: u32, holders: &[Candidate]) {
+        let count = u16::try_from(holders.len()).expect("a set has fewer nodes");
+        self.words.extend([length as u16, (length >> 16) as u16, count]);
+        self.words.extend(holders.iter().map(|holder| holder.index));
+    }
+
+    /// Length and holders of each chunk of a period.
+    fn chunks(&self, period: u64) -> Option<impl Iterator<Item = (u32, impl Iterator<Item = usize> + '_)> + '_> {
+        let position = self.periods.binary_search_by_key(&period, |(period, _)| *period).ok()?;
+        let offset = |position: usize| self.periods.get(position).map(|(_, start)| (start - self.dropped) as usize);
+        let end = offset(position + 1).unwrap_or(self.words.len());
+        let mut at = offset(position)?;
+        Some(std::iter::from_fn(move || {
+            if at >= end {
+                return None;
+            }
+            let length = u32::from(self.words[at]) | u32::from(self.words[at + 1]) << 16;
+            let holders = at + 3..at + 3 + usize::from(self.words[at + 2]);
+            at = holders.end;
+            Some((length, self.words.range(holders).map(|index| usize::from(*index))))
+        }))
+    }
+
+    fn drop_first(&mut self) {
+        self.periods.pop_front();
+        let start = match self.periods.front() {
+            Some((_, start)) => *start,
+            None => self.dropped + self.words.len() as u64,
+        };
+        self.words.drain(..(start - self.dropped) as usize);
+        self.dropped = start;
+    }
+}
+
+/// `Chunks assigned to nodes: node_A[5], node_B[5], node_C[5]`: how many of the placed chunks each node holds.
+///
+/// Nodes are named by the first characters of their ids, in the order of the ids; after 20 of them the others are counted.
+///
+/// Source: storage plan, phase 1.2, "Replication Manager".
+pub fn log_line(nodes: &[StorageNode], placed: &[Vec<usize>]) -> String {
+    let mut counts = vec![0u32; nodes.len()];
+    for index in placed.iter().flatten() {
+        counts[*index] += 1;
+    }
+    let assigned = nodes.iter().zip(counts).filter(|(_, count)| *count > 0);
+    let mut assigned: Vec<(String, u32)> = assigned.map(|(node, count)| (node.node_id.to_string(), count)).collect();
+    assigned.sort_unstable();
+    let mut line = "Chunks assigned to nodes: ".to_string();
+    if assigned.is_empty() {
+        line.push_str("none");
+    }
+    for (position, (id, count)) in assigned.iter().take(LOGGED_NODES).enumerate() {
+        let separator = if position == 0 { "" } else { ", " };
+        let id: String = id.chars().take(LOGGED_ID_CHARS).collect();
+        write!(line, "{separator}{id}[{count}]").expect("a string takes all");
+    }
+    if let Some(more) = assigned.len().checked_sub(LOGGED_NODES).filter(|more| *more > 0) {
+        write!(line, " … and {more} more").expect("a string takes all");
+    }
+    line
+}

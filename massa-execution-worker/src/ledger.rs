@@ -1,0 +1,366 @@
+//! The final ledger: balances on disk, and in memory what is asked for with every operation.
+
+use crate::config::ExecutionConfig;
+use crate::execute::{genesis_hash, state_hash, Outcome, SlotOutput, StateView};
+use crate::rows::{self, Head, Identity};
+use massa_execution_exports::{ExecutionError, FinalBlock};
+use massa_models::address::Address;
+use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
+use massa_models::config::KEEP_EXECUTED_HISTORY_EXTRA_PERIODS;
+use massa_models::operation::OperationId;
+use massa_models::prehash::PreHashMap;
+use massa_models::slot::Slot;
+use rocksdb::{BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, IteratorMode, LogLevel, Options};
+use rocksdb::{WriteBatch, WriteOptions, DB};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Log files of all families together, after which the oldest buffers are written out.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+
+/// Why the ledger cannot be read or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error("{0}")]
+    Database(#[from] rocksdb::Error),
+    #[error("row {key} of {family} is damaged")]
+    Damaged { family: &'static str, key: String },
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl From<LedgerError> for ExecutionError {
+    fn from(error: LedgerError) -> Self {
+        ExecutionError::Ledger(error.to_string())
+    }
+}
+
+/// The state after the last final slot.
+pub(crate) struct FinalLedger {
+    /// `None` once it is closed.
+    db: Option<DB>,
+    head: Head,
+    thread_count: u8,
+    keep_final_blocks_periods: u64,
+    outcomes: PreHashMap<OperationId, Outcome>,
+    executed_by_expiry: BTreeMap<u64, Vec<OperationId>>,
+    /// Final blocks on disk.
+    kept_blocks: BTreeMap<Slot, BlockId>,
+    /// The last final block of each thread; `None` while that is a genesis block nobody has named.
+    last_blocks: Vec<Option<BlockId>>,
+}
+
+impl FinalLedger {
+    /// Opens the ledger in the configured directory; makes it from the genesis balances if there is none.
+    pub(crate) fn open(config: &ExecutionConfig) -> Result<Self, ExecutionError> {
+        let supply = config.check()?;
+        let db = open_db(&config.path).map_err(LedgerError::from)?;
+        let head = match read_head(&db, config)? {
+            Some(head) => head,
+            None => create(&db, config, supply)?,
+        };
+        let mut ledger = Self {
+            db: Some(db),
+            head,
+            thread_count: config.thread_count,
+            keep_final_blocks_periods: config.keep_final_blocks_periods,
+            outcomes: PreHashMap::default(),
+            executed_by_expiry: BTreeMap::new(),
+            kept_blocks: BTreeMap::new(),
+            last_blocks: vec![None; usize::from(config.thread_count)],
+        };
+        ledger.load_executed()?;
+        ledger.load_blocks()?;
+        Ok(ledger)
+    }
+
+    /// The last final slot executed.
+    pub(crate) fn cursor(&self) -> Slot {
+        self.head.slot
+    }
+
+    /// The hash of the state after it.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        self.head.hash
+    }
+
+    /// The last final block of a thread.
+    pub(crate) fn last_block(&self, thread: u8) -> Option<BlockId> {
+        *self.last_blocks.get(usize::from(thread))?
+    }
+
+    /// Tells the genesis block of a thread. Not kept on disk: consensus makes the same one again.
+    pub(crate) fn set_genesis_block(&mut self, thread: u8, id: BlockId) {
+        if let Some(last) = self.last_blocks.get_mut(usize::from(thread)) {
+            last.get_or_insert(id);
+        }
+    }
+
+    /// Makes the output of the slot after the cursor final, in one write. On an error nothing has changed.
+    ///
+    /// The write is not synced: a machine that loses power reopens at an earlier slot, and the blocks after it come
+    /// from peers.
+    pub(crate) fn commit(&mut self, output: &SlotOutput, block_bytes: Option<&[u8]>) -> Result<(), LedgerError> {
+        let head = Head {
+            slot: output.slot,
+            hash: state_hash(&self.head.hash, output),
+            supply: output.supply,
+        };
+        let (expired_end, old_blocks) = (self.expired_end(output.slot), self.old_blocks(output));
+        let db = self.db()?;
+        let mut batch = WriteBatch::default();
+        for (address, balance) in &output.balances {
+            let value = rows::balance_value(*balance);
+            batch.put_cf(family(db, rows::LEDGER_CF)?, address.to_prefixed_bytes(), value);
+        }
+        let executed = family(db, rows::EXECUTED_OPERATIONS_CF)?;
+        for operation in &output.executed {
+            let key = rows::executed_key(operation.expire_period, &operation.id);
+            batch.put_cf(executed, key, [operation.outcome as u8]);
+        }
+        if self.executed_by_expiry.range(..expired_end).next().is_some() {
+            batch.delete_range_cf(executed, 0u64.to_be_bytes(), expired_end.to_be_bytes());
+        }
+        let blocks = family(db, rows::FINAL_BLOCKS_CF)?;
+        if let (Some(id), Some(bytes)) = (&output.block, block_bytes) {
+            batch.put_cf(blocks, output.slot.to_bytes_key(), rows::final_block_value(id, bytes));
+        }
+        for slot in &old_blocks {
+            batch.delete_cf(blocks, slot.to_bytes_key());
+        }
+        batch.put_cf(family(db, rows::META_CF)?, rows::HEAD_KEY, head.to_bytes());
+        db.write(batch)?;
+        self.apply(output, head, expired_end, &old_blocks);
+        Ok(())
+    }
+
+    /// The final blocks kept, in slot order.
+    pub(crate) fn final_blocks(&self) -> Result<Vec<FinalBlock>, LedgerError> {
+        let rows = self.rows(rows::FINAL_BLOCKS_CF)?;
+        rows.map(|row| {
+            let (key, value) = row?;
+            let slot = rows::parse_slot(&key);
+            match (slot, rows::parse_final_block(&value)) {
+                (Some(slot), Some((_, block))) => Ok(FinalBlock {
+                    slot,
+                    block: block.to_vec(),
+                }),
+                _ => Err(damaged(rows::FINAL_BLOCKS_CF, &key)),
+            }
+        })
+        .collect()
+    }
+
+    /// Writes out what is buffered and releases the directory.
+    pub(crate) fn close(&mut self) -> Result<(), LedgerError> {
+        match self.db.take() {
+            Some(db) => Ok(db.flush_wal(true)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The first expiry period whose executed operations are still remembered after `slot`.
+    fn expired_end(&self, slot: Slot) -> u64 {
+        slot.period.saturating_sub(KEEP_EXECUTED_HISTORY_EXTRA_PERIODS)
+    }
+
+    /// Blocks to be dropped with this output: those of old periods that are not the last one of their thread. Looked
+    /// for once per period.
+    fn old_blocks(&self, output: &SlotOutput) -> Vec<Slot> {
+        let slot = output.slot;
+        if slot.thread.checked_add(1) != Some(self.thread_count) {
+            return Vec::new();
+        }
+        let end = Slot::new(slot.period.saturating_sub(self.keep_final_blocks_periods), 0);
+        let is_replaced = |thread: u8| thread == slot.thread && output.block.is_some();
+        let is_last = |old: &Slot, id: &BlockId| self.last_block(old.thread) == Some(*id) && !is_replaced(old.thread);
+        let old = self.kept_blocks.range(..end).filter(|(old, id)| !is_last(old, id));
+        old.map(|(old, _)| *old).collect()
+    }
+
+    /// The changes of a commit in memory.
+    fn apply(&mut self, output: &SlotOutput, head: Head, expired_end: u64, old_blocks: &[Slot]) {
+        self.head = head;
+        for operation in &output.executed {
+            self.remember(operation.expire_period, operation.id, operation.outcome);
+        }
+        let kept = self.executed_by_expiry.split_off(&expired_end);
+        for id in std::mem::replace(&mut self.executed_by_expiry, kept).values().flatten() {
+            self.outcomes.remove(id);
+        }
+        for slot in old_blocks {
+            self.kept_blocks.remove(slot);
+        }
+        if let Some(id) = output.block {
+            self.kept_blocks.insert(output.slot, id);
+            if let Some(last) = self.last_blocks.get_mut(usize::from(output.slot.thread)) {
+                *last = Some(id);
+            }
+        }
+    }
+
+    fn remember(&mut self, expire_period: u64, id: OperationId, outcome: Outcome) {
+        self.outcomes.insert(id, outcome);
+        self.executed_by_expiry.entry(expire_period).or_default().push(id);
+    }
+
+    fn load_executed(&mut self) -> Result<(), LedgerError> {
+        let rows: Vec<_> = self.rows(rows::EXECUTED_OPERATIONS_CF)?.collect::<Result<_, _>>()?;
+        for (key, value) in rows {
+            let row = rows::parse_executed(&key, &value);
+            let (period, id, outcome) = row.ok_or_else(|| damaged(rows::EXECUTED_OPERATIONS_CF, &key))?;
+            self.remember(period, id, outcome);
+        }
+        Ok(())
+    }
+
+    fn load_blocks(&mut self) -> Result<(), LedgerError> {
+        let mut kept = BTreeMap::new();
+        for row in self.rows(rows::FINAL_BLOCKS_CF)? {
+            let (key, value) = row?;
+            match (rows::parse_slot(&key), rows::parse_final_block(&value)) {
+                (Some(slot), Some((id, _))) if slot.thread < self.thread_count => kept.insert(slot, id),
+                _ => return Err(damaged(rows::FINAL_BLOCKS_CF, &key)),
+            };
+        }
+        // In slot order, so that the last one of each thread stays.
+        for (slot, id) in &kept {
+            self.last_blocks[usize::from(slot.thread)] = Some(*id);
+        }
+        self.kept_blocks = kept;
+        Ok(())
+    }
+
+    fn db(&self) -> Result<&DB, LedgerError> {
+        self.db.as_ref().ok_or(LedgerError::Closed)
+    }
+
+    #[allow(clippy::type_complexity)] // The item of RocksDB's own iterator.
+    fn rows(
+        &self,
+        name: &'static str,
+    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>> + '_, LedgerError> {
+        let db = self.db()?;
+        Ok(db.iterator_cf(family(db, name)?, IteratorMode::Start))
+    }
+}
+
+impl StateView for FinalLedger {
+    fn balance(&self, address: &Address) -> Result<Option<Amount>, LedgerError> {
+        let db = self.db()?;
+        let key = address.to_prefixed_bytes();
+        match db.get_pinned_cf(family(db, rows::LEDGER_CF)?, &key)? {
+            None => Ok(None),
+            Some(value) => match rows::parse_balance(&value) {
+                Some(balance) => Ok(Some(balance)),
+                None => Err(damaged(rows::LEDGER_CF, &key)),
+            },
+        }
+    }
+
+    fn outcome(&self, operation: &OperationId) -> Option<Outcome> {
+        self.outcomes.get(operation).copied()
+    }
+
+    fn supply(&self) -> Amount {
+        self.head.supply
+    }
+}
+
+fn open_db(path: &Path) -> Result<DB, rocksdb::Error> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_open_files(256);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_background_jobs(2);
+    let families = rows::FAMILIES.iter().map(|name| {
+        let mut tables = BlockBasedOptions::default();
+        tables.set_bloom_filter(10.0, false);
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&tables);
+        options.set_write_buffer_size(8 << 20);
+        ColumnFamilyDescriptor::new(*name, options)
+    });
+    DB::open_cf_descriptors(&options, path, families)
+}
+
+/// How far the ledger is, if there is one and it belongs to the configured network.
+fn read_head(db: &DB, config: &ExecutionConfig) -> Result<Option<Head>, ExecutionError> {
+    let meta = family(db, rows::META_CF)?;
+    let Some(identity) = db.get_cf(meta, rows::IDENTITY_KEY).map_err(LedgerError::from)? else {
+        return Ok(None);
+    };
+    let identity = Identity::parse(&identity).ok_or_else(|| damaged(rows::META_CF, rows::IDENTITY_KEY))?;
+    check_identity(&identity, config)?;
+    let head = db.get_cf(meta, rows::HEAD_KEY).map_err(LedgerError::from)?;
+    let head = head.as_deref().and_then(Head::parse);
+    Ok(Some(head.ok_or_else(|| damaged(rows::META_CF, rows::HEAD_KEY))?))
+}
+
+fn check_identity(stored: &Identity, config: &ExecutionConfig) -> Result<(), ExecutionError> {
+    let hex = |bytes: &[u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mine = identity_of(config);
+    let names = [
+        ("format", stored.format.to_string(), mine.format.to_string()),
+        ("chain_id", stored.chain_id.to_string(), mine.chain_id.to_string()),
+        (
+            "thread_count",
+            stored.thread_count.to_string(),
+            mine.thread_count.to_string(),
+        ),
+        ("genesis_id", hex(&stored.genesis_id), hex(&mine.genesis_id)),
+    ];
+    match names.into_iter().find(|(_, stored, configured)| stored != configured) {
+        None => Ok(()),
+        Some((name, stored, configured)) => Err(ExecutionError::Mismatch {
+            path: config.path.display().to_string(),
+            name,
+            stored,
+            configured,
+        }),
+    }
+}
+
+fn identity_of(config: &ExecutionConfig) -> Identity {
+    Identity {
+        format: rows::FORMAT,
+        chain_id: config.chain_id,
+        thread_count: config.thread_count,
+        genesis_id: config.genesis_id,
+    }
+}
+
+/// Writes the ledger of the genesis file, synced: all of it or nothing.
+fn create(db: &DB, config: &ExecutionConfig, supply: Amount) -> Result<Head, LedgerError> {
+    let head = Head {
+        slot: Slot::new(0, config.thread_count - 1),
+        hash: genesis_hash(&config.genesis_id, &config.genesis_ledger),
+        supply,
+    };
+    let mut batch = WriteBatch::default();
+    for (address, balance) in &config.genesis_ledger {
+        let value = rows::balance_value(*balance);
+        batch.put_cf(family(db, rows::LEDGER_CF)?, address.to_prefixed_bytes(), value);
+    }
+    let meta = family(db, rows::META_CF)?;
+    batch.put_cf(meta, rows::IDENTITY_KEY, identity_of(config).to_bytes());
+    batch.put_cf(meta, rows::HEAD_KEY, head.to_bytes());
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    db.write_opt(batch, &options)?;
+    Ok(head)
+}
+
+fn family<'a>(db: &'a DB, name: &'static str) -> Result<&'a ColumnFamily, LedgerError> {
+    db.cf_handle(name).ok_or(LedgerError::Closed)
+}
+
+fn damaged(family: &'static str, key: &[u8]) -> LedgerError {
+    let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    LedgerError::Damaged { family, key }
+}

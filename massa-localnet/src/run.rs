@@ -1,0 +1,408 @@
+//! What `massa-localnet` does.
+
+use crate::cli::Arguments;
+use crate::client::ClientError;
+use crate::network::{Network, NetworkError, NetworkOptions, Programs};
+use crate::node::{Node, NodeError};
+use crate::readback::{read_back, Chain, ReadBack, Readers};
+use crate::report::{failure_lines, Report};
+use crate::survey::Survey;
+use crate::table;
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Time for all nodes to start before the first slot.
+const START_DELAY: Duration = Duration::from_secs(5);
+/// Operations of a period, so that it has several chunks.
+const LOAD_BYTES_PER_PERIOD: u64 = 400_000;
+/// How often the nodes are asked.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often an interrupt is looked for.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
+/// Exit status of a run that Ctrl-C ended before its end.
+const INTERRUPTED: u8 = 130;
+
+/// Why a run failed.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The network could not be made.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A node did not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file of the harness.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Ctrl-C cannot be caught.
+    #[error("handler of Ctrl-C: {0}")]
+    Interrupt(#[from] ctrlc::Error),
+    /// Time is up, or something is wrong with the archive.
+    #[error("{}", .0.join("\n"))]
+    Judged(Vec<String>),
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// All that was asked for is archived and verified, or nothing was asked for and the user has seen enough.
+    Done,
+    /// Ctrl-C came first.
+    Interrupted,
+}
+
+/// Runs `massa-localnet` with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => {
+            eprintln!("localnet: interrupted");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("localnet: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
+    let interrupted = catch_interrupt()?;
+    let directory = Directory::new(arguments.dir.as_deref())?;
+    let result = run_in(arguments, directory.path(), &interrupted);
+    match &result {
+        Ok(_) => directory.remove()?,
+        Err(_) => eprintln!("localnet: logs are in {}", directory.keep().display()),
+    }
+    result
+}
+
+/// The first Ctrl-C (or SIGTERM) asks for a clean end; the second ends at once, and the nodes stop as their pipes close.
+fn catch_interrupt() -> Result<Arc<AtomicBool>, RunError> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })?;
+    Ok(interrupted)
+}
+
+fn run_in(arguments: &Arguments, directory: &Path, interrupted: &AtomicBool) -> Result<Outcome, RunError> {
+    let mut network = Network::prepare(&NetworkOptions {
+        nodes: arguments.nodes,
+        threads: arguments.threads,
+        t0_ms: arguments.t0_ms,
+        start_delay: START_DELAY,
+        directory: directory.to_path_buf(),
+        programs: programs(arguments)?,
+    })?;
+    network.start(arguments.nodes)?;
+    for line in introduction(&network, directory) {
+        println!("{line}");
+    }
+    let mut load = network.start_load(arguments.nodes, LOAD_BYTES_PER_PERIOD);
+    let mut watch = Watch::new(network.nodes()[0].client().storage_status()?.first_period);
+    let outcome = match arguments.periods {
+        None => watch.until_interrupt(&mut network, interrupted)?,
+        Some(periods) => {
+            let deadline = Instant::now() + arguments.deadline(periods);
+            watch.until_archived(&mut network, periods, deadline, interrupted)?
+        }
+    };
+    watch.finish();
+    load.stop();
+    if let (Outcome::Done, Some(periods)) = (outcome, arguments.periods) {
+        let deadline = Instant::now() + arguments.deadline(periods);
+        judge(&network, watch.range(periods), deadline, arguments.report.as_deref())?;
+    }
+    network.stop()?;
+    Ok(outcome)
+}
+
+/// The node is built beside this program.
+fn programs(arguments: &Arguments) -> Result<Programs, RunError> {
+    let node = match &arguments.node_program {
+        Some(path) => path.canonicalize().map_err(|source| RunError::File {
+            path: path.clone(),
+            source,
+        })?,
+        None => beside_this_program("massa-node")?,
+    };
+    Ok(Programs::with_node(node))
+}
+
+fn beside_this_program(name: &str) -> Result<PathBuf, RunError> {
+    let this = std::env::current_exe().map_err(|source| RunError::File {
+        path: PathBuf::from("the program itself"),
+        source,
+    })?;
+    Ok(this.with_file_name(name))
+}
+
+/// What a reader can do with the network, as lines for a shell.
+fn introduction(network: &Network, directory: &Path) -> Vec<String> {
+    let genesis = network.genesis();
+    let shape = format!(
+        "{} nodes, {} threads, {} ms a period; directory {}",
+        network.nodes().len(),
+        genesis.thread_count,
+        genesis.t0,
+        directory.display()
+    );
+    let program = beside_this_program("massa-cli").unwrap_or_else(|_| PathBuf::from("massa-cli"));
+    let command = |node: &Node, words: &str| {
+        let ports = node.ports();
+        format!(
+            "  {} --public-port {} --private-port {} {words}",
+            program.display(),
+            ports.public.port(),
+            ports.private.port()
+        )
+    };
+    let first = &network.nodes()[0];
+    let last = network.nodes().last().unwrap_or(first);
+    let balance = format!("--wallet {} wallet balance", directory.join("accounts").display());
+    vec![
+        shape,
+        "Try, in another terminal:".into(),
+        command(first, "status"),
+        command(first, "storage status"),
+        command(first, "storage nodes"),
+        command(first, "storage list-periods"),
+        command(last, "storage list-chunks --first-period 3 --last-period 3"),
+        command(last, "storage get-period 3"),
+        command(last, "storage get-block 3:0"),
+        command(first, &balance),
+        String::new(),
+    ]
+}
+
+/// Shows how the network archives.
+struct Watch {
+    first: u64,
+    /// The next period that gets a line, where there is no terminal.
+    next_line: u64,
+    /// The table, where there is one.
+    screen: Option<ProgressBar>,
+}
+
+impl Watch {
+    fn new(first: u64) -> Self {
+        let screen = io::stdout().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
+            bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is one"));
+            bar
+        });
+        Self {
+            first,
+            next_line: first,
+            screen,
+        }
+    }
+
+    fn range(&self, periods: u64) -> (u64, u64) {
+        (self.first, self.first + periods - 1)
+    }
+
+    fn until_interrupt(&mut self, network: &mut Network, interrupted: &AtomicBool) -> Result<Outcome, RunError> {
+        loop {
+            self.look(network)?;
+            if pause(interrupted) {
+                return Ok(Outcome::Done);
+            }
+        }
+    }
+
+    fn until_archived(
+        &mut self,
+        network: &mut Network,
+        periods: u64,
+        deadline: Instant,
+        interrupted: &AtomicBool,
+    ) -> Result<Outcome, RunError> {
+        let (first, last) = self.range(periods);
+        let replicas = usize::from(network.genesis().storage.replication_factor);
+        loop {
+            let newest = self.look(network)?;
+            let late = Instant::now() >= deadline;
+            if late || newest.is_some_and(|newest| newest >= last) {
+                let problems = Survey::fetch(network.nodes(), first, last)?.problems(replicas);
+                if problems.is_empty() {
+                    return Ok(Outcome::Done);
+                }
+                if late {
+                    return Err(RunError::Judged(too_late(problems, network)));
+                }
+            }
+            if pause(interrupted) {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+    }
+
+    /// Shows the newest periods. Gives the newest that every node archived.
+    fn look(&mut self, network: &mut Network) -> Result<Option<u64>, RunError> {
+        network.check_running()?;
+        let statuses = network.nodes().iter().map(|node| node.client().storage_status());
+        let statuses = statuses.collect::<Result<Vec<_>, _>>()?;
+        let archived = || statuses.iter().map(|status| status.last_archived_period);
+        if let Some(newest) = archived().max().flatten() {
+            self.show(network, newest)?;
+        } else if let Some(screen) = &self.screen {
+            screen.set_message("waiting for the first period to be final …");
+        }
+        Ok(archived().min().flatten())
+    }
+
+    fn show(&mut self, network: &Network, newest: u64) -> Result<(), RunError> {
+        match &self.screen {
+            Some(screen) => {
+                let first = (newest + 1).saturating_sub(table::ROWS).max(self.first);
+                let survey = Survey::fetch(network.nodes(), first, newest)?;
+                screen.set_message(table::table(&survey));
+            }
+            None if newest >= self.next_line => {
+                let survey = Survey::fetch(network.nodes(), self.next_line, newest)?;
+                while survey.is_archived_everywhere(self.next_line) {
+                    let period = &survey.periods[&self.next_line];
+                    println!("{}", table::line(self.next_line, period, survey.nodes.len()));
+                    self.next_line += 1;
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Leaves what the screen shows where it is.
+    fn finish(&self) {
+        if let Some(screen) = &self.screen {
+            screen.abandon();
+        }
+    }
+}
+
+/// Waits until the next look. Tells whether there was an interrupt.
+fn pause(interrupted: &AtomicBool) -> bool {
+    let end = Instant::now() + LOOK_INTERVAL;
+    while !interrupted.load(Ordering::Relaxed) && Instant::now() < end {
+        std::thread::sleep(INTERRUPT_INTERVAL);
+    }
+    interrupted.load(Ordering::Relaxed)
+}
+
+/// What is missing, and where to look.
+fn too_late(problems: Vec<String>, network: &Network) -> Vec<String> {
+    let mut lines = vec!["time is up:".to_owned()];
+    lines.extend(problems);
+    for node in network.nodes() {
+        let why = node.client().storage_status().map(|status| status.why_not_more);
+        let why = why.unwrap_or_else(|error| vec![error.to_string()]);
+        lines.push(format!(
+            "{}, log {}: {}",
+            node.name(),
+            node.log_path().display(),
+            why.join("; ")
+        ));
+    }
+    lines
+}
+
+/// Reads everything back, writes the report, and says what is wrong if something is.
+fn judge(network: &Network, range: (u64, u64), deadline: Instant, file: Option<&Path>) -> Result<(), RunError> {
+    let nodes: Vec<&Node> = network.nodes().iter().collect();
+    let survey = Survey::fetch(network.nodes(), range.0, range.1)?;
+    let genesis = network.genesis();
+    let of = Chain {
+        chain_id: genesis.chain_id,
+        thread_count: genesis.thread_count,
+        chunk_size: genesis.storage.chunk_size,
+    };
+    println!("reading {} blocks back", survey.sum(|period| period.blocks));
+    let read = read_back(&nodes, &survey, &of, Readers::One, deadline);
+    let report = Report::new(genesis, &survey, &read);
+    let text = serde_json::to_string_pretty(&report).expect("the report can be written") + "\n";
+    print!("{text}");
+    if let Some(path) = file {
+        std::fs::write(path, &text).map_err(|source| RunError::File {
+            path: path.to_path_buf(),
+            source,
+        })?;
+    }
+    verdict(&report, &read)
+}
+
+fn verdict(report: &Report, read: &ReadBack) -> Result<(), RunError> {
+    let mut problems = report.problems();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    problems.extend(failure_lines(&read.failures));
+    Err(RunError::Judged(problems))
+}
+
+/// Where the network lives: the user's directory, or a temporary one.
+enum Directory {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Directory {
+    fn new(chosen: Option<&Path>) -> Result<Self, RunError> {
+        let Some(path) = chosen else {
+            let made = tempfile::Builder::new().prefix("massa-localnet-").tempdir();
+            return made.map(Self::Temporary).map_err(|source| RunError::File {
+                path: std::env::temp_dir(),
+                source,
+            });
+        };
+        let absolute = std::path::absolute(path).map_err(|source| RunError::File {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(Self::Kept(absolute))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(directory) => directory.path(),
+        }
+    }
+
+    /// Removes a temporary directory.
+    fn remove(self) -> Result<(), RunError> {
+        let Self::Temporary(directory) = self else {
+            return Ok(());
+        };
+        let path = directory.path().to_path_buf();
+        directory.close().map_err(|source| RunError::File { path, source })
+    }
+
+    /// Keeps a temporary directory for whoever looks into what went wrong.
+    fn keep(self) -> PathBuf {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(directory) => directory.keep(),
+        }
+    }
+}

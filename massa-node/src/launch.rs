@@ -1,0 +1,456 @@
+//! The node: everything it consists of, started in order and stopped in the reverse of it.
+
+use crate::genesis::Genesis;
+use crate::settings::Settings;
+use crate::storage::{StorageError, StorageExtension};
+use crate::storage_api::NodeStorageApi;
+use crate::sync::{start_sync, SyncManager, SyncParts};
+use massa_api::{start_api, ApiConfig, ApiContext, ApiHandle};
+use massa_api_exports::distributed_storage::{DisabledStorage, StorageApi};
+use massa_consensus_exports::{
+    BootstrapableGraph, ConsensusChannels, ConsensusConfig, ConsensusController, ConsensusManager, ExportActiveBlock,
+};
+use massa_consensus_worker::start_consensus_worker;
+use massa_distributed_storage_exports::network::StorageNetwork;
+use massa_distributed_storage_exports::verification::parse_secure_share_block;
+use massa_distributed_storage_exports::StorageArchiver;
+use massa_distributed_storage_worker::repair_worker::RepairManager;
+use massa_execution_exports::{ExecutionController, ExecutionManager, FinalBlock};
+use massa_execution_worker::{start_execution_worker, ExecutionConfig};
+use massa_factory_worker::{start_factory_worker, FactoryChannels, FactoryConfig, FactoryManager};
+use massa_models::address::Address;
+use massa_models::block_id::BlockId;
+use massa_models::node::NodeId;
+use massa_models::prehash::PreHashMap;
+use massa_pool_exports::PoolController;
+use massa_pool_worker::{PoolConfig, PoolWorker};
+use massa_pos_exports::{SelectorController, StakeSelector};
+use massa_protocol_exports::{PeerAddress, PeerId, ProtocolConfig, ProtocolController, ProtocolManager};
+use massa_protocol_worker::{create_protocol_controller, start_protocol_controller, StorageParts};
+use massa_signature::KeyPair;
+use massa_storage::Storage;
+use massa_wallet::{load_or_create_keypair, Wallet};
+use parking_lot::{Mutex, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// Consensus, seen from outside.
+type Consensus = Box<dyn ConsensusController>;
+/// The pool, seen from outside.
+type Pool = Box<dyn PoolController>;
+/// The protocol, seen from outside.
+type Protocol = Box<dyn ProtocolController>;
+
+/// Commands that may wait for consensus.
+const CONSENSUS_CHANNEL_SIZE: usize = 10_000;
+/// Share of the memory limit that requests for archived pages may fill.
+const MEMORY_SHARE_IN_FLIGHT: u64 = 32;
+
+/// Why the node did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{part}: {source}")]
+pub struct LaunchError {
+    /// The part that did not.
+    part: &'static str,
+    /// Why.
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Names the part that an error is of.
+fn part<E: Into<Box<dyn std::error::Error + Send + Sync>>>(part: &'static str) -> impl FnOnce(E) -> LaunchError {
+    move |error| LaunchError {
+        part,
+        source: error.into(),
+    }
+}
+
+/// A running node.
+pub struct Node {
+    api: Option<ApiHandle>,
+    factory: Box<dyn FactoryManager>,
+    sync: SyncManager,
+    repair: Option<RepairManager>,
+    protocol: Box<dyn ProtocolManager>,
+    protocol_controller: Box<dyn ProtocolController>,
+    consensus: Box<dyn ConsensusManager>,
+    storage: Option<StorageExtension>,
+    execution: Box<dyn ExecutionManager>,
+}
+
+/// What every part is started with.
+struct Base {
+    settings: Settings,
+    genesis: Genesis,
+    genesis_id: [u8; 32],
+    keypair: KeyPair,
+    wallet: Arc<RwLock<Wallet>>,
+    storage: Storage,
+    selector: Box<dyn SelectorController>,
+}
+
+impl Base {
+    fn new(settings: Settings) -> Result<Self, LaunchError> {
+        let (genesis, genesis_id) = Genesis::load(&settings.network.genesis_file).map_err(part("genesis"))?;
+        let keypair = load_or_create_keypair(&settings.network.keypair_file).map_err(part("node key"))?;
+        let wallet = Wallet::new(settings.factory.staking_wallet_path.clone(), genesis.chain_id);
+        let wallet = Arc::new(RwLock::new(wallet.map_err(part("staking wallet"))?));
+        let seed = genesis.seed().map_err(part("genesis"))?;
+        let selector = StakeSelector::new(seed, &genesis.rolls).map_err(part("genesis"))?;
+        Ok(Self {
+            settings,
+            genesis,
+            genesis_id,
+            keypair,
+            wallet,
+            storage: Storage::create_root(),
+            selector: Box::new(selector),
+        })
+    }
+
+    fn node_id(&self) -> NodeId {
+        NodeId::new(self.keypair.get_public_key())
+    }
+
+    fn start_execution(&self) -> Result<(Box<dyn ExecutionManager>, Box<dyn ExecutionController>), LaunchError> {
+        let config = ExecutionConfig {
+            path: self.settings.execution.ledger_path.clone(),
+            chain_id: self.genesis.chain_id,
+            thread_count: self.genesis.thread_count,
+            genesis_id: self.genesis_id,
+            genesis_ledger: self.genesis.balances.clone(),
+            rolls: self.genesis.rolls.clone(),
+            operation_validity_periods: self.genesis.operation_validity_periods,
+            keep_final_blocks_periods: self.settings.consensus.force_keep_final_periods_without_ops + 1,
+            block_reward: self.genesis.block_reward,
+        };
+        start_execution_worker(config).map_err(part("execution"))
+    }
+
+    fn pool(&self, execution: &dyn ExecutionController) -> Box<dyn PoolController> {
+        let config = PoolConfig {
+            operation_validity_periods: self.genesis.operation_validity_periods,
+            max_operations_per_thread: self.settings.pool.max_operations_per_thread,
+            minimal_fees: self.settings.pool.minimal_fees,
+            ..PoolConfig::new(self.genesis.thread_count)
+        };
+        Box::new(PoolWorker::new(config, &self.storage, execution.clone_box()))
+    }
+
+    fn protocol_config(&self) -> ProtocolConfig {
+        let settings = &self.settings.protocol;
+        let initial = settings.initial_peers.iter().map(|peer| PeerAddress {
+            peer_id: peer.peer_id,
+            address: peer.address,
+        });
+        let storage_nodes = self.genesis.storage.nodes.iter().flat_map(|node| {
+            let peer_id = PeerId::from_public_key(node.node_id.get_public_key());
+            node.listeners.iter().map(move |address| PeerAddress {
+                peer_id,
+                address: *address,
+            })
+        });
+        let memory = self.settings.memory.memory_limit_mb << 20;
+        let in_flight = settings.max_storage_bytes_in_flight as u64;
+        ProtocolConfig {
+            listeners: vec![settings.bind],
+            routable_addresses: settings.routable_addresses.clone(),
+            initial_peers: initial.chain(storage_nodes).collect(),
+            chain_id: self.genesis.chain_id,
+            thread_count: self.genesis.thread_count,
+            t0: self.genesis.t0,
+            genesis_timestamp: self.genesis.genesis_timestamp,
+            target_out_connections: settings.target_out_connections,
+            max_in_connections: settings.max_in_connections,
+            max_in_connections_per_ip: settings.max_in_connections_per_ip,
+            rate_limit: settings.rate_limit,
+            message_timeout: settings.message_timeout,
+            timeout_connection: settings.timeout_connection,
+            try_connection_timer: settings.try_connection_timer,
+            try_connection_timer_same_peer: settings.try_connection_timer_same_peer,
+            ask_block_timeout: settings.ask_block_timeout,
+            operation_announcement_interval: settings.operation_announcement_interval,
+            storage_enabled: self.settings.distributed_storage.enabled,
+            max_storage_messages_per_second: settings.max_storage_messages_per_second,
+            max_chunk_size: settings.max_chunk_size,
+            max_stored_chunks_per_node: settings.max_stored_chunks_per_node,
+            storage_request_timeout: settings.storage_request_timeout,
+            max_storage_bytes_in_flight_per_peer: settings.max_storage_bytes_in_flight_per_peer,
+            max_storage_bytes_in_flight: in_flight.min(memory / MEMORY_SHARE_IN_FLIGHT) as usize,
+            storage_quarantine: settings.storage_quarantine,
+            ..ProtocolConfig::default()
+        }
+    }
+
+    fn consensus_config(&self, archiver: Option<Arc<dyn StorageArchiver>>) -> ConsensusConfig {
+        let settings = &self.settings.consensus;
+        ConsensusConfig {
+            genesis_timestamp: self.genesis.genesis_timestamp,
+            t0: self.genesis.t0,
+            thread_count: self.genesis.thread_count,
+            genesis_key: self.genesis.genesis_key.clone(),
+            max_discarded_blocks: settings.max_discarded_blocks,
+            max_future_processing_blocks: settings.max_future_processing_blocks,
+            max_dependency_blocks: settings.max_dependency_blocks,
+            block_db_prune_interval: settings.block_db_prune_interval,
+            delta_f0: self.genesis.delta_f0,
+            operation_validity_periods: self.genesis.operation_validity_periods,
+            periods_per_cycle: massa_models::config::PERIODS_PER_CYCLE,
+            force_keep_final_periods: settings.force_keep_final_periods,
+            force_keep_final_periods_without_ops: settings.force_keep_final_periods_without_ops,
+            endorsement_count: 0,
+            channel_size: CONSENSUS_CHANNEL_SIZE,
+            chain_id: self.genesis.chain_id,
+            storage_archiver: archiver,
+        }
+    }
+
+    /// The graph to begin with; `None` to begin with the genesis blocks.
+    fn init_graph(&self, execution: &dyn ExecutionController) -> Result<Option<BootstrapableGraph>, LaunchError> {
+        let blocks = execution.get_final_blocks().map_err(part("ledger"))?;
+        graph_of(&blocks, self.genesis.chain_id, self.genesis.thread_count).map_err(part("ledger"))
+    }
+
+    fn operator_address(&self) -> Result<Option<Address>, LaunchError> {
+        let text = &self.settings.distributed_storage.operator_address;
+        if text.is_empty() {
+            return Ok(self.wallet.read().get_addresses().into_iter().next());
+        }
+        text.parse().map(Some).map_err(part("distributed_storage.operator_address"))
+    }
+}
+
+/// The final blocks of the last stop, with the periods of their parents. `None` unless every thread has one.
+fn graph_of(blocks: &[FinalBlock], chain_id: u64, thread_count: u8) -> Result<Option<BootstrapableGraph>, String> {
+    let mut periods: PreHashMap<BlockId, u64> = PreHashMap::default();
+    let mut parsed = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let block = parse_secure_share_block(&block.block, chain_id, thread_count)?;
+        periods.insert(block.id, block.content.header.content.slot.period);
+        parsed.push(block);
+    }
+    let threads: std::collections::BTreeSet<u8> =
+        parsed.iter().map(|block| block.content.header.content.slot.thread).collect();
+    if threads.len() < usize::from(thread_count) {
+        return Ok(None);
+    }
+    let final_blocks = parsed.into_iter().map(|block| {
+        // A parent that is older than all that was kept is nobody's concern any more.
+        let period_of = |id: &BlockId| (*id, periods.get(id).copied().unwrap_or(0));
+        ExportActiveBlock {
+            parents: block.content.header.content.parents.iter().map(period_of).collect(),
+            block,
+            is_final: true,
+        }
+    });
+    Ok(Some(BootstrapableGraph {
+        final_blocks: final_blocks.collect(),
+    }))
+}
+
+impl Node {
+    /// Starts everything. `stop` is called when the operator asks the node to stop through the API.
+    ///
+    /// # Errors
+    /// [`LaunchError`], naming the part that did not start.
+    pub fn start(settings: Settings, stop: Arc<dyn Fn() + Send + Sync>) -> Result<Self, LaunchError> {
+        let base = Base::new(settings)?;
+        info!(node_id = %base.node_id(), chain_id = base.genesis.chain_id, "node starts");
+        let (execution, execution_controller) = base.start_execution()?;
+        let pool = base.pool(&*execution_controller);
+        let (protocol_controller, protocol_channels) = create_protocol_controller(base.protocol_config());
+        let mut storage = base.start_storage();
+        let archiver = storage.as_ref().map(|storage| Arc::new(storage.archiver.clone()) as Arc<dyn StorageArchiver>);
+        let channels = ConsensusChannels {
+            execution_controller: execution_controller.clone(),
+            selector_controller: base.selector.clone(),
+            pool_controller: pool.clone(),
+            protocol_controller: protocol_controller.clone(),
+        };
+        let graph = base.init_graph(&*execution_controller)?;
+        let (consensus_controller, consensus) =
+            start_consensus_worker(base.consensus_config(archiver), channels, graph, base.storage.clone_without_refs())
+                .map_err(part("consensus"))?;
+        let parts = storage.as_ref().map(|storage| StorageParts {
+            server: storage.server(),
+            events: storage.events(),
+            parameters: storage.store.parameters().clone(),
+        });
+        let (protocol, network) = start_protocol_controller(
+            base.protocol_config(),
+            base.keypair.clone(),
+            base.selector.clone(),
+            consensus_controller.clone(),
+            pool.clone(),
+            base.storage.clone_without_refs(),
+            protocol_channels,
+            storage.as_ref().map(StorageExtension::block_archive),
+            parts,
+        )
+        .map_err(part("protocol"))?;
+        let may_produce = Arc::new(AtomicBool::new(false));
+        let repair = network.as_ref().and_then(|network| storage.as_mut()?.start_repair(network));
+        let sync = base.start_sync(&consensus_controller, storage.as_ref(), network.as_ref(), &may_produce);
+        let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
+        let context = ApiContext {
+            storage_api: base.storage_api(
+                storage.as_ref().zip(network.as_ref()),
+                repair.as_ref(),
+                &consensus_controller,
+                &protocol_controller,
+                &may_produce,
+            )?,
+            consensus_controller,
+            execution_controller,
+            pool_controller: pool,
+            protocol_controller: protocol_controller.clone(),
+            selector_controller: base.selector.clone(),
+            storage: base.storage.clone_without_refs(),
+            node_keypair: base.keypair.clone(),
+            stop_node: stop,
+        };
+        let api = start_api(base.api_config(), context).map_err(part("API"))?;
+        Ok(Self {
+            api: Some(api),
+            factory,
+            sync,
+            repair,
+            protocol,
+            protocol_controller,
+            consensus,
+            storage,
+            execution,
+        })
+    }
+
+    /// Stops everything, in the reverse of the order in which it was started.
+    pub fn stop(&mut self) {
+        if let Some(api) = self.api.take() {
+            api.stop();
+        }
+        self.factory.stop();
+        self.sync.stop();
+        if let Some(repair) = &mut self.repair {
+            repair.stop();
+        }
+        self.protocol_controller.stop();
+        self.protocol.stop();
+        self.consensus.stop();
+        if let Some(storage) = &mut self.storage {
+            storage.manager.stop();
+        }
+        self.execution.stop();
+        info!("node stopped");
+    }
+}
+
+impl Base {
+    /// Starts the extension. A node whose archive does not start goes on without it.
+    fn start_storage(&self) -> Option<StorageExtension> {
+        if !self.settings.distributed_storage.enabled {
+            return None;
+        }
+        match StorageExtension::start(&self.settings, &self.genesis, self.node_id()) {
+            Ok(storage) => Some(storage),
+            Err(error @ StorageError::Mismatch { .. }) => {
+                warn!(error = &error as &dyn std::error::Error, "distributed storage does not start: it would archive what no other node agrees with");
+                None
+            }
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "distributed storage does not start");
+                None
+            }
+        }
+    }
+
+    fn start_sync(
+        &self,
+        consensus: &Consensus,
+        storage: Option<&StorageExtension>,
+        network: Option<&Arc<dyn StorageNetwork>>,
+        may_produce: &Arc<AtomicBool>,
+    ) -> SyncManager {
+        let archive = storage.zip(network);
+        start_sync(SyncParts {
+            genesis_timestamp: self.genesis.genesis_timestamp,
+            t0: self.genesis.t0,
+            thread_count: self.genesis.thread_count,
+            chain_id: self.genesis.chain_id,
+            consensus: consensus.clone(),
+            storage: self.storage.clone_without_refs(),
+            archive: archive.map(|(storage, network)| (storage.reader(network), Arc::clone(network))),
+            may_produce: Arc::clone(may_produce),
+        })
+    }
+
+    fn start_factory(
+        &self,
+        consensus: &Consensus,
+        pool: &Pool,
+        may_produce: &Arc<AtomicBool>,
+    ) -> Result<Box<dyn FactoryManager>, LaunchError> {
+        let config = FactoryConfig {
+            genesis_timestamp: self.genesis.genesis_timestamp,
+            t0: self.genesis.t0,
+            thread_count: self.genesis.thread_count,
+            chain_id: self.genesis.chain_id,
+        };
+        let channels = FactoryChannels {
+            selector: self.selector.clone(),
+            consensus: consensus.clone(),
+            pool: pool.clone(),
+            storage: self.storage.clone_without_refs(),
+        };
+        start_factory_worker(config, Arc::clone(&self.wallet), channels, Arc::clone(may_produce)).map_err(part("factory"))
+    }
+
+    fn storage_api(
+        &self,
+        storage: Option<(&StorageExtension, &Arc<dyn StorageNetwork>)>,
+        repair: Option<&RepairManager>,
+        consensus: &Consensus,
+        protocol: &Protocol,
+        synced: &Arc<AtomicBool>,
+    ) -> Result<Arc<dyn StorageApi>, LaunchError> {
+        let (Some((extension, network)), Some(repair)) = (storage, repair) else {
+            return Ok(Arc::new(DisabledStorage {
+                node_id: self.node_id(),
+                chain_id: self.genesis.chain_id,
+            }));
+        };
+        let settings = &self.settings.distributed_storage;
+        Ok(Arc::new(NodeStorageApi {
+            reader: extension.reader(network),
+            assignments: Arc::clone(&extension.assignments),
+            worker: extension.archiver.clone(),
+            repair: repair.status_handle(),
+            network: Arc::clone(network),
+            protocol: protocol.clone(),
+            consensus: consensus.clone(),
+            operator_address: self.operator_address()?,
+            allocated_bytes: settings.allocated_storage_gb << 30,
+            serve_remote_reads: settings.serve_remote_reads,
+            synced: Arc::clone(synced),
+            totals: Mutex::default(),
+        }))
+    }
+
+    fn api_config(&self) -> ApiConfig {
+        let routable = self.settings.protocol.routable_addresses.first();
+        ApiConfig {
+            bind_private: self.settings.api.bind_private,
+            bind_public: self.settings.api.bind_public,
+            node_ip: routable.map(std::net::SocketAddr::ip),
+            chain_id: self.genesis.chain_id,
+            genesis_timestamp: self.genesis.genesis_timestamp,
+            t0: self.genesis.t0,
+            thread_count: self.genesis.thread_count,
+            delta_f0: self.genesis.delta_f0,
+            operation_validity_periods: self.genesis.operation_validity_periods,
+            minimal_fees: self.settings.pool.minimal_fees,
+            block_reward: self.genesis.block_reward,
+            rolls: self.genesis.rolls.clone(),
+            ..ApiConfig::default()
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! A lean Massa node with an archive: settings, genesis file, start and stop.
+//!
+//! Every part is a crate of its own; here they are put together. The binary reads the settings, starts the node and waits
+//! for a signal.
+
+pub mod genesis;
+pub mod launch;
+pub mod settings;
+pub mod storage;
+mod storage_api;
+pub mod sync;

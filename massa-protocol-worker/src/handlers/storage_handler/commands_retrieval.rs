@@ -1,0 +1,20 @@
+//! Commands to the thread that fetches and serves.
+
+use massa_distributed_storage_exports::network::Fetch;
+use massa_models::node::NodeId;
+
+/// A command to the thread that fetches and serves.
+#[derive(Clone, Debug)]
+pub enum StorageHandlerRetrievalCommand {
+    /// Asks the network.
+    Fetch(Box<Fetch>),
+    /// What the node sent was proven wrong later on: it is asked nothing for a while.
+    Quarantine {
+        /// The node.
+        node: NodeId,
+        /// What was wrong.
+        reason: String,
+    },
+    /// Ends the thread.
+    Stop,
+}

@@ -1,0 +1,128 @@
+//! The thread that announces: which chunks this node holds, and what it says of itself.
+
+use super::commands_propagation::StorageHandlerPropagationCommand;
+use super::connections::StorageConnections;
+use super::messages::{StorageMessage, MAX_ANNOUNCED_CHUNKS};
+use super::StorageHandlerParts;
+use crate::wrap_network::ActiveConnectionsTrait;
+use crossbeam_channel::RecvTimeoutError;
+use massa_channel::receiver::MassaReceiver;
+use massa_distributed_storage_exports::network::{ArchiveServer, Capabilities, MAX_HELD_RANGES};
+use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
+use massa_models::node::NodeId;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const THREAD_NAME: &str = "psh-propagation";
+/// The system cuts longer names.
+const _: () = assert!(THREAD_NAME.len() < 16);
+/// How often new peers are looked for.
+const TICK: Duration = Duration::from_millis(200);
+/// How often this node looks whether it has something new to say of itself.
+const CAPABILITIES_INTERVAL: Duration = Duration::from_secs(1);
+/// How often all peers are told again: one that lost its connection and came back between two looks was not noticed.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
+
+struct PropagationThread {
+    connections: StorageConnections,
+    server: Arc<dyn ArchiveServer>,
+    capabilities: Capabilities,
+    looked_at: Option<Instant>,
+    repeated_at: Instant,
+    /// What each peer was told last.
+    told: HashMap<NodeId, Capabilities>,
+}
+
+/// Starts the thread.
+pub(super) fn start_propagation_thread(
+    active_connections: Box<dyn ActiveConnectionsTrait>,
+    parts: StorageHandlerParts,
+    commands: MassaReceiver<StorageHandlerPropagationCommand>,
+) -> JoinHandle<()> {
+    let mut thread = PropagationThread {
+        connections: StorageConnections::new(active_connections, parts.host),
+        server: parts.server,
+        capabilities: Capabilities::default(),
+        looked_at: None,
+        repeated_at: Instant::now(),
+        told: HashMap::new(),
+    };
+    std::thread::Builder::new()
+        .name(THREAD_NAME.into())
+        .spawn(move || thread.run(&commands))
+        .expect("the system starts threads")
+}
+
+impl PropagationThread {
+    fn run(&mut self, commands: &MassaReceiver<StorageHandlerPropagationCommand>) {
+        let mut next_tick = Instant::now();
+        loop {
+            match commands.recv_deadline(next_tick) {
+                Ok(StorageHandlerPropagationCommand::Announce {
+                    period,
+                    root,
+                    chunk_ids,
+                }) => self.announce(period, root, &chunk_ids),
+                Ok(StorageHandlerPropagationCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.look(now);
+                self.tell();
+            }
+        }
+    }
+
+    fn announce(&self, period: u64, root: PeriodRoot, chunk_ids: &[ChunkId]) {
+        let peers = self.connections.peers();
+        for ids in chunk_ids.chunks(MAX_ANNOUNCED_CHUNKS) {
+            for peer in &peers {
+                let message = StorageMessage::ChunkAnnouncement {
+                    period,
+                    root,
+                    chunk_ids: ids.to_vec(),
+                };
+                // A peer that is not told learns of it when it asks.
+                self.connections.send(peer, message);
+            }
+        }
+    }
+
+    /// Looks what there is to say.
+    fn look(&mut self, now: Instant) {
+        let is_due = self
+            .looked_at
+            .map_or(true, |looked_at| now >= looked_at + CAPABILITIES_INTERVAL);
+        if is_due {
+            self.looked_at = Some(now);
+            self.capabilities = self.server.capabilities();
+            // The newest ones are asked for most.
+            let excess = self.capabilities.ranges.len().saturating_sub(MAX_HELD_RANGES);
+            self.capabilities.ranges.drain(..excess);
+        }
+        if now >= self.repeated_at + REPEAT_INTERVAL {
+            self.repeated_at = now;
+            self.told.clear();
+        }
+    }
+
+    /// Tells those that do not know it.
+    fn tell(&mut self) {
+        let peers = self.connections.peers();
+        self.told.retain(|node, _| peers.contains(node));
+        for peer in peers {
+            let capabilities = self.capabilities.clone();
+            let is_news = self.told.get(&peer) != Some(&capabilities);
+            let message = StorageMessage::StorageCapabilities {
+                capabilities: capabilities.clone(),
+            };
+            if is_news && self.connections.send(&peer, message) {
+                self.told.insert(peer, capabilities);
+            }
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The table of connections.
+
+use super::frame::LinkState;
+use super::send_queue::SendQueues;
+use crate::messages::{Message, MessagesSerializer};
+use crate::wrap_network::ActiveConnectionsTrait;
+use massa_protocol_exports::{LinkFaults, PeerConnectionType, PeerId, ProtocolConfig, ProtocolError};
+use massa_serialization::Serializer;
+use parking_lot::{Mutex, RwLock};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::trace;
+
+/// One connection, after the handshake.
+pub(crate) struct Connection {
+    pub(crate) peer_id: PeerId,
+    pub(crate) address: SocketAddr,
+    pub(crate) direction: PeerConnectionType,
+    pub(crate) speaks_storage: bool,
+    pub(crate) queues: SendQueues,
+    pub(crate) link: Arc<LinkState>,
+    stream: TcpStream,
+    faults: LinkFaults,
+    dice: Mutex<ChaCha20Rng>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        (peer_id, speaks_storage): (PeerId, bool),
+        (address, direction): (SocketAddr, PeerConnectionType),
+        (stream, link): (TcpStream, Arc<LinkState>),
+        config: &ProtocolConfig,
+    ) -> Self {
+        Self {
+            peer_id,
+            address,
+            direction,
+            speaks_storage,
+            queues: SendQueues::new(config.send_data_channel_size, config.link_faults),
+            link,
+            stream,
+            faults: config.link_faults,
+            dice: Mutex::new(ChaCha20Rng::seed_from_u64(config.link_faults.seed)),
+        }
+    }
+
+    /// Ends both threads of the connection.
+    pub(crate) fn close(&self) {
+        self.link.close();
+        self.queues.close();
+        // It may be closed already, by the peer.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.faults.loss_one_in > 0 && self.dice.lock().gen_ratio(1, self.faults.loss_one_in)
+    }
+}
+
+/// Why a connection was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AdmitError {
+    #[error("connected to this peer already")]
+    Duplicate,
+    #[error("no slot left")]
+    NoSlot,
+    #[error("too many connections with this address")]
+    TooManyFromAddress,
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+#[derive(Default)]
+struct Table {
+    connections: HashMap<PeerId, Arc<Connection>>,
+    dialing: HashSet<SocketAddr>,
+    /// Sockets in the handshake, by an own number: a stop ends them too.
+    pending: HashMap<u64, TcpStream>,
+    next_pending: u64,
+    stopping: bool,
+}
+
+impl Table {
+    fn count(&self, direction: PeerConnectionType) -> usize {
+        let connections = self.connections.values();
+        connections
+            .filter(|connection| connection.direction == direction)
+            .count()
+    }
+
+    fn count_with(&self, ip: IpAddr) -> usize {
+        let connections = self.connections.values();
+        connections.filter(|connection| connection.address.ip() == ip).count()
+    }
+}
+
+/// All connections of this node. A clone is another handle of the same table.
+#[derive(Clone)]
+pub struct ActiveConnections {
+    own_id: PeerId,
+    max_in: usize,
+    max_per_ip: usize,
+    max_message_size: usize,
+    table: Arc<RwLock<Table>>,
+}
+
+impl ActiveConnections {
+    pub(crate) fn new(own_id: PeerId, config: &ProtocolConfig) -> Self {
+        Self {
+            own_id,
+            max_in: config.max_in_connections,
+            max_per_ip: config.max_in_connections_per_ip,
+            max_message_size: config.max_message_size,
+            table: Arc::default(),
+        }
+    }
+
+    /// Whether the peer said in the handshake that it understands storage messages.
+    pub fn speaks_storage(&self, peer_id: &PeerId) -> bool {
+        let table = self.table.read();
+        table
+            .connections
+            .get(peer_id)
+            .is_some_and(|connection| connection.speaks_storage)
+    }
+
+    /// Whether there is a connection with the peer.
+    pub fn is_connected(&self, peer_id: &PeerId) -> bool {
+        self.table.read().connections.contains_key(peer_id)
+    }
+
+    /// Whether one more connection from outside would be taken in.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.table.read().count(PeerConnectionType::IN) < self.max_in
+    }
+
+    /// Takes a connection in. Of two connections with one peer, [one](survivor) stays.
+    pub(crate) fn admit(&self, connection: &Arc<Connection>) -> Result<(), AdmitError> {
+        let mut table = self.table.write();
+        if table.stopping {
+            return Err(AdmitError::Stopping);
+        }
+        let existing = table.connections.get(&connection.peer_id);
+        if let Some(existing) = existing {
+            let directions = (existing.direction, connection.direction);
+            if survivor(&self.own_id, &connection.peer_id, directions) == Survivor::Old {
+                return Err(AdmitError::Duplicate);
+            }
+        } else {
+            self.check_limits(&table, connection)?;
+        }
+        let replaced = table.connections.insert(connection.peer_id, Arc::clone(connection));
+        drop(table);
+        if let Some(replaced) = replaced {
+            replaced.close();
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self, table: &Table, connection: &Connection) -> Result<(), AdmitError> {
+        if connection.direction == PeerConnectionType::IN && table.count(PeerConnectionType::IN) >= self.max_in {
+            return Err(AdmitError::NoSlot);
+        }
+        let ip = connection.address.ip();
+        if !ip.is_loopback() && table.count_with(ip) >= self.max_per_ip {
+            return Err(AdmitError::TooManyFromAddress);
+        }
+        Ok(())
+    }
+
+    /// Ends a connection and takes it out, unless another one with the same peer took its place.
+    pub(crate) fn remove(&self, connection: &Arc<Connection>) {
+        connection.close();
+        let mut table = self.table.write();
+        let current = table.connections.get(&connection.peer_id);
+        if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
+            table.connections.remove(&connection.peer_id);
+        }
+    }
+
+    /// Notes a socket that has yet to show who it is. None while the node stops.
+    pub(crate) fn add_pending(&self, stream: &TcpStream) -> Option<u64> {
+        let stream = stream.try_clone().ok()?;
+        let mut table = self.table.write();
+        if table.stopping {
+            return None;
+        }
+        let number = table.next_pending;
+        table.next_pending += 1;
+        table.pending.insert(number, stream);
+        Some(number)
+    }
+
+    pub(crate) fn remove_pending(&self, number: u64) {
+        self.table.write().pending.remove(&number);
+    }
+
+    pub(crate) fn pending_count(&self) -> usize {
+        self.table.read().pending.len()
+    }
+
+    /// Notes that an address is being dialed. False if it is already.
+    pub(crate) fn begin_dial(&self, address: SocketAddr) -> bool {
+        let mut table = self.table.write();
+        !table.stopping && table.dialing.insert(address)
+    }
+
+    pub(crate) fn end_dial(&self, address: &SocketAddr) {
+        self.table.write().dialing.remove(address);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.table.read().stopping
+    }
+
+    /// Ends all connections, and takes in no more.
+    pub(crate) fn stop(&self) {
+        let mut table = self.table.write();
+        table.stopping = true;
+        for stream in table.pending.values() {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        let connections = std::mem::take(&mut table.connections);
+        drop(table);
+        for connection in connections.values() {
+            connection.close();
+        }
+    }
+}
+
+/// Which of two connections with one peer stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Survivor {
+    Old,
+    New,
+}
+
+/// When two nodes dial each other at once, both must keep the same connection: it is the one that the smaller id dialed.
+/// Of two that the same side dialed, the older one stays: nobody can push out a connection by connecting again.
+fn survivor(own: &PeerId, peer: &PeerId, (old, new): (PeerConnectionType, PeerConnectionType)) -> Survivor {
+    let dialed_by_smaller = |direction| (direction == PeerConnectionType::OUT) == (own < peer);
+    if old != new && dialed_by_smaller(new) {
+        Survivor::New
+    } else {
+        Survivor::Old
+    }
+}
+
+impl ActiveConnectionsTrait for ActiveConnections {
+    fn send_to_peer(
+        &self,
+        peer_id: &PeerId,
+        message_serializer: &MessagesSerializer,
+        message: Message,
+        high_priority: bool,
+    ) -> Result<(), ProtocolError> {
+        let connection = self.table.read().connections.get(peer_id).cloned();
+        let connection = connection.ok_or(ProtocolError::PeerDisconnected(*peer_id))?;
+        let is_storage = matches!(message, Message::Storage(_));
+        if is_storage && !connection.speaks_storage {
+            let reason = format!("peer {peer_id} does not speak storage");
+            return Err(ProtocolError::SendError(reason));
+        }
+        let mut bytes = Vec::new();
+        message_serializer
+            .serialize(&message, &mut bytes)
+            .map_err(|error| ProtocolError::SendError(error.to_string()))?;
+        if bytes.len() > self.max_message_size {
+            let reason = format!(
+                "message of {} bytes, at most {} fit",
+                bytes.len(),
+                self.max_message_size
+            );
+            return Err(ProtocolError::SendError(reason));
+        }
+        if is_storage && !high_priority && connection.is_lost() {
+            trace!(peer = %peer_id, "storage message lost by an injected fault");
+            return Ok(());
+        }
+        connection
+            .queues
+            .push(bytes, high_priority, Instant::now())
+            .map_err(|error| ProtocolError::SendError(format!("peer {peer_id}: {error}")))
+    }
+
+    fn get_peer_ids_connected(&self) -> HashSet<PeerId> {
+        self.table.read().connections.keys().copied().collect()
+    }
+
+    fn get_peers_connected(&self) -> HashMap<PeerId, (SocketAddr, PeerConnectionType, Option<String>)> {
+        let table = self.table.read();
+        let entry = |connection: &Arc<Connection>| {
+            let (address, direction) = (connection.address, connection.direction);
+            (connection.peer_id, (address, direction, None))
+        };
+        table.connections.values().map(entry).collect()
+    }
+
+    fn get_peer_ids_out_connection_queue(&self) -> HashSet<SocketAddr> {
+        self.table.read().dialing.clone()
+    }
+
+    fn get_nb_out_connections(&self) -> usize {
+        self.table.read().count(PeerConnectionType::OUT)
+    }
+
+    fn get_nb_in_connections(&self) -> usize {
+        self.table.read().count(PeerConnectionType::IN)
+    }
+
+    fn shutdown_connection(&mut self, peer_id: &PeerId) {
+        let connection = self.table.read().connections.get(peer_id).cloned();
+        if let Some(connection) = connection {
+            self.remove(&connection);
+        }
+    }
+
+    fn get_peers_connections_bandwidth(&self) -> HashMap<String, (u64, u64)> {
+        let table = self.table.read();
+        let entry = |(peer_id, connection): (&PeerId, &Arc<Connection>)| {
+            let sent = connection.link.bytes_sent.load(Ordering::Relaxed);
+            let received = connection.link.bytes_received.load(Ordering::Relaxed);
+            (peer_id.to_string(), (sent, received))
+        };
+        table.connections.iter().map(entry).collect()
+    }
+
+    fn clone_box(&self) -> Box<dyn ActiveConnectionsTrait> {
+        Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_signature::KeyPair;
+    use PeerConnectionType::{IN, OUT};
+
+    #[test]
+    fn both_nodes_keep_the_same_one_of_two_connections_in_any_order() {
+        let id = || PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key());
+        let (a, b) = (id(), id());
+        let (small, large) = (a.min(b), a.max(b));
+        // The connection that the smaller id dialed is OUT there and IN at the other.
+        assert_eq!(survivor(&small, &large, (IN, OUT)), Survivor::New);
+        assert_eq!(survivor(&small, &large, (OUT, IN)), Survivor::Old);
+        assert_eq!(survivor(&large, &small, (OUT, IN)), Survivor::New);
+        assert_eq!(survivor(&large, &small, (IN, OUT)), Survivor::Old);
+    }
+
+    #[test]
+    fn connecting_again_does_not_push_out_a_connection() {
+        let id = || PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key());
+        let (a, b) = (id(), id());
+        for (own, peer) in [(a, b), (b, a)] {
+            assert_eq!(survivor(&own, &peer, (IN, IN)), Survivor::Old);
+            assert_eq!(survivor(&own, &peer, (OUT, OUT)), Survivor::Old);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What the scenarios share: a small fast network, and the conditions that they wait for.
+#![allow(dead_code)] // Each scenario uses some of it.
+
+use massa_localnet::readback::{read_back, Chain, ReadBack, Readers};
+use massa_localnet::survey::Survey;
+use massa_localnet::wait::wait_for;
+use massa_localnet::{Network, NetworkOptions, Node, Programs};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a scenario may take, with other work on the machine.
+pub const DEADLINE: Duration = Duration::from_secs(240);
+
+const THREADS: u8 = 8;
+const T0_MS: u64 = 800;
+const START_DELAY: Duration = Duration::from_secs(3);
+
+/// A network of `nodes`, none of which runs yet, and its directory.
+pub fn network(nodes: usize) -> (TempDir, Network) {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::prepare(&NetworkOptions {
+        nodes,
+        threads: THREADS,
+        t0_ms: T0_MS,
+        start_delay: START_DELAY,
+        directory: directory.path().join("network"),
+        programs: Programs::with_node(env!("CARGO_BIN_EXE_massa-node")),
+    });
+    (directory, network.unwrap())
+}
+
+/// Waits until all of `nodes` have archived the periods up to `last`.
+pub fn archived_everywhere(network: &mut Network, nodes: &[usize], last: u64, deadline: Instant) {
+    survey_without(network, nodes, last, deadline, |survey| survey.problems(0));
+}
+
+/// Waits until all of `nodes` have archived the periods up to `last`, each chunk has as many holders as the network asks
+/// for, and each node holds what is assigned to it.
+pub fn settled(network: &mut Network, nodes: &[usize], last: u64, deadline: Instant) -> Survey {
+    let replicas = usize::from(network.genesis().storage.replication_factor);
+    survey_without(network, nodes, last, deadline, |survey| {
+        survey.problems_of_assignment(replicas)
+    })
+}
+
+/// Waits until a survey of the periods up to `last` has no problems. Fails with them, and with the nodes' logs.
+fn survey_without(
+    network: &mut Network,
+    nodes: &[usize],
+    last: u64,
+    deadline: Instant,
+    problems: impl Fn(&Survey) -> Vec<String>,
+) -> Survey {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let surveyed = wait_for(format!("periods 0 to {last} on nodes {nodes:?}"), left, || {
+        network.check_running().map_err(|error| panic!("{error}"))?;
+        let asked = nodes.iter().map(|node| &network.nodes()[*node]);
+        let survey = Survey::fetch(asked, 0, last).map_err(|error| error.to_string())?;
+        let problems = problems(&survey);
+        if problems.is_empty() {
+            Ok(survey)
+        } else {
+            Err(problems.join("; "))
+        }
+    });
+    surveyed.unwrap_or_else(|error| panic!("{error}\n{}", logs(network)))
+}
+
+/// Reads back all that was surveyed; the survey was of all nodes.
+pub fn read_everything(network: &Network, survey: &Survey, readers: Readers, deadline: Instant) -> ReadBack {
+    let genesis = network.genesis();
+    let of = Chain {
+        chain_id: genesis.chain_id,
+        thread_count: genesis.thread_count,
+        chunk_size: genesis.storage.chunk_size,
+    };
+    let nodes: Vec<&Node> = network.nodes().iter().collect();
+    read_back(&nodes, survey, &of, readers, deadline)
+}
+
+/// The end of every log, and what each node says of its archive.
+fn logs(network: &Network) -> String {
+    let log = |node: &Node| {
+        let status = node.client().storage_status();
+        let status = status.map_or_else(|error| error.to_string(), |status| format!("{status:#?}"));
+        format!("--- {}: {status}\n{}\n", node.name(), node.log_tail())
+    };
+    network.nodes().iter().map(log).collect()
+}

@@ -1,0 +1,51 @@
+//! A network in which one node is killed without warning and another loses its archive.
+
+mod common;
+
+use common::{archived_everywhere, network, read_everything, settled, DEADLINE};
+use massa_localnet::readback::Readers;
+use std::time::Instant;
+
+const NODES: usize = 4;
+/// Nodes of the scenario.
+const KILLED: usize = 1;
+const WIPED: usize = 2;
+
+#[test]
+fn a_killed_node_and_a_wiped_store_heal() {
+    let deadline = Instant::now() + DEADLINE;
+    let (_directory, mut network) = network(NODES);
+    network.start(NODES).unwrap();
+    let mut load = network.start_load(NODES, 200_000);
+    let all: Vec<usize> = (0..NODES).collect();
+    archived_everywhere(&mut network, &all, 3, deadline);
+
+    network.node_mut(KILLED).kill();
+    assert!(network.node_mut(WIPED).stop().unwrap().success());
+    network.nodes()[WIPED].wipe_store().unwrap();
+    let others: Vec<usize> = all
+        .iter()
+        .copied()
+        .filter(|node| ![KILLED, WIPED].contains(node))
+        .collect();
+    let missed = network.clock().period_at(massa_time::MassaTime::now()) + 1;
+    archived_everywhere(&mut network, &others, missed, deadline);
+
+    for node in [KILLED, WIPED] {
+        network.node_mut(node).start().unwrap();
+        network.node_mut(node).wait_ready().unwrap();
+    }
+    let last = network.clock().period_at(massa_time::MassaTime::now()) + 1;
+    archived_everywhere(&mut network, &all, last, deadline);
+    load.stop();
+
+    let survey = settled(&mut network, &all, last, deadline);
+    assert!(survey.roots_agree());
+    let read = read_everything(&network, &survey, Readers::All, deadline);
+    assert_eq!(read.failures, []);
+    let nodes = NODES as u64;
+    assert_eq!(read.blocks, survey.sum(|period| period.blocks) * nodes);
+    assert_eq!(read.misses, survey.sum(|period| period.misses) * nodes);
+    assert!(read.operations > 0, "the load reached no block");
+    network.stop().unwrap();
+}
