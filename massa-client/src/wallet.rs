@@ -145,14 +145,24 @@ pub fn run(
     }
 }
 
+/// A wallet with keys. One that is not there is not made.
+fn open(path: &Path, chain_id: u64) -> Result<Wallet, NodeCommandError> {
+    let empty = || NodeCommandError::EmptyWallet(path.display().to_string());
+    if !path.exists() {
+        return Err(empty());
+    }
+    let wallet = Wallet::new(path.to_path_buf(), chain_id)?;
+    if wallet.get_addresses().is_empty() {
+        return Err(empty());
+    }
+    Ok(wallet)
+}
+
 fn balance(address: Option<Address>, node: &NodeArguments, wallet: &Path) -> Result<BalanceReport, NodeCommandError> {
     let addresses = match address {
         Some(address) => vec![address],
-        None => Wallet::new(wallet.to_path_buf(), *CHAINID)?.get_addresses(),
+        None => open(wallet, *CHAINID)?.get_addresses(),
     };
-    if addresses.is_empty() {
-        return Err(NodeCommandError::EmptyWallet(wallet.display().to_string()));
-    }
     let node = Node::public(node)?;
     let max_arguments = 128;
     let mut balances = Vec::with_capacity(addresses.len());
@@ -184,7 +194,7 @@ pub fn send(
 ) -> Result<(), NodeCommandError> {
     let node = Node::public(node)?;
     let status = node.call(|client| client.get_status())?;
-    let keys = Wallet::new(wallet.clone(), status.chain_id)?;
+    let keys = open(&wallet, status.chain_id)?;
     if keys.find_associated_keypair(&arguments.from).is_none() {
         return Err(NodeCommandError::NoKey {
             wallet: wallet.display().to_string(),

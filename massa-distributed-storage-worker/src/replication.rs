@@ -501,3 +501,19 @@ pub fn log_line(nodes: &[StorageNode], placed: &[Vec<usize>]) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A bound above the logarithm would leave out nodes that hold.
+        #[test]
+        fn the_cheap_bound_is_never_above_the_logarithm(h in any::<u64>(), shift in 0u32..64) {
+            for h in [h, h >> shift, !(h >> shift), u64::MAX - 1, u64::MAX, 0, 1, 1 << shift, (1 << shift) - 1] {
+                prop_assert!(negative_log2_at_least(h) <= negative_log2(h), "h {}", h);
+            }
+        }
+    }
+}

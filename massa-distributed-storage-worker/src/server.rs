@@ -14,6 +14,7 @@ use massa_distributed_storage_exports::merkle::MerkleTree;
 use massa_distributed_storage_exports::network::{
     Answer, ArchiveServer, Capabilities, HeldRange, PageContent, MAX_HELD_PERIODS, MAX_HELD_RANGES,
 };
+use massa_distributed_storage_exports::types::MAX_CHUNKS_PER_PERIOD;
 use massa_distributed_storage_exports::{ChunkId, ChunkIndex};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, VecDeque};
@@ -315,7 +316,9 @@ impl ArchiveServer for StoreServer {
             let Some(bitmap) = bitmaps.get_mut((period - first_period) as usize) else {
                 return false;
             };
-            set_bit(bitmap, chunk.0 as usize);
+            if chunk.0 < MAX_CHUNKS_PER_PERIOD {
+                set_bit(bitmap, chunk.0 as usize);
+            }
             true
         });
         if let Err(error) = scan {

@@ -61,3 +61,44 @@ pub(crate) fn build_block(
     let content = Block { header, operations };
     Block::new_verifiable(content, BlockSerializer::new(), keypair, chain_id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_hash::Hash;
+    use massa_models::secure_share::Id;
+
+    fn parents(periods: [u64; 3]) -> Vec<(BlockId, u64)> {
+        let id = |thread: u8| BlockId::new(Hash::compute_from(&[thread]));
+        (0..3)
+            .zip(periods)
+            .map(|(thread, period)| (id(thread), period))
+            .collect()
+    }
+
+    #[test]
+    fn parents_are_the_best_ones_in_the_order_of_threads() {
+        let best = parents([5, 4, 4]);
+        let ids: Vec<BlockId> = best.iter().map(|(id, _)| *id).collect();
+        assert_eq!(choose_parents(Slot::new(5, 1), 3, &best), Ok(ids));
+    }
+
+    #[test]
+    fn every_parent_comes_before_the_slot() {
+        let slot = Slot::new(5, 1);
+        for (periods, thread) in [([5, 5, 4], 1), ([6, 4, 4], 0), ([5, 4, 5], 2)] {
+            let best = parents(periods);
+            let late = Skip::LateParent {
+                id: best[thread].0,
+                slot: Slot::new(periods[thread], thread as u8),
+            };
+            assert_eq!(choose_parents(slot, 3, &best), Err(late));
+        }
+    }
+
+    #[test]
+    fn there_is_a_parent_in_every_thread() {
+        let missing = Skip::ThreadCount { expected: 4, found: 3 };
+        assert_eq!(choose_parents(Slot::new(9, 0), 4, &parents([1, 1, 1])), Err(missing));
+    }
+}

@@ -192,3 +192,68 @@ impl PoolController for PoolWorker {
         Box::new(self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_execution_exports::{
+        ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionError, ExecutionStats, FinalBlock,
+    };
+    use massa_models::block_id::BlockId;
+    use std::collections::HashMap;
+
+    /// Is never asked.
+    #[derive(Clone)]
+    struct NoExecution;
+
+    impl ExecutionController for NoExecution {
+        fn update_blockclique_status(
+            &self,
+            _: HashMap<Slot, BlockId>,
+            _: Option<HashMap<Slot, BlockId>>,
+            _: PreHashMap<BlockId, ExecutionBlockMetadata>,
+        ) {
+        }
+
+        fn get_final_and_candidate_balance(&self, _: &[Address]) -> Vec<(Option<Amount>, Option<Amount>)> {
+            Vec::new()
+        }
+
+        fn get_addresses_infos(&self, _: &[Address]) -> Vec<ExecutionAddressInfo> {
+            Vec::new()
+        }
+
+        fn get_ops_exec_status(&self, _: &[OperationId]) -> Vec<(Option<bool>, Option<bool>)> {
+            Vec::new()
+        }
+
+        fn get_stats(&self) -> ExecutionStats {
+            ExecutionStats {
+                active_cursor: Slot::min(),
+                final_cursor: Slot::min(),
+            }
+        }
+
+        fn get_final_state_hash(&self) -> (Slot, [u8; 32]) {
+            (Slot::min(), [0; 32])
+        }
+
+        fn get_final_blocks(&self) -> Result<Vec<FinalBlock>, ExecutionError> {
+            Ok(Vec::new())
+        }
+
+        fn clone_box(&self) -> Box<dyn ExecutionController> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[test]
+    fn a_question_to_a_pool_that_is_in_use_ends_at_its_timeout() {
+        let pool = PoolWorker::new(PoolConfig::new(2), &Storage::create_root(), Box::new(NoExecution));
+        let timeout = Some(MassaTime::from_millis(5));
+        assert_eq!(pool.get_operation_count(timeout), Ok(0));
+        let _in_use = pool.inner.write();
+        assert_eq!(pool.get_operation_count(timeout), Err(PoolError::Timeout(5)));
+        assert_eq!(pool.contains_operations(&[], timeout), Err(PoolError::Timeout(5)));
+    }
+}

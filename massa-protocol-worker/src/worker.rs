@@ -2,11 +2,11 @@
 
 use crate::connectivity::{ConnectivityCommand, ConnectivityThread, Handlers, ProtocolStorageHost};
 use crate::controller::ProtocolControllerImpl;
-use crate::handlers::block_handler::cache::BlockCache;
+use crate::handlers::block_handler::cache::{BlockCache, SharedBlockCache};
 use crate::handlers::block_handler::commands_propagation::BlockHandlerPropagationCommand;
 use crate::handlers::block_handler::commands_retrieval::BlockHandlerRetrievalCommand;
 use crate::handlers::block_handler::{BlockHandler, BlockHandlerParts};
-use crate::handlers::operation_handler::cache::OperationCache;
+use crate::handlers::operation_handler::cache::{OperationCache, SharedOperationCache};
 use crate::handlers::operation_handler::commands_propagation::OperationHandlerPropagationCommand;
 use crate::handlers::operation_handler::commands_retrieval::OperationHandlerRetrievalCommand;
 use crate::handlers::operation_handler::{OperationHandler, OperationHandlerParts};
@@ -112,121 +112,137 @@ pub fn start_protocol_controller(
 ) -> Result<(Box<dyn ProtocolManager>, Option<Arc<dyn StorageNetwork>>), ProtocolError> {
     check_config(&config, storage_parts.is_some())?;
     let peer_id = PeerId::from_public_key(keypair.get_public_key());
-    let connections = ActiveConnections::new(peer_id, &config);
-    let peer_db = Arc::new(RwLock::new(PeerDB::new(peer_id, &config.initial_peers)));
-    let block_cache = Arc::new(RwLock::new(BlockCache::new(&config)));
-    let operation_cache = Arc::new(RwLock::new(OperationCache::new(&config)));
+    let shared = SharedState {
+        connections: ActiveConnections::new(peer_id, &config),
+        peer_db: Arc::new(RwLock::new(PeerDB::new(peer_id, &config.initial_peers))),
+        block_cache: Arc::new(RwLock::new(BlockCache::new(&config))),
+        operation_cache: Arc::new(RwLock::new(OperationCache::new(&config))),
+        storage,
+    };
     let network_channels = NetworkChannels::new(&config);
-    let boxed = || connections.clone_box();
-
-    let greet = protocol_channels.peer_management_handler.0.clone();
-    let on_connected: OnConnected = {
-        let (blocks, operations) = (Arc::clone(&block_cache), Arc::clone(&operation_cache));
-        Box::new(move |peer_id| {
-            blocks.write().forget_peer(peer_id);
-            operations.write().forget_peer(peer_id);
-            // Without room the peer gets the next list.
-            let _ = greet.try_send(PeerManagementCmd::Greet(*peer_id));
-        })
+    let parts = NetworkParts {
+        keypair,
+        connections: shared.connections.clone(),
+        peer_db: Arc::clone(&shared.peer_db),
+        messages_handler: network_channels.messages_handler(config.storage_enabled),
+        on_connected: on_connected(&shared, &protocol_channels),
     };
-    let peer_cmd_sender = protocol_channels.peer_management_handler.0.clone();
-    let messages_handler = network_channels.messages_handler(config.storage_enabled);
     // The sockets come first: if an address cannot be had, no thread is left behind.
-    let network = Network::start(
-        &config,
-        NetworkParts {
-            keypair,
-            connections: connections.clone(),
-            peer_db: Arc::clone(&peer_db),
-            messages_handler,
-            on_connected,
-        },
-    )?;
-    let host = ProtocolStorageHost {
-        connections: connections.clone(),
-        connectivity: protocol_channels.connectivity_thread.0.clone(),
+    let network = Network::start(&config, parts)?;
+    let controllers = Controllers {
+        selector,
+        consensus,
+        pool,
     };
-    let storage_channels = protocol_channels.storage_handler;
-    let storage_network = storage_channels.network();
-    let storage_handler = storage_parts.map(|parts| {
+    let storage_network = protocol_channels.storage_handler.network();
+    let (connectivity, commands) = protocol_channels.connectivity_thread.clone();
+    let storage_enabled = config.storage_enabled;
+    let handlers = start_handlers(
+        &config,
+        &shared,
+        controllers,
+        (protocol_channels, network_channels),
+        (block_archive, storage_parts),
+    );
+    let handlers = handlers.inspect_err(|_| network.stop())?;
+    let thread = ConnectivityThread {
+        config,
+        commands,
+        network,
+        connections: shared.connections,
+        peer_db: shared.peer_db,
+        handlers,
+    };
+    let thread = spawn_handler_thread("connectivity", || thread.run())?;
+    let manager = ProtocolManagerImpl::new((connectivity, thread));
+    let storage_network = storage_enabled.then(|| Arc::new(storage_network) as Arc<dyn StorageNetwork>);
+    Ok((Box::new(manager), storage_network))
+}
+
+/// What several threads use.
+struct SharedState {
+    connections: ActiveConnections,
+    peer_db: SharedPeerDB,
+    block_cache: SharedBlockCache,
+    operation_cache: SharedOperationCache,
+    storage: Storage,
+}
+
+/// The node's other modules.
+struct Controllers {
+    selector: Box<dyn SelectorController>,
+    consensus: Box<dyn ConsensusController>,
+    pool: Box<dyn PoolController>,
+}
+
+/// A peer that connected is told everything, and who else there is.
+fn on_connected(shared: &SharedState, channels: &ProtocolChannels) -> OnConnected {
+    let (blocks, operations) = (Arc::clone(&shared.block_cache), Arc::clone(&shared.operation_cache));
+    let greet = channels.peer_management_handler.0.clone();
+    Box::new(move |peer_id| {
+        blocks.write().forget_peer(peer_id);
+        operations.write().forget_peer(peer_id);
+        // Without room the peer gets the next list.
+        let _ = greet.try_send(PeerManagementCmd::Greet(*peer_id));
+    })
+}
+
+fn start_handlers(
+    config: &ProtocolConfig,
+    shared: &SharedState,
+    controllers: Controllers,
+    (channels, network): (ProtocolChannels, NetworkChannels),
+    (block_archive, storage_parts): (Option<Arc<dyn BlockArchive>>, Option<StorageParts>),
+) -> Result<Handlers, ProtocolError> {
+    let peer_cmd_sender = channels.peer_management_handler.0.clone();
+    let operation_parts = OperationHandlerParts {
+        active_connections: shared.connections.clone_box(),
+        pool: controllers.pool,
+        receiver_network: network.operations.1,
+        retrieval: channels.operation_handler_retrieval,
+        propagation: channels.operation_handler_propagation,
+        peer_cmd_sender: peer_cmd_sender.clone(),
+        cache: Arc::clone(&shared.operation_cache),
+        storage: shared.storage.clone_without_refs(),
+    };
+    let block_parts = BlockHandlerParts {
+        active_connections: shared.connections.clone_box(),
+        selector: controllers.selector,
+        consensus: controllers.consensus,
+        receiver_network: network.blocks.1,
+        retrieval: channels.block_handler_retrieval,
+        propagation: channels.block_handler_propagation,
+        peer_cmd_sender,
+        cache: Arc::clone(&shared.block_cache),
+        storage: shared.storage.clone_without_refs(),
+        block_archive,
+    };
+    let peer_parts = PeerHandlerParts {
+        active_connections: shared.connections.clone_box(),
+        receiver_network: network.peers.1,
+        commands: channels.peer_management_handler,
+        peer_db: Arc::clone(&shared.peer_db),
+    };
+    let host = ProtocolStorageHost {
+        connections: shared.connections.clone(),
+        connectivity: channels.connectivity_thread.0,
+    };
+    let start_storage = |parts: StorageParts| {
         let parts = StorageHandlerParts {
             host: Arc::new(host),
             server: parts.server,
             events: parts.events,
             parameters: parts.parameters,
         };
-        StorageHandler::new(boxed(), parts, network_channels.storage.1, storage_channels, config.clone())
-    });
-    let storage_network = storage_handler.is_some().then(|| Arc::new(storage_network) as Arc<dyn StorageNetwork>);
-    let handlers = Handlers {
-        storage: storage_handler,
-        operations: OperationHandler::new(
-            &config,
-            OperationHandlerParts {
-                active_connections: boxed(),
-                pool,
-                receiver_network: network_channels.operations.1,
-                retrieval: protocol_channels.operation_handler_retrieval,
-                propagation: protocol_channels.operation_handler_propagation,
-                peer_cmd_sender: peer_cmd_sender.clone(),
-                cache: operation_cache,
-                storage: storage.clone_without_refs(),
-            },
-        )?,
-        blocks: BlockHandler::new(
-            &config,
-            BlockHandlerParts {
-                active_connections: boxed(),
-                selector,
-                consensus,
-                receiver_network: network_channels.blocks.1,
-                retrieval: protocol_channels.block_handler_retrieval,
-                propagation: protocol_channels.block_handler_propagation,
-                peer_cmd_sender,
-                cache: block_cache,
-                storage: storage.clone_without_refs(),
-                block_archive,
-            },
-        )?,
-        peers: PeerManagementHandler::new(
-            &config,
-            PeerHandlerParts {
-                active_connections: boxed(),
-                receiver_network: network_channels.peers.1,
-                commands: protocol_channels.peer_management_handler,
-                peer_db: Arc::clone(&peer_db),
-            },
-        )?,
+        let connections = shared.connections.clone_box();
+        StorageHandler::new(connections, parts, network.storage.1, channels.storage_handler, config.clone())
     };
-    let manager = start_connectivity_thread(
-        &config,
-        protocol_channels.connectivity_thread,
-        network,
-        connections,
-        peer_db,
-        handlers,
-    )?;
-    Ok((Box::new(manager), None))
-}
-
-fn start_connectivity_thread(
-    config: &ProtocolConfig,
-    channel: ChannelEnds<ConnectivityCommand>,
-    network: Network,
-    connections: ActiveConnections,
-    peer_db: SharedPeerDB,
-    handlers: Handlers,
-) -> Result<ProtocolManagerImpl, ProtocolError> {
-    let thread = ConnectivityThread {
-        config: config.clone(),
-        commands: channel.1,
-        network,
-        connections,
-        peer_db,
-        handlers,
-    };
-    let join = spawn_handler_thread("connectivity", || thread.run())?;
-    Ok(ProtocolManagerImpl::new((channel.0, join)))
+    Ok(Handlers {
+        operations: OperationHandler::new(config, operation_parts)?,
+        blocks: BlockHandler::new(config, block_parts)?,
+        peers: PeerManagementHandler::new(config, peer_parts)?,
+        storage: storage_parts.map(start_storage),
+    })
 }
 
 /// From the connections to the handlers.
