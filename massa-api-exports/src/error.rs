@@ -30,7 +30,7 @@ pub enum ApiError {
     Execution(#[from] ExecutionError),
     /// The protocol failed.
     #[error("protocol error: {0}")]
-    Protocol(#[from] ProtocolError),
+    Protocol(#[source] Box<ProtocolError>),
     /// A value is not one.
     #[error("models error: {0}")]
     Models(#[from] ModelsError),
@@ -72,6 +72,13 @@ impl ApiError {
             ApiError::Storage(_) => -32050,
             ApiError::TooManyRequests(_) => -32051,
         }
+    }
+}
+
+impl From<ProtocolError> for ApiError {
+    /// Boxed: a peer's key in it would make every result large.
+    fn from(error: ProtocolError) -> Self {
+        ApiError::Protocol(Box::new(error))
     }
 }
 

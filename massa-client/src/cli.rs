@@ -2,6 +2,7 @@
 
 use crate::archive::{self, ArchiveCommand};
 use crate::node::{NodeArguments, NodeCommandError};
+use crate::operator::{self, OperatorCommand};
 use crate::output::{one_line, unbroken, Output};
 use crate::status;
 use crate::storage::{self, StorageCommand};
@@ -55,6 +56,9 @@ pub enum Command {
     Send(SendArguments),
     /// Say how the node is.
     Status,
+    /// Rule a node: needs its private port.
+    #[command(subcommand, arg_required_else_help = false)]
+    Node(OperatorCommand),
 }
 
 /// Runs massa-cli with the arguments of the process.
@@ -82,6 +86,7 @@ fn execute(cli: Cli, output: Output) -> Result<(), Box<dyn Error>> {
         Command::Wallet(command) => wallet::run(command, &node, wallet, output),
         Command::Send(arguments) => wallet::send(&arguments, &node, wallet, output),
         Command::Status => status::run(&node, output),
+        Command::Node(command) => operator::run(command, &node, output),
     };
     Ok(result?)
 }

@@ -1,13 +1,15 @@
 //! massa-cli: the command line of the node and its archive.
 //!
 //! [`cli`] holds the commands and turns what they return into lines and exit statuses; [`archive`] holds those that work on
-//! a store directory while no node runs, [`storage`], [`wallet`] and [`status`] those that ask a node ([`node`]). What a command prints is a [`output::Report`]: a value with a text form and a
+//! a store directory while no node runs, [`storage`], [`wallet`],
+//! [`status`] and [`operator`] those that ask a node ([`node`]). What a command prints is a [`output::Report`]: a value with a text form and a
 //! JSON form.
 
 pub mod archive;
 pub mod cli;
 pub mod mblk;
 pub mod node;
+pub mod operator;
 pub mod output;
 pub mod status;
 pub mod storage;

@@ -41,13 +41,15 @@ pub struct NodeArguments {
 pub enum NodeError {
     /// Nobody listens there.
     #[error(
-        "no node answers at {ip} port {port}: start one with massa-node, or name another with --ip and --public-port"
+        "no node answers at {ip} port {port}: start one with massa-node, or name another with --ip and --{server}-port"
     )]
     Refused {
         /// Address of the node.
         ip: IpAddr,
         /// The port.
         port: u16,
+        /// Which of its APIs: `public` or `private`.
+        server: &'static str,
     },
     /// The node did not answer in time.
     #[error("the node at {ip} port {port} did not answer within {} s", CALL_TIMEOUT.as_secs())]
@@ -162,20 +164,32 @@ impl NodeCommandError {
     }
 }
 
-/// The public API of a node.
+/// One of the APIs of a node.
 pub struct Node {
+    server: &'static str,
     client: HttpClient,
     address: SocketAddr,
     runtime: Runtime,
 }
 
 impl Node {
-    /// Prepares calls; the connection is made by the first one.
+    /// Prepares calls of the public API; the connection is made by the first one.
     ///
     /// # Errors
     /// [`NodeError::Prepare`].
     pub fn public(arguments: &NodeArguments) -> Result<Self, NodeError> {
-        let address = SocketAddr::new(arguments.ip, arguments.public_port);
+        Self::new("public", SocketAddr::new(arguments.ip, arguments.public_port))
+    }
+
+    /// Prepares calls of the private API.
+    ///
+    /// # Errors
+    /// [`NodeError::Prepare`].
+    pub fn private(arguments: &NodeArguments) -> Result<Self, NodeError> {
+        Self::new("private", SocketAddr::new(arguments.ip, arguments.private_port))
+    }
+
+    fn new(server: &'static str, address: SocketAddr) -> Result<Self, NodeError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(NodeError::Prepare)?;
         let client = HttpClientBuilder::default()
@@ -184,7 +198,8 @@ impl Node {
             .max_request_size(ANSWER_BYTES_MAX)
             .build(format!("http://{address}"));
         Ok(Self {
-            client: client.map_err(|error| node_error(address, &error))?,
+            client: client.map_err(|error| node_error(server, address, &error))?,
+            server,
             address,
             runtime,
         })
@@ -199,11 +214,11 @@ impl Node {
         F: Future<Output = Result<T, ClientError>> + 'a,
     {
         let answer = self.runtime.block_on(call(&self.client));
-        answer.map_err(|error| node_error(self.address, &error))
+        answer.map_err(|error| node_error(self.server, self.address, &error))
     }
 }
 
-fn node_error(address: SocketAddr, error: &ClientError) -> NodeError {
+fn node_error(server: &'static str, address: SocketAddr, error: &ClientError) -> NodeError {
     let (ip, port) = (address.ip(), address.port());
     match error {
         ClientError::Call(error) => NodeError::Call {
@@ -217,7 +232,7 @@ fn node_error(address: SocketAddr, error: &ClientError) -> NodeError {
         ClientError::RequestTimeout => NodeError::Timeout { ip, port },
         ClientError::Transport(error) => {
             if causes(error.as_ref()).any(is_refused) {
-                return NodeError::Refused { ip, port };
+                return NodeError::Refused { ip, port, server };
             }
             // The innermost cause tells most; those around it say that a request failed.
             let reason = causes(error.as_ref())

@@ -59,7 +59,10 @@ fn two_blocks_unaware_of_what_the_other_continues_contradict_each_other() {
     node.register([&a1, &b1, &a2, &b2]);
 
     assert!(!node.are_incompatible(&a1, &b1), "neither could know the other");
-    assert!(!node.are_incompatible(&a2, &b1) && !node.are_incompatible(&a1, &b2), "one generation is no matter");
+    assert!(
+        !node.are_incompatible(&a2, &b1) && !node.are_incompatible(&a1, &b2),
+        "one generation is no matter"
+    );
     assert!(node.are_incompatible(&a2, &b2));
     assert_eq!(node.cliques(), [ids(&[&a1, &b1, &a2]), ids(&[&a1, &b1, &b2])].into());
     node.check_invariants();
@@ -87,10 +90,19 @@ fn incompatibility_is_inherited() {
     let far = maker.block(2, 1, &[a.id, on_a.id]);
     node.register([&a, &twin, &on_twin, &on_a, &far]);
 
-    for (left, right) in [(&a, &on_twin), (&on_a, &twin), (&on_a, &on_twin), (&far, &twin), (&far, &on_twin)] {
+    for (left, right) in [
+        (&a, &on_twin),
+        (&on_a, &twin),
+        (&on_a, &on_twin),
+        (&far, &twin),
+        (&far, &on_twin),
+    ] {
         assert!(node.are_incompatible(left, right));
     }
-    assert_eq!(node.cliques(), [ids(&[&a, &on_a, &far]), ids(&[&twin, &on_twin])].into());
+    assert_eq!(
+        node.cliques(),
+        [ids(&[&a, &on_a, &far]), ids(&[&twin, &on_twin])].into()
+    );
     assert_eq!(node.state.blockclique().fitness, 3);
     assert_eq!(node.state.best_parents, [(a.id, 1), (far.id, 2)]);
     assert_eq!(node.status(&far), BlockGraphStatus::ActiveInBlockclique);
@@ -148,7 +160,11 @@ fn a_block_is_final_when_its_descendants_weigh_more_than_delta_f0_and_not_before
     let descendants = chain(&mut maker, &block, 6);
     node.register([&block]);
     node.register(&descendants[..5]);
-    assert_eq!(node.status(&block), BlockGraphStatus::ActiveInBlockclique, "5 is not more than 5");
+    assert_eq!(
+        node.status(&block),
+        BlockGraphStatus::ActiveInBlockclique,
+        "5 is not more than 5"
+    );
     assert_eq!(node.state.latest_final_blocks_periods[0].1, 0);
 
     node.register(&descendants[5..]);
@@ -186,7 +202,11 @@ fn a_block_is_not_final_while_a_clique_within_delta_f0_goes_without_it() {
     assert_eq!(node.status(&block), BlockGraphStatus::ActiveInBlockclique);
 
     node.register(&descendants[5..]);
-    assert_eq!(node.status(&twin), BlockGraphStatus::Discarded, "more than delta_f0 lighter");
+    assert_eq!(
+        node.status(&twin),
+        BlockGraphStatus::Discarded,
+        "more than delta_f0 lighter"
+    );
     assert_eq!(node.status(&block), BlockGraphStatus::Final);
     assert_eq!(node.state.get_stats().stale_block_count, 1);
     assert_eq!(node.state.max_cliques.len(), 1);
@@ -253,17 +273,37 @@ fn a_block_that_contradicts_a_final_block_is_stale() {
 }
 
 #[test]
-fn the_number_of_cliques_is_bounded() {
+fn the_number_of_cliques_is_bounded_and_a_block_on_a_dropped_one_brings_it_back() {
     let mut node = Node::new(config(12, FAR));
     let genesis = node.genesis();
     let mut maker = Maker::new(12);
     // 2^12 combinations.
+    let mut least_preferred = Vec::new();
     for thread in 0..12 {
-        node.register(&[maker.block(1, thread, &genesis), maker.block(1, thread, &genesis)]);
+        let pair = [maker.block(1, thread, &genesis), maker.block(1, thread, &genesis)];
+        node.register(&pair);
+        least_preferred.push(pair[0].id.max(pair[1].id));
     }
-    assert!(node.state.max_cliques.len() <= 256);
-    // One of each pair is always left.
+    assert_eq!(node.state.max_cliques.len(), 256);
     assert_eq!(node.state.blockclique().block_ids.len(), 12);
+    assert!(!node.cliques().contains(&least_preferred.iter().copied().collect()));
+    node.check_invariants();
+
+    // Whichever combination the others build on can be followed, unless one of its blocks is gone.
+    let parents: Vec<BlockId> = (0..12)
+        .map(|thread| {
+            let of_thread = node.state.gi_head.keys().filter(|id| {
+                let block = node.state.blocks_state.active_block(id).unwrap();
+                block.slot.thread == thread
+            });
+            *of_thread.max().unwrap()
+        })
+        .collect();
+    let child = maker.block(2, 0, &parents);
+    node.register([&child]);
+    let best = &node.state.blockclique().block_ids;
+    assert!(best.contains(&child.id) && parents.iter().all(|id| best.contains(id)));
+    assert!(node.state.max_cliques.len() <= 256);
     node.check_invariants();
 }
 
@@ -275,10 +315,7 @@ fn the_chain_can_be_read_by_slot() {
     node.register([&first]);
     node.register(&rest);
     let at = |period| node.state.get_blockclique_block_at_slot(&Slot::new(period, 0));
-    let latest = |period| {
-        node.state
-            .get_latest_blockclique_block_at_slot(&Slot::new(period, 0))
-    };
+    let latest = |period| node.state.get_latest_blockclique_block_at_slot(&Slot::new(period, 0));
     assert_eq!((at(0), at(1), at(2)), (Some(genesis[0]), None, Some(first.id)));
     assert_eq!((at(8), at(9)), (Some(rest[5].id), None));
     assert_eq!((latest(1), latest(2), latest(99)), (genesis[0], first.id, rest[5].id));

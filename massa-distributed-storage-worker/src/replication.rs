@@ -102,7 +102,7 @@ pub fn negative_log2(h: u64) -> u64 {
 fn negative_log2_at_least(h: u64) -> u64 {
     /// ⌊log2(e) · 2³²⌋
     const LOG2_E: u128 = 6_196_328_018;
-    let linear = (u128::from(!h) * LOG2_E >> 64) as u64;
+    let linear = ((u128::from(!h) * LOG2_E) >> 64) as u64;
     linear.max(u64::from(h.leading_zeros()) << LOG_BITS)
 }
 
@@ -238,7 +238,7 @@ impl Contender {
             score: (negative_log2(h) << SCORE_SHIFT) / self.weight,
             index: self.index,
         };
-        (limit.is_none_or(|limit| candidate < limit)).then_some(candidate)
+        limit.map_or(true, |limit| candidate < limit).then_some(candidate)
     }
 }
 
@@ -337,11 +337,12 @@ impl Placement {
         }
         let mut best = Vec::new();
         self.records.begin(period);
-        for chunk in chunks {
+        let placed = chunks.iter().map(|chunk| {
             place(&self.search, &self.allowed, &mut self.assigned, chunk, &mut best);
             self.records.push(chunk.length, &best);
-        }
-        self.holders_of_period(period).expect("the period was just assigned")
+            best.iter().map(Candidate::index).collect()
+        });
+        placed.collect()
     }
 
     /// Holders of chunks of a period that cannot be assigned yet, because one before it is missing: as if it were next.
@@ -357,7 +358,10 @@ impl Placement {
 
     /// Holders of a chunk, best first; `None` unless its period is assigned and remembered.
     pub fn holders_of(&self, period: u64, chunk: u32) -> Option<Vec<usize>> {
-        self.records.chunks(period)?.nth(chunk as usize).map(|(_, holders)| holders.collect())
+        self.records
+            .chunks(period)?
+            .nth(chunk as usize)
+            .map(|(_, holders)| holders.collect())
     }
 
     /// The same for each chunk of a period.
@@ -400,13 +404,7 @@ fn assignable_bytes(node: &StorageNode) -> u64 {
 }
 
 /// Finds the holders of a chunk and adds it to what is assigned to them.
-fn place(
-    search: &HolderSearch,
-    allowed: &[u64],
-    assigned: &mut [u64],
-    chunk: &ChunkEntry,
-    best: &mut Vec<Candidate>,
-) {
+fn place(search: &HolderSearch, allowed: &[u64], assigned: &mut [u64], chunk: &ChunkEntry, best: &mut Vec<Candidate>) {
     let length = u64::from(chunk.length);
     let skipped = |node: usize| assigned[node] + length > allowed[node];
     search.find(&chunk.id, skipped, best);
@@ -449,7 +447,11 @@ impl Records {
     /// Length and holders of each chunk of a period.
     fn chunks(&self, period: u64) -> Option<impl Iterator<Item = (u32, impl Iterator<Item = usize> + '_)> + '_> {
         let position = self.periods.binary_search_by_key(&period, |(period, _)| *period).ok()?;
-        let offset = |position: usize| self.periods.get(position).map(|(_, start)| (start - self.dropped) as usize);
+        let offset = |position: usize| {
+            self.periods
+                .get(position)
+                .map(|(_, start)| (start - self.dropped) as usize)
+        };
         let end = offset(position + 1).unwrap_or(self.words.len());
         let mut at = offset(position)?;
         Some(std::iter::from_fn(move || {
@@ -485,7 +487,9 @@ pub fn log_line(nodes: &[StorageNode], placed: &[Vec<usize>]) -> String {
         counts[*index] += 1;
     }
     let assigned = nodes.iter().zip(counts).filter(|(_, count)| *count > 0);
-    let mut assigned: Vec<(String, u32)> = assigned.map(|(node, count)| (node.node_id.to_string(), count)).collect();
+    let mut assigned: Vec<(String, u32)> = assigned
+        .map(|(node, count)| (node.node_id.to_string(), count))
+        .collect();
     assigned.sort_unstable();
     let mut line = "Chunks assigned to nodes: ".to_string();
     if assigned.is_empty() {

@@ -203,7 +203,9 @@ impl StoreServer {
         let entry = manifest.chunks.get(chunk.0 as usize);
         let entry = *entry.filter(|entry| entry.id == *chunk_id).ok_or(Answer::NotHeld)?;
         let kept = self.store.chunk(period, chunk.0, entry);
-        let pages = kept.map_err(|error| self.refusal(period, &error))?.ok_or(Answer::NotHeld)?;
+        let pages = kept
+            .map_err(|error| self.refusal(period, &error))?
+            .ok_or(Answer::NotHeld)?;
         let upper = Arc::new(UpperTree {
             period,
             chunk,
@@ -217,7 +219,8 @@ impl StoreServer {
     fn read_page(&self, upper: &UpperTree, page: u32) -> Answer<PageContent> {
         // A page that does not exist is not held.
         let position = page as usize;
-        let (Some(path), Some(objects_before)) = (upper.tree.path(page), upper.pages.objects_before.get(position)) else {
+        let (Some(path), Some(objects_before)) = (upper.tree.path(page), upper.pages.objects_before.get(position))
+        else {
             return Answer::NotHeld;
         };
         match self.store.page(upper.period, upper.chunk.0, &upper.pages, page) {

@@ -5,7 +5,7 @@ mod common;
 use common::tamper::Tamper;
 use common::*;
 use massa_db_exports::{STORAGE_CHUNKS_PREFIX, STORAGE_PAGES_CF};
-use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
+use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, Place};
 use massa_distributed_storage_exports::network::{
     Answer, ArchiveServer, HeldRange, PageContent, VerifiedPage, MAX_HELD_PERIODS, MAX_HELD_RANGES,
 };
@@ -56,7 +56,12 @@ fn chain() -> Chain {
 }
 
 impl Node {
-    fn new(chain: &Chain, options: impl FnOnce(&mut StoreOptions), kept: &'static [u32], blocks: &[BlockRecord]) -> Self {
+    fn new(
+        chain: &Chain,
+        options: impl FnOnce(&mut StoreOptions),
+        kept: &'static [u32],
+        blocks: &[BlockRecord],
+    ) -> Self {
         let directory = tempdir().unwrap();
         let tamper = Tamper::default();
         let mut settings = StoreOptions::new(directory.path());
@@ -64,7 +69,9 @@ impl Node {
         options(&mut settings);
         let store = Arc::new(Store::open(settings, chain.parameters.clone()).unwrap());
         let keep = Box::new(|_, chunks: &[ChunkEntry]| (0..chunks.len() as u32).map(|at| kept.contains(&at)).collect());
-        let mut ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachPeriod, keep).unwrap().0;
+        let mut ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachPeriod, keep)
+            .unwrap()
+            .0;
         add_all(&mut ingest, blocks).unwrap();
         let assigned = Arc::new(|_, chunks: &[ChunkEntry]| (0..chunks.len()).map(|at| at < 2).collect());
         Self {
@@ -132,7 +139,9 @@ impl Fixture {
     /// The part node obtains a chunk.
     fn put(&self, period: u64, chunk: ChunkIndex) -> Result<(), PutChunkError> {
         let pages = self.full.fetch(period, chunk);
-        self.part.store.put_chunk(period, chunk, self.full.entry(period, chunk), &pages)
+        self.part
+            .store
+            .put_chunk(period, chunk, self.full.entry(period, chunk), &pages)
     }
 }
 
@@ -155,7 +164,10 @@ fn a_chunk_that_was_fetched_is_held_and_read_like_one_that_was_archived() {
     }
     // Random keys have no valid signatures; everything else is right, object counts included.
     let report = fixture.part.store.verify(1, &|_, _| {}).unwrap();
-    let wrong = report.damages.iter().filter(|damage| !damage.reason.contains("does not parse"));
+    let wrong = report
+        .damages
+        .iter()
+        .filter(|damage| !damage.reason.contains("does not parse"));
     assert_eq!(wrong.count(), 0, "{:?}", report.damages);
 }
 
@@ -172,8 +184,14 @@ fn held_chunks_are_listed_in_archive_order() {
         })
         .unwrap();
     assert_eq!(found, [(1, 0), (2, 0), (2, 1), (3, 0)]);
-    assert_eq!(store.next_held_chunk(2, ChunkIndex(1)).unwrap(), Some((2, ChunkIndex(1))));
-    assert_eq!(store.next_held_chunk(2, ChunkIndex(2)).unwrap(), Some((3, ChunkIndex(0))));
+    assert_eq!(
+        store.next_held_chunk(2, ChunkIndex(1)).unwrap(),
+        Some((2, ChunkIndex(1)))
+    );
+    assert_eq!(
+        store.next_held_chunk(2, ChunkIndex(2)).unwrap(),
+        Some((3, ChunkIndex(0)))
+    );
     assert_eq!(store.next_held_chunk(PERIODS, ChunkIndex(0)).unwrap(), None);
     assert!(store.held_chunks(PERIODS).unwrap().is_empty());
 }
@@ -191,7 +209,10 @@ fn only_the_chunk_of_the_archived_manifest_is_stored_and_only_whole() {
     };
 
     let not_archived = put(PERIODS, CHUNK, entry, &pages);
-    assert!(matches!(not_archived, Err(PutChunkError::Read(ReadError::NotArchived { .. }))));
+    assert!(matches!(
+        not_archived,
+        Err(PutChunkError::Read(ReadError::NotArchived { .. }))
+    ));
     let elsewhere = [
         put(2, ChunkIndex(2), entry, &pages),
         put(2, ChunkIndex(200), entry, &pages),
@@ -206,8 +227,8 @@ fn only_the_chunk_of_the_archived_manifest_is_stored_and_only_whole() {
         changed(&|pages| pages.push(pages[0].clone())),
         changed(&|pages| pages.swap(0, 1)),
         changed(&|pages| pages[0].bytes[0] ^= 1),
-        changed(&|pages| drop(pages[1].bytes.pop())),
-        changed(&|pages| drop(pages[0].signatures.pop())),
+        changed(&|pages| pages[1].bytes.truncate(1)),
+        changed(&|pages| pages[0].signatures.truncate(64)),
         // Signatures are not covered by the tree: their number is checked against the next page and the manifest.
         changed(&|pages| pages[0].signatures.truncate(65)),
         changed(&|pages| pages[1].objects_before += 1),
@@ -215,10 +236,60 @@ fn only_the_chunk_of_the_archived_manifest_is_stored_and_only_whole() {
         changed(&|pages| pages[0].objects_before = u32::MAX),
     ];
     for (result, case) in not_the_pages.into_iter().zip(0..) {
-        assert!(matches!(result, Err(PutChunkError::Pages { .. })), "case {case}: {result:?}");
+        assert!(
+            matches!(result, Err(PutChunkError::Pages { .. })),
+            "case {case}: {result:?}"
+        );
     }
     assert_eq!(part.held_chunks(2).unwrap(), [0]);
     put(2, CHUNK, entry, &pages).unwrap();
+}
+
+/// No tree covers signatures: a peer could send the right pages with made-up ones, and this node would hand them on.
+#[test]
+fn made_up_signatures_of_blocks_that_lie_in_the_chunk_are_found_before_it_is_stored() {
+    let blocks = upstream_blocks();
+    let mut parameters = parameters_from(&blocks[0]);
+    parameters.chunk_size = 2 * PAGE_BYTES as u32;
+    let directory = tempdir().unwrap();
+    let store = open_store(directory.path(), &parameters);
+    add_all(&mut ingest(&store), &blocks[..31 + 32]).unwrap();
+    let server = StoreServer::new(Arc::clone(&store), 1, Arc::new(|_, chunks| vec![true; chunks.len()]));
+    let period = parameters.first_period;
+    let manifest = store.archived_manifest(period).unwrap();
+    assert!(manifest.chunks.len() > 1);
+
+    let mut checked = 0;
+    for (entry, chunk) in manifest.chunks.iter().zip((0..).map(ChunkIndex)) {
+        let pages = (0..entry.page_count()).map(|page| match server.page(period, chunk, &entry.id, page) {
+            Answer::Found(content) => content,
+            answer => panic!("{answer:?}"),
+        });
+        let mut pages: Vec<PageContent> = pages.collect();
+        let found = store.check_chunk_signatures(period, chunk, &pages).unwrap();
+        checked += found;
+        if found > 0 {
+            // One signature of the first block that begins here, wherever its object ends.
+            let begins = |place: &&Place| {
+                let start = chunk.0 * manifest.header.chunk_size;
+                matches!(place, Place::Block { offset, .. } if *offset >= start)
+            };
+            let Some(Place::Block { objects_before, .. }) = manifest.places.iter().find(begins) else {
+                panic!("a block begins in the chunk");
+            };
+            let position = (objects_before - pages[0].objects_before) as usize * 65 + 20;
+            let lengths: Vec<usize> = pages.iter().map(|page| page.signatures.len()).collect();
+            let (page, at) = if position < lengths[0] {
+                (0, position)
+            } else {
+                (1, position - lengths[0])
+            };
+            pages[page].signatures[at] ^= 1;
+            let refused = store.check_chunk_signatures(period, chunk, &pages);
+            assert!(matches!(refused, Err(PutChunkError::Pages { .. })), "{refused:?}");
+        }
+    }
+    assert!(checked > 10, "{checked} blocks lie in one chunk");
 }
 
 #[test]
@@ -243,7 +314,12 @@ fn a_chunk_that_does_not_fit_the_allocation_is_refused_and_a_failed_write_stops_
     assert!(disk_usage(part.store.path()).unwrap() <= 6 << 20);
 
     let part = Node::new(&chain, |_| {}, &[0], &blocks);
-    part.tamper.fail(part.tamper.writes(), 1, common::tamper::Failure::Before, WriteFault::NoSpace);
+    part.tamper.fail(
+        part.tamper.writes(),
+        1,
+        common::tamper::Failure::Before,
+        WriteFault::NoSpace,
+    );
     let failed = part.store.put_chunk(1, CHUNK, entry, &pages);
     assert!(matches!(failed, Err(PutChunkError::Store(StoreError::Refusing(_)))));
     assert_eq!(part.store.held_chunks(1).unwrap(), [0]);
@@ -266,7 +342,10 @@ fn a_dropped_chunk_is_gone_and_its_neighbours_stay() {
     }
     // Not a row of it is left, and what was never held is passed over.
     let report = store.verify(1, &|_, _| {}).unwrap();
-    assert!(report.damages.iter().all(|damage| damage.family != STORAGE_CHUNKS_PREFIX));
+    assert!(report
+        .damages
+        .iter()
+        .all(|damage| damage.family != STORAGE_CHUNKS_PREFIX));
     fixture.full.tamper.look();
     fixture.full.write();
     let prefix = rows::chunk_key(2, 1);
@@ -290,10 +369,16 @@ fn the_space_of_dropped_chunks_is_returned() {
             true
         })
         .unwrap();
-    let dropped: u64 = chunks.iter().map(|(period, chunk)| u64::from(node.entry(*period, *chunk).length)).sum();
+    let dropped: u64 = chunks
+        .iter()
+        .map(|(period, chunk)| u64::from(node.entry(*period, *chunk).length))
+        .sum();
     node.store.drop_chunks(&chunks).unwrap();
     let after = disk_usage(node.store.path()).unwrap();
-    assert!(before > after + dropped * 9 / 10, "{before} bytes, {after} after {dropped} were dropped");
+    assert!(
+        before > after + dropped * 9 / 10,
+        "{before} bytes, {after} after {dropped} were dropped"
+    );
 }
 
 #[test]
@@ -353,7 +438,11 @@ fn what_was_dropped_or_pruned_is_no_longer_served() {
     let mut chain = chain();
     let blocks = chain.blocks(12, SHAPE);
     let all: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7];
-    let early = blocks.iter().filter(|block| slot_of(block, 4).period < 6).cloned().collect::<Vec<_>>();
+    let early = blocks
+        .iter()
+        .filter(|block| slot_of(block, 4).period < 6)
+        .cloned()
+        .collect::<Vec<_>>();
     let node = Node::new(&chain, |options| options.retention_periods = 8, all, &early);
     let id = node.entry(1, CHUNK).id;
     assert!(matches!(node.page(1, CHUNK, 0), Answer::Found(_)));
@@ -404,9 +493,15 @@ fn held_chunks_are_told_as_bits() {
 #[test]
 fn capabilities_claim_the_periods_of_which_all_assigned_chunks_are_held() {
     let fixture = Fixture::new();
-    let range = |first_period, last_period| HeldRange { first_period, last_period };
+    let range = |first_period, last_period| HeldRange {
+        first_period,
+        last_period,
+    };
     let full = fixture.full.server.capabilities();
-    assert_eq!((full.allocated_storage_gb, full.floor, full.last_period), (10, 0, Some(PERIODS - 1)));
+    assert_eq!(
+        (full.allocated_storage_gb, full.floor, full.last_period),
+        (10, 0, Some(PERIODS - 1))
+    );
     assert_eq!(full.ranges, [range(0, PERIODS - 1)]);
     let part = &fixture.part.server;
     // Genesis blocks are small: period 0 has one chunk.
@@ -454,9 +549,16 @@ fn blocks_can_be_put_together_again_from_what_is_served() {
         fixture.put(period, chunk).unwrap();
     }
     let read: Vec<BlockRecord> = (0..4)
-        .filter_map(|thread| match fixture.part.store.place(Slot::new(period, thread), Check::Merkle).unwrap() {
-            PlaceContent::Block(record) => Some(record),
-            PlaceContent::Miss => None,
+        .filter_map(|thread| {
+            match fixture
+                .part
+                .store
+                .place(Slot::new(period, thread), Check::Merkle)
+                .unwrap()
+            {
+                PlaceContent::Block(record) => Some(record),
+                PlaceContent::Miss => None,
+            }
         })
         .collect();
     let of_period: BTreeSet<Vec<u8>> = fixture
@@ -465,5 +567,10 @@ fn blocks_can_be_put_together_again_from_what_is_served() {
         .filter(|block| slot_of(block, 4).period == period)
         .map(|block| block.as_bytes().to_vec())
         .collect();
-    assert_eq!(read.iter().map(|record| record.as_bytes().to_vec()).collect::<BTreeSet<_>>(), of_period);
+    assert_eq!(
+        read.iter()
+            .map(|record| record.as_bytes().to_vec())
+            .collect::<BTreeSet<_>>(),
+        of_period
+    );
 }

@@ -73,12 +73,18 @@ fn nobody(_: usize) -> bool {
 /// Placement keys of the holders.
 fn held_by(nodes: &NodeSet, chunk: u64, factor: usize) -> BTreeSet<Digest> {
     let found = holders(&chunk_id(chunk), nodes, factor, &nobody);
-    found.into_iter().map(|index| nodes.nodes()[index].placement_key).collect()
+    found
+        .into_iter()
+        .map(|index| nodes.nodes()[index].placement_key)
+        .collect()
 }
 
 /// Holders as the design says it, from the rank alone.
 fn holders_of_model(chunk: &ChunkId, nodes: &NodeSet, factor: usize, skipped: &dyn Fn(usize) -> bool) -> Vec<usize> {
-    let order: Vec<usize> = rank(chunk, nodes).into_iter().filter(|index| !skipped(*index)).collect();
+    let order: Vec<usize> = rank(chunk, nodes)
+        .into_iter()
+        .filter(|index| !skipped(*index))
+        .collect();
     let is_filled = |index: &&usize| nodes.nodes()[**index].filled;
     let filled = order.iter().filter(is_filled).count();
     if filled < factor {
@@ -275,7 +281,11 @@ proptest! {
 #[test]
 fn nodes_without_weight_hold_nothing_and_an_empty_set_has_no_holders() {
     let nodes = set(&[0, 5, 0]);
-    let only = nodes.nodes().iter().position(|node| node.allocated_storage_gb == 5).unwrap();
+    let only = nodes
+        .nodes()
+        .iter()
+        .position(|node| node.allocated_storage_gb == 5)
+        .unwrap();
     assert_eq!(holders(&chunk_id(1), &nodes, 3, &nobody), [only]);
     assert!(holders(&chunk_id(1), &set(&[]), 3, &nobody).is_empty());
     assert_eq!(placement_score(&chunk_id(1), &key(1), 0), None);
@@ -286,7 +296,10 @@ fn while_fewer_nodes_than_the_factor_are_filled_everybody_counts_as_filled() {
     let mut nodes = set(&[10; 8]).nodes().to_vec();
     let everybody = NodeSet::new(nodes.clone());
     for filled in 0..3 {
-        nodes.iter_mut().zip(0..).for_each(|(node, index)| node.filled = index < filled);
+        nodes
+            .iter_mut()
+            .zip(0..)
+            .for_each(|(node, index)| node.filled = index < filled);
         let set = NodeSet::new(nodes.clone());
         for number in 0..100 {
             assert_eq!(held_by(&set, number, 3), held_by(&everybody, number, 3));
@@ -313,7 +326,11 @@ fn chunks_fall_to_nodes_in_proportion_to_their_weights() {
         let share = node.allocated_storage_gb as f64 / total as f64;
         let (mean, deviation) = (CHUNKS as f64 * share, (CHUNKS as f64 * share * (1.0 - share)).sqrt());
         let off = (count as f64 - mean).abs() / deviation;
-        assert!(off < 5.0, "weight {}: {count}, expected {mean:.0}", node.allocated_storage_gb);
+        assert!(
+            off < 5.0,
+            "weight {}: {count}, expected {mean:.0}",
+            node.allocated_storage_gb
+        );
     }
 }
 
@@ -333,8 +350,14 @@ fn a_join_moves_hardly_more_than_the_unavoidable_share() {
             .sum();
         let share = moved as f64 / (CHUNKS as f64 * FACTOR as f64);
         let unavoidable = 1.0 / count as f64;
-        assert!(share <= 1.1 * unavoidable, "{count} nodes: {share:.4} of the copies moved");
-        assert!(share >= 0.9 * unavoidable, "{count} nodes: the newcomer gets only {share:.4}");
+        assert!(
+            share <= 1.1 * unavoidable,
+            "{count} nodes: {share:.4} of the copies moved"
+        );
+        assert!(
+            share >= 0.9 * unavoidable,
+            "{count} nodes: the newcomer gets only {share:.4}"
+        );
     }
 }
 
@@ -383,14 +406,17 @@ fn what_is_forgotten_no_longer_counts_and_changes_nothing_that_was_assigned() {
     let periods: Vec<Vec<Vec<usize>>> = (0..14)
         .map(|period| placement.assign_period(period, &[chunk(period, 64 * MIB)]))
         .collect();
-    assert_eq!(placement.assigned_bytes(0), 14 * 64 << 20);
+    assert_eq!(placement.assigned_bytes(0), (14 * 64) << 20);
     assert_eq!(placement.provisional(&[chunk(99, 64 * MIB)]), [Vec::<usize>::new()]);
 
     placement.forget_below(10);
-    assert_eq!(placement.assigned_bytes(0), 4 * 64 << 20);
+    assert_eq!(placement.assigned_bytes(0), (4 * 64) << 20);
     assert_eq!(placement.holders_of(9, 0), None);
     for period in 10..14 {
-        assert_eq!(placement.holders_of_period(period).as_ref(), Some(&periods[period as usize]));
+        assert_eq!(
+            placement.holders_of_period(period).as_ref(),
+            Some(&periods[period as usize])
+        );
     }
     assert_eq!(placement.assign_period(14, &[chunk(99, 64 * MIB)])[0].len(), 2);
     placement.forget_below(100);
@@ -436,7 +462,9 @@ fn a_placement_that_is_fed_again_is_the_same() {
     let feed = || {
         let mut placement = Placement::new(set(&[1, 1, 2, 2]), 2);
         (0..60).for_each(|period| drop(placement.assign_period(period, &[chunk(period, 64 * MIB)])));
-        (0..60).map(|period| placement.holders_of_period(period)).collect::<Vec<_>>()
+        (0..60)
+            .map(|period| placement.holders_of_period(period))
+            .collect::<Vec<_>>()
     };
     assert_eq!(feed(), feed());
 }

@@ -364,3 +364,67 @@ fn damaged(family: &'static str, key: &[u8]) -> LedgerError {
     let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
     LedgerError::Damaged { family, key }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::execute_miss;
+    use massa_models::address::{UserAddress, UserAddressV0};
+
+    fn config(path: &Path) -> ExecutionConfig {
+        let hash = massa_hash::Hash::compute_from(b"someone");
+        let someone = Address::User(UserAddress::UserAddressV0(UserAddressV0(hash)));
+        ExecutionConfig {
+            path: path.to_path_buf(),
+            chain_id: 77,
+            thread_count: 2,
+            genesis_id: [1; 32],
+            genesis_ledger: BTreeMap::from([(someone, Amount::from_raw(5))]),
+            rolls: BTreeMap::new(),
+            operation_validity_periods: 10,
+            keep_final_blocks_periods: 3,
+            block_reward: Amount::zero(),
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ledger = FinalLedger::open(&config(directory.path())).unwrap();
+        let before = (ledger.cursor(), ledger.hash());
+        let output = execute_miss(&ledger, Slot::new(1, 0));
+        ledger.close().unwrap();
+        assert!(ledger.commit(&output, None).is_err());
+        assert_eq!((ledger.cursor(), ledger.hash()), before);
+    }
+
+    #[test]
+    fn a_ledger_interrupted_before_its_first_write_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(open_db(directory.path()).unwrap());
+        let ledger = FinalLedger::open(&config(directory.path())).unwrap();
+        assert_eq!(
+            (ledger.cursor(), ledger.supply()),
+            (Slot::new(0, 1), Amount::from_raw(5))
+        );
+    }
+
+    #[test]
+    fn damaged_rows_are_named() {
+        for (name, key, value) in [
+            (rows::META_CF, rows::HEAD_KEY, &b"short"[..]),
+            (rows::META_CF, rows::IDENTITY_KEY, b"?"),
+            (rows::EXECUTED_OPERATIONS_CF, b"key", b"value"),
+            (rows::FINAL_BLOCKS_CF, b"key", b"value"),
+            (rows::FINAL_BLOCKS_CF, &Slot::new(1, 2).to_bytes_key(), &[0; 40]),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            FinalLedger::open(&config(directory.path())).unwrap();
+            let db = open_db(directory.path()).unwrap();
+            db.put_cf(family(&db, name).unwrap(), key, value).unwrap();
+            drop(db);
+            let error = FinalLedger::open(&config(directory.path())).err().unwrap();
+            assert!(error.to_string().contains(&format!("of {name} is damaged")), "{error}");
+        }
+    }
+}

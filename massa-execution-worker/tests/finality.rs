@@ -9,6 +9,7 @@ use massa_models::slot::Slot;
 use massa_signature::KeyPair;
 use std::collections::HashMap;
 use std::path::Path;
+use std::slice;
 
 const COIN: u64 = 1_000_000_000;
 
@@ -130,7 +131,7 @@ fn candidates_change_candidate_balances_only() {
     let executor = start(directory.path());
     let mut chain = Chain::new();
     let operation = transfer(&alice(), &bob(), COIN, 1, 5);
-    let block = chain.block((1, 0), &producer(), &[operation.clone()]);
+    let block = chain.block((1, 0), &producer(), slice::from_ref(&operation));
     let hash = executor.hash();
     executor.set_clique(&[&block]);
     executor.wait_candidate((1, 0));
@@ -302,7 +303,7 @@ fn a_final_block_without_one_of_its_operations_halts_final_execution() {
     let executor = start(directory.path());
     let chain = Chain::new();
     let operation = transfer(&alice(), &bob(), 1, 1, 5);
-    let mut block = chain.fork((1, 0), &producer(), &[operation.clone()]);
+    let mut block = chain.fork((1, 0), &producer(), slice::from_ref(&operation));
     block
         .storage
         .drop_operation_refs(&std::iter::once(operation.id).collect());

@@ -8,6 +8,7 @@ use massa_models::amount::Amount;
 use massa_models::operation::OperationType;
 use massa_signature::KeyPair;
 use std::collections::BTreeMap;
+use std::slice;
 
 const COIN: u64 = 1_000_000_000;
 
@@ -41,7 +42,7 @@ fn setup() -> Setup {
 fn a_transaction_moves_coins_and_the_producer_gets_fee_and_reward() {
     let mut s = setup();
     let operation = transfer(&s.alice, &s.bob, 7 * COIN, 11, 5);
-    let block = s.chain.block((1, 0), &s.producer, &[operation.clone()]);
+    let block = s.chain.block((1, 0), &s.producer, slice::from_ref(&operation));
     s.executor.run_to(&[&block], (1, 0));
 
     assert_eq!(s.executor.balance(&s.alice), Some(93 * COIN - 11));
@@ -80,9 +81,9 @@ fn an_operation_is_executed_once_in_a_block_and_once_in_all_blocks() {
 fn an_operation_executed_before_a_restart_is_not_executed_again() {
     let mut s = setup();
     let operation = transfer(&s.alice, &s.bob, COIN, 1, 9);
-    let first = s.chain.block((1, 0), &s.producer, &[operation.clone()]);
+    let first = s.chain.block((1, 0), &s.producer, slice::from_ref(&operation));
     let filler = s.chain.block((1, 1), &s.producer, &[]);
-    let second = s.chain.block((2, 0), &s.producer, &[operation.clone()]);
+    let second = s.chain.block((2, 0), &s.producer, slice::from_ref(&operation));
     s.executor.run_to(&[&first, &filler], (1, 1));
     s.executor.manager.stop();
     let again = Executor::start(config(
@@ -98,7 +99,7 @@ fn an_operation_executed_before_a_restart_is_not_executed_again() {
 fn a_transaction_that_cannot_be_covered_costs_its_fee_and_fails() {
     let mut s = setup();
     let operation = transfer(&s.alice, &s.bob, 100 * COIN, 3, 5);
-    let block = s.chain.block((1, 0), &s.producer, &[operation.clone()]);
+    let block = s.chain.block((1, 0), &s.producer, slice::from_ref(&operation));
     s.executor.run_to(&[&block], (1, 0));
     assert_eq!(s.executor.balance(&s.alice), Some(100 * COIN - 3));
     assert_eq!(s.executor.balance(&s.bob), Some(50 * COIN));
@@ -111,10 +112,10 @@ fn an_operation_whose_fee_cannot_be_paid_is_as_if_it_were_not_there() {
     let mut s = setup();
     let poor = key(0, 5);
     let operation = transfer(&poor, &s.bob, 1, 10, 9);
-    let first = s.chain.block((1, 0), &s.producer, &[operation.clone()]);
+    let first = s.chain.block((1, 0), &s.producer, slice::from_ref(&operation));
     let pays = transfer(&s.bob, &poor, 11, 0, 9);
     let other = s.chain.block((1, 1), &s.producer, &[pays]);
-    let later = s.chain.block((2, 0), &s.producer, &[operation.clone()]);
+    let later = s.chain.block((2, 0), &s.producer, slice::from_ref(&operation));
 
     s.executor.run_to(&[&first, &other], (1, 1));
     assert_eq!(s.executor.status(&operation), (None, None));
@@ -139,7 +140,7 @@ fn a_producer_cannot_spend_in_its_block_what_the_block_earns() {
     let mut s = setup();
     let producer = key(0, 7);
     let operation = transfer(&producer, &s.bob, 1, 0, 9);
-    let first = s.chain.block((1, 0), &producer, &[operation.clone()]);
+    let first = s.chain.block((1, 0), &producer, slice::from_ref(&operation));
     s.executor.run_to(&[&first], (1, 0));
     assert_eq!(s.executor.status(&operation), (None, None));
     assert_eq!(s.executor.balance(&producer), Some(REWARD.to_raw()));
@@ -200,7 +201,7 @@ fn operations_of_another_thread_or_outside_their_validity_are_skipped() {
 fn status_is_remembered_for_ten_periods_beyond_the_validity() {
     let mut s = setup();
     let operation = transfer(&s.alice, &s.bob, 1, 1, 3);
-    let first = s.chain.block((1, 0), &s.producer, &[operation.clone()]);
+    let first = s.chain.block((1, 0), &s.producer, slice::from_ref(&operation));
     let other = s.chain.block((1, 1), &s.producer, &[]);
     let last_remembered = s.chain.block((13, 0), &s.producer, &[]);
     let also = s.chain.block((13, 1), &s.producer, &[]);
@@ -218,7 +219,7 @@ fn no_reward_is_created_beyond_what_an_amount_can_hold() {
     let executor = Executor::start(config(directory.path(), &[(&alice, u64::MAX - 5)]));
     let mut chain = Chain::new();
     let fee = transfer(&alice, &alice, u64::MAX - 105, 100, 5);
-    let first = chain.block((1, 0), &producer, &[fee.clone()]);
+    let first = chain.block((1, 0), &producer, slice::from_ref(&fee));
     let second = chain.block((1, 1), &producer, &[]);
     executor.run_to(&[&first, &second], (1, 1));
     assert_eq!(executor.status(&fee), (Some(true), Some(true)));

@@ -1,7 +1,5 @@
 //! Errors of the protocol.
 
-use crate::PeerId;
-
 /// Why the protocol did not do what was asked.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +12,7 @@ pub enum ProtocolError {
     SendError(String),
     /// There is no connection to the peer.
     #[error("peer {0} is not connected")]
-    PeerDisconnected(PeerId),
+    PeerDisconnected(String),
     /// A peer sent something that is no message of this protocol.
     #[error("handler error: {0}")]
     HandlerError(String),

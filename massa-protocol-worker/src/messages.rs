@@ -14,10 +14,25 @@ use massa_serialization::{
     DeserializeError, Deserializer, SerializeError, Serializer, U64VarIntDeserializer, U64VarIntSerializer,
 };
 use std::ops::Bound::Included;
+use std::time::{Duration, Instant};
 use tracing::debug;
 
 /// Who sent a message, and the message without its outer type.
 pub type PeerMessageTuple = (PeerId, Vec<u8>);
+
+/// A message has room in a handler's channel if that many of its size would take at most so many bytes. Since the n-th
+/// message of a channel then has at most 1/n of this, a channel of 10 000 messages holds less than ten times as much,
+/// whatever its peers send; and with it 10 000 messages of 3 kB, more than a header takes, still fit.
+const CHANNEL_BYTES: usize = 32 << 20;
+/// How often it is looked whether the block handler has room again.
+const ROOM_INTERVAL: Duration = Duration::from_millis(5);
+/// How long a block message waits for room. A handler that needs longer does not work any more.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whether a message has room where so many wait.
+fn has_room(waiting: usize, bytes: usize) -> bool {
+    waiting.saturating_mul(bytes) <= CHANNEL_BYTES
+}
 
 /// A message to a peer.
 #[derive(Clone, Debug)]
@@ -190,6 +205,16 @@ impl MessagesHandler {
         }
     }
 
+    fn wait_for_block_handler(&self, message: PeerMessageTuple) -> Result<(), ProtocolError> {
+        let deadline = Instant::now() + ROOM_TIMEOUT;
+        while !has_room(self.sender_blocks.len(), message.1.len()) && Instant::now() < deadline {
+            std::thread::sleep(ROOM_INTERVAL);
+        }
+        self.sender_blocks
+            .send_deadline(message, deadline)
+            .map_err(|error| ProtocolError::HandlerError(format!("the block handler takes nothing: {error}")))
+    }
+
     /// Hands over one message.
     ///
     /// Waits for the block handler, which slows down a peer that sends too many blocks; the other handlers lose what
@@ -207,10 +232,7 @@ impl MessagesHandler {
             .map_err(|id| ProtocolError::HandlerError(format!("unknown message type {id}")))?;
         let message = (*peer_id, payload.to_vec());
         match id {
-            MessageTypeId::Block => self
-                .sender_blocks
-                .send(message)
-                .map_err(|_| ProtocolError::HandlerError("the block handler has stopped".into()))?,
+            MessageTypeId::Block => self.wait_for_block_handler(message)?,
             MessageTypeId::Endorsement => {}
             MessageTypeId::Operation => offer(&self.sender_operations, message, id),
             MessageTypeId::PeerManagement => offer(&self.sender_peers, message, id),
@@ -225,12 +247,72 @@ impl MessagesHandler {
 }
 
 fn offer(sender: &MassaSender<PeerMessageTuple>, message: PeerMessageTuple, id: MessageTypeId) {
-    if let Err(error) = sender.try_send(message) {
-        let (peer, _) = match &error {
-            crossbeam_channel::TrySendError::Full(message) | crossbeam_channel::TrySendError::Disconnected(message) => {
-                message
-            }
-        };
-        debug!(%peer, message_type = ?id, "message dropped: the handler does not keep up");
+    let peer_id = message.0;
+    if !has_room(sender.len(), message.1.len()) || sender.try_send(message).is_err() {
+        debug!(peer = %peer_id, message_type = ?id, "message dropped: the handler does not keep up");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_channel::receiver::MassaReceiver;
+    use massa_channel::MassaChannel;
+    use massa_signature::KeyPair;
+
+    type Ends = (MassaSender<PeerMessageTuple>, MassaReceiver<PeerMessageTuple>);
+
+    fn channel(size: usize) -> Ends {
+        MassaChannel::new("messages_test".into(), Some(size))
+    }
+
+    fn peer() -> PeerId {
+        PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key())
+    }
+
+    #[test]
+    fn each_type_goes_to_its_handler_without_its_type() {
+        let [blocks, operations, peers, storage]: [Ends; 4] = std::array::from_fn(|_| channel(10));
+        let handler = MessagesHandler::new(blocks.0, operations.0, peers.0, Some(storage.0));
+        let peer_id = peer();
+        for message_type in 0..5 {
+            handler.handle(&[message_type, 100 + message_type], &peer_id).unwrap();
+        }
+        assert_eq!(blocks.1.try_recv().unwrap(), (peer_id, vec![100]));
+        assert_eq!(operations.1.try_recv().unwrap(), (peer_id, vec![102]));
+        assert_eq!(peers.1.try_recv().unwrap(), (peer_id, vec![103]));
+        assert_eq!(storage.1.try_recv().unwrap(), (peer_id, vec![104]));
+        assert!([blocks.1, operations.1, peers.1, storage.1]
+            .iter()
+            .all(|end| end.is_empty()));
+    }
+
+    #[test]
+    fn an_unknown_or_malformed_type_is_an_error() {
+        let handler = MessagesHandler::new(channel(1).0, channel(1).0, channel(1).0, None);
+        for message in [&[5][..], &[0xff, 0x01], &[], &[0x80]] {
+            assert!(handler.handle(message, &peer()).is_err(), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_busy_handler_has_no_room_for_is_dropped_except_blocks() {
+        let (operations, _end) = channel(1);
+        let handler = MessagesHandler::new(channel(1).0, operations, channel(1).0, None);
+        handler.handle(&[2, 1], &peer()).unwrap();
+        handler.handle(&[2, 2], &peer()).unwrap();
+        // The other end of the block channel is gone: that is the only thing that makes it fail at once.
+        assert!(handler.handle(&[0, 1], &peer()).is_err());
+    }
+
+    #[test]
+    fn a_channel_does_not_hold_many_large_messages() {
+        let (sender, receiver) = channel(10_000);
+        let message = || (peer(), vec![0; 8 << 20]);
+        for _ in 0..20 {
+            offer(&sender, message(), MessageTypeId::Storage);
+        }
+        assert_eq!(receiver.len(), 5);
+        assert!(has_room(9_999, 3_000));
     }
 }

@@ -91,6 +91,9 @@ pub fn create_protocol_controller(config: ProtocolConfig) -> (Box<dyn ProtocolCo
     (Box::new(controller), channels)
 }
 
+/// What stops the protocol, and, where storage is enabled, what the worker asks of the network.
+pub type StartedProtocol = (Box<dyn ProtocolManager>, Option<Arc<dyn StorageNetwork>>);
+
 /// Opens the sockets and starts all threads.
 ///
 /// `keypair` is the node's identity. `block_archive` answers for blocks that are not in `storage` any more.
@@ -109,7 +112,7 @@ pub fn start_protocol_controller(
     protocol_channels: ProtocolChannels,
     block_archive: Option<Arc<dyn BlockArchive>>,
     storage_parts: Option<StorageParts>,
-) -> Result<(Box<dyn ProtocolManager>, Option<Arc<dyn StorageNetwork>>), ProtocolError> {
+) -> Result<StartedProtocol, ProtocolError> {
     check_config(&config, storage_parts.is_some())?;
     let peer_id = PeerId::from_public_key(keypair.get_public_key());
     let shared = SharedState {
@@ -235,7 +238,13 @@ fn start_handlers(
             parameters: parts.parameters,
         };
         let connections = shared.connections.clone_box();
-        StorageHandler::new(connections, parts, network.storage.1, channels.storage_handler, config.clone())
+        StorageHandler::new(
+            connections,
+            parts,
+            network.storage.1,
+            channels.storage_handler,
+            config.clone(),
+        )
     };
     Ok(Handlers {
         operations: OperationHandler::new(config, operation_parts)?,

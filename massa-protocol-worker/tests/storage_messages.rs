@@ -30,7 +30,10 @@ fn read(bytes: &[u8]) -> Option<StorageMessage> {
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
-    digits.chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    digits
+        .chunks(2)
+        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
+        .collect()
 }
 
 fn repeated(byte: &str, count: usize) -> String {
@@ -241,7 +244,10 @@ fn what_is_out_of_its_limits_is_not_read() {
         ("an option that is neither", "05 00 00 02 00".to_string()),
         ("a question for no periods", "08 07 08 00".to_string()),
         ("a question for 129 periods", "08 07 08 8101".to_string()),
-        ("an answer of 129 periods", format!("09 07 08 8101 {}", repeated("00", 129))),
+        (
+            "an answer of 129 periods",
+            format!("09 07 08 8101 {}", repeated("00", 129)),
+        ),
         ("33 bytes of bits", format!("09 07 08 01 21 {}", repeated("01", 33))),
         ("bits with a trailing zero byte", "09 07 08 01 02 0100".to_string()),
         ("nothing", String::new()),
@@ -337,7 +343,10 @@ fn the_largest_messages_fit_what_they_count_for_in_flight() {
 fn type_and_request_id_are_seen_without_reading_the_message() {
     let deserializer = StorageMessageDeserializer::new(StorageMessageDeserializerArgs::default());
     let peek = |bytes: &str| deserializer.peek(&unhex(bytes));
-    assert_eq!(peek("02 8001 ff"), Some((StorageMessageTypeId::ChunkResponse, Some(128))));
+    assert_eq!(
+        peek("02 8001 ff"),
+        Some((StorageMessageTypeId::ChunkResponse, Some(128)))
+    );
     assert_eq!(peek("08 07"), Some((StorageMessageTypeId::HeldRequest, Some(7))));
     assert_eq!(peek("05"), Some((StorageMessageTypeId::StorageCapabilities, None)));
     assert_eq!(peek("0a"), None);
@@ -359,7 +368,13 @@ fn any_answer<T: Clone + std::fmt::Debug>(
 fn any_page() -> impl Strategy<Value = PageContent> {
     let signatures = (0usize..5).prop_map(|count| vec![9; count * SIGNATURE_BYTES]);
     let siblings = vec(any::<[u8; 32]>(), 0..=16);
-    let parts = (vec(any::<u8>(), 1..300), signatures, any::<u32>(), any::<u16>(), siblings);
+    let parts = (
+        vec(any::<u8>(), 1..300),
+        signatures,
+        any::<u32>(),
+        any::<u16>(),
+        siblings,
+    );
     parts.prop_map(
         |(bytes, signatures, objects_before, directions, siblings)| PageContent {
             bytes,
@@ -377,13 +392,12 @@ fn any_message() -> impl Strategy<Value = StorageMessage> {
         bits
     });
     let ids = vec(digest().prop_map(ChunkId::from_bytes), 0..20);
-    let announcement = (any::<u64>(), digest(), ids).prop_map(|(period, root, chunk_ids)| {
-        StorageMessage::ChunkAnnouncement {
+    let announcement =
+        (any::<u64>(), digest(), ids).prop_map(|(period, root, chunk_ids)| StorageMessage::ChunkAnnouncement {
             period,
             root: PeriodRoot::from_bytes(root),
             chunk_ids,
-        }
-    });
+        });
     let request = (any::<u64>(), any::<u64>(), 0u32..256, digest(), 0u32..1024, 1u32..=16).prop_map(
         |(request_id, period, chunk, id, first_page, pages)| StorageMessage::ChunkRequest {
             request_id,
@@ -401,13 +415,14 @@ fn any_message() -> impl Strategy<Value = StorageMessage> {
             answer,
         }
     });
-    let manifest = (any::<u64>(), any::<u64>(), any_answer(vec(any::<u8>(), 0..300))).prop_map(
-        |(request_id, period, answer)| StorageMessage::ManifestResponse {
-            request_id,
-            period,
-            answer,
-        },
-    );
+    let manifest =
+        (any::<u64>(), any::<u64>(), any_answer(vec(any::<u8>(), 0..300))).prop_map(|(request_id, period, answer)| {
+            StorageMessage::ManifestResponse {
+                request_id,
+                period,
+                answer,
+            }
+        });
     let held = (any::<u64>(), any::<u64>(), vec(bits, 1..128)).prop_map(|(request_id, first_period, held)| {
         StorageMessage::HeldResponse {
             request_id,

@@ -47,7 +47,13 @@ pub(crate) fn add_block(
             remainders.push(remainder);
         }
     }
-    cliques.extend(new_cliques(remainders, incompatibilities, fitness_of));
+    let largest = remainders.iter().max_by_key(|remainder| remainder.len()).cloned();
+    cliques.extend(new_cliques(remainders, incompatibilities, &fitness_of));
+    // Where cliques were dropped, what the block continues may be among them: its clique is made anew.
+    if !cliques.iter().any(|clique| clique.block_ids.contains(&id)) {
+        let completed = largest.map(|remainder| complete(remainder, incompatibilities));
+        cliques.extend(new_cliques(Vec::from_iter(completed), incompatibilities, fitness_of));
+    }
 }
 
 /// Takes blocks out that are no longer in `incompatibilities`.
@@ -120,4 +126,91 @@ fn is_maximal(block_ids: &PreHashSet<BlockId>, incompatibilities: &Incompatibili
     !incompatibilities
         .iter()
         .any(|(id, against)| !block_ids.contains(id) && is_compatible(against))
+}
+
+/// Adds what can be added, in the order of ids.
+fn complete(mut block_ids: PreHashSet<BlockId>, incompatibilities: &Incompatibilities) -> PreHashSet<BlockId> {
+    let mut others: Vec<_> = incompatibilities.iter().collect();
+    others.sort_unstable_by_key(|(id, _)| **id);
+    for (id, against) in others {
+        if against.is_disjoint(&block_ids) {
+            block_ids.insert(*id);
+        }
+    }
+    block_ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_hash::Hash;
+    use massa_models::secure_share::Id;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const BLOCKS: usize = 9;
+
+    fn id(index: usize) -> BlockId {
+        BlockId::new(Hash::compute_from(&[index as u8]))
+    }
+
+    fn fitness(_: &BlockId) -> u64 {
+        2
+    }
+
+    /// Maximal cliques by trying all sets.
+    fn by_definition(incompatibilities: &Incompatibilities) -> BTreeSet<BTreeSet<BlockId>> {
+        let ids: Vec<BlockId> = incompatibilities.keys().copied().collect();
+        let subset = |bits: u32| -> PreHashSet<BlockId> {
+            let chosen = ids.iter().enumerate().filter(|(index, _)| bits >> index & 1 == 1);
+            chosen.map(|(_, id)| *id).collect()
+        };
+        let is_clique = |set: &PreHashSet<BlockId>| set.iter().all(|id| incompatibilities[id].is_disjoint(set));
+        let is_largest = |set: &PreHashSet<BlockId>| {
+            let others = ids.iter().filter(|id| !set.contains(id));
+            let mut others = others.filter(|id| incompatibilities[id].is_disjoint(set));
+            others.next().is_none()
+        };
+        let sets = (0..1u32 << ids.len()).map(subset);
+        let cliques = sets.filter(|set| is_clique(set) && is_largest(set));
+        cliques.map(|set| set.into_iter().collect()).collect()
+    }
+
+    fn listed(cliques: &[Clique]) -> BTreeSet<BTreeSet<BlockId>> {
+        let sets = cliques.iter().map(|clique| clique.block_ids.iter().copied().collect());
+        let listed: BTreeSet<_> = sets.collect();
+        assert_eq!(listed.len(), cliques.len(), "a clique is listed twice");
+        listed
+    }
+
+    proptest! {
+        #[test]
+        fn the_list_is_complete_after_each_block_that_comes_or_goes(
+            edges in proptest::collection::vec(proptest::bool::weighted(0.3), BLOCKS * BLOCKS),
+            gone in proptest::collection::vec((0..BLOCKS, 0..BLOCKS), 0..5),
+        ) {
+            let mut incompatibilities = Incompatibilities::default();
+            let mut cliques = initial_cliques();
+            let check = |cliques: &[Clique], incompatibilities: &Incompatibilities| {
+                assert_eq!(listed(cliques), by_definition(incompatibilities));
+                assert!(cliques.iter().all(|clique| clique.fitness == 2 * clique.block_ids.len() as u64));
+            };
+            for new in 0..BLOCKS {
+                let against: PreHashSet<BlockId> = (0..new).filter(|old| edges[new * BLOCKS + old]).map(id).collect();
+                for other in &against {
+                    incompatibilities.get_mut(other).unwrap().insert(id(new));
+                }
+                incompatibilities.insert(id(new), against);
+                add_block(&mut cliques, id(new), &incompatibilities, fitness);
+                check(&cliques, &incompatibilities);
+            }
+            for (first, second) in gone {
+                let gone = PreHashSet::from_iter([id(first), id(second)]);
+                incompatibilities.retain(|id, _| !gone.contains(id));
+                incompatibilities.values_mut().for_each(|against| against.retain(|id| !gone.contains(id)));
+                remove_blocks(&mut cliques, &gone, &incompatibilities, fitness);
+                check(&cliques, &incompatibilities);
+            }
+        }
+    }
 }

@@ -199,14 +199,13 @@ impl ConsensusState {
         let bound = self.descendants_fitness.iter().filter(|(_, bound)| **bound > delta_f0);
         let candidates = bound
             .map(|(id, _)| id)
-            .filter(|id| viable.iter().all(|clique| clique.block_ids.contains(id)));
-        let heavy: Vec<&&Clique> = viable.iter().filter(|clique| clique.fitness > delta_f0).collect();
+            .filter(|id| viable.iter().any(|clique| clique.block_ids.contains(id)));
+        let is_final_in = |block: &ActiveBlock, clique: &Clique| {
+            clique.fitness > delta_f0 && self.descendants_fitness_in(block, clique) > delta_f0
+        };
         let mut found: Vec<&ActiveBlock> = candidates
             .filter_map(|id| self.blocks_state.active_block(id))
-            .filter(|block| {
-                let is_final_in = |clique: &&&Clique| self.descendants_fitness_in(block, clique) > delta_f0;
-                heavy.iter().any(|clique| is_final_in(&clique))
-            })
+            .filter(|block| viable.iter().any(|clique| is_final_in(block, clique)))
             .collect();
         found.sort_unstable_by_key(|block| block.slot);
         found.iter().map(|block| block.block_id).collect()

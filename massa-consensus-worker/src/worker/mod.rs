@@ -24,6 +24,7 @@ use std::sync::Arc;
 ///
 /// # Panics
 /// When the system cannot start a thread.
+#[allow(clippy::type_complexity)] // Upstream's signature.
 pub fn start_consensus_worker(
     config: ConsensusConfig,
     channels: ConsensusChannels,

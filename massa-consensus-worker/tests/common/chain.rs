@@ -95,7 +95,9 @@ impl Maker {
             slot,
             parents: parents.to_vec(),
             operation_merkle_root: compute_operations_hash(&ids, &OperationIdSerializer::new()),
-            endorsements: (0..self.endorsements).map(|index| endorsement(key, slot, index)).collect(),
+            endorsements: (0..self.endorsements)
+                .map(|index| endorsement(key, slot, index))
+                .collect(),
             denunciations: Vec::new(),
         };
         let header: SecuredHeader = header

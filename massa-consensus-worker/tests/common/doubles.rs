@@ -91,7 +91,10 @@ impl ExecutionController for Doubles {
         }
         for (slot, id) in finalized_blocks {
             assert!(!record.finals.contains(&(slot, id)), "a block is final once");
-            assert!(record.contents.contains(&id), "execution has no content of a final block");
+            assert!(
+                record.contents.contains(&id),
+                "execution has no content of a final block"
+            );
             record.finals.push((slot, id));
         }
         if let Some(blockclique) = new_blockclique {

@@ -80,6 +80,9 @@ impl Node {
     pub fn with_archiver(config: ConsensusConfig, graph: Option<BootstrapableGraph>) -> Self {
         let root = Storage::create_root();
         let doubles = Doubles::new(config.thread_count);
+        // Execution itself kept these.
+        let kept = graph.iter().flat_map(|graph| &graph.final_blocks);
+        doubles.record.lock().contents.extend(kept.map(|block| block.block.id));
         let mut state = ConsensusState::new(config, doubles.channels(), graph, root.clone_without_refs()).unwrap();
         state.block_db_changed().unwrap();
         Self {
@@ -134,7 +137,9 @@ impl Node {
     /// The blocks of each clique, in the order of ids, and the cliques in that order.
     pub fn cliques(&self) -> BTreeSet<BTreeSet<BlockId>> {
         let cliques = self.state.max_cliques.iter();
-        cliques.map(|clique| clique.block_ids.iter().copied().collect()).collect()
+        cliques
+            .map(|clique| clique.block_ids.iter().copied().collect())
+            .collect()
     }
 
     /// Whether two blocks contradict each other; both sides must say the same.
@@ -147,13 +152,19 @@ impl Node {
     /// Checks what always holds.
     pub fn check_invariants(&self) {
         let state = &self.state;
-        assert_eq!(state.max_cliques.iter().filter(|clique| clique.is_blockclique).count(), 1);
+        assert_eq!(
+            state.max_cliques.iter().filter(|clique| clique.is_blockclique).count(),
+            1
+        );
         for clique in &state.max_cliques {
             let fitness_of = |id| state.blocks_state.active_block(id).unwrap().fitness;
             assert_eq!(clique.fitness, clique.block_ids.iter().map(fitness_of).sum::<u64>());
             assert!(clique.fitness <= state.blockclique().fitness);
             for id in &clique.block_ids {
-                assert!(state.gi_head[id].is_disjoint(&clique.block_ids), "a clique contradicts itself");
+                assert!(
+                    state.gi_head[id].is_disjoint(&clique.block_ids),
+                    "a clique contradicts itself"
+                );
             }
         }
         for (id, against) in &state.gi_head {
@@ -161,7 +172,11 @@ impl Node {
             assert!(against.iter().all(|other| state.gi_head[other].contains(id)));
             assert!(state.max_cliques.iter().any(|clique| clique.block_ids.contains(id)));
         }
-        let per_slot: usize = state.nonfinal_active_blocks_per_slot.values().map(|ids| ids.len()).sum();
+        let per_slot: usize = state
+            .nonfinal_active_blocks_per_slot
+            .values()
+            .map(|ids| ids.len())
+            .sum();
         assert_eq!(per_slot, state.gi_head.len());
     }
 }

@@ -78,6 +78,7 @@ impl Simulation {
                 self.node.state.prune().unwrap();
             }
         }
+        self.deliver();
     }
 
     fn slot(&mut self, slot: Slot, hazards: Hazards) {
@@ -131,7 +132,9 @@ impl Simulation {
         let recent = &self.blocks[self.blocks.len().saturating_sub(40)..];
         let pick = |thread: u8, random: &mut ChaCha20Rng| {
             let of_thread: Vec<_> = recent.iter().filter(|block| block.slot.thread == thread).collect();
-            of_thread.choose(random).map_or(genesis[usize::from(thread)], |block| block.id)
+            of_thread
+                .choose(random)
+                .map_or(genesis[usize::from(thread)], |block| block.id)
         };
         let threads = 0..self.maker.thread_count;
         threads.map(|thread| pick(thread, &mut self.random)).collect()

@@ -1,18 +1,20 @@
 //! Single chunks: which are held, storing one that was fetched from peers, dropping one, looking at one for damage.
 //!
 //! Storing and dropping are the writer's, as everything that writes; looking is anybody's. Left out: which chunks should be
-//! held (see [`crate::replication`]), and whether signatures beside the pages are valid: no tree covers them, whoever puts
-//! blocks together checks them.
+//! held, see [`crate::replication`]. No tree covers the signatures beside the pages: [`Store::check_chunk_signatures`].
 
 use super::read::{Damage, ReadError};
 use super::writer::Durability;
 use super::{family_of, put_sealed, rows, Store, StoreError};
+use crate::assembly::PeriodPages;
 use crate::chunking::{page_root, ChunkPages};
 use massa_db_exports::{STORAGE_CHUNKS_PREFIX, STORAGE_PAGES_CF};
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, Place};
-use massa_distributed_storage_exports::network::{PageContent, MAX_PAGE_SIGNATURES};
-use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
-use massa_distributed_storage_exports::ChunkIndex;
+use massa_distributed_storage_exports::network::{PageContent, VerifiedPage, MAX_PAGE_SIGNATURES};
+use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::types::{PAGE_BYTES, SIGNATURE_BYTES};
+use massa_distributed_storage_exports::verification::verify_blocks;
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkIndex};
 use parking_lot::Mutex;
 use rocksdb::WriteBatch;
 use std::collections::BTreeSet;
@@ -200,6 +202,47 @@ impl Store {
         Ok(())
     }
 
+    /// Checks, down to signatures, the blocks that lie wholly in a chunk that was fetched from peers: no tree covers the
+    /// signatures beside its pages, so whoever sent it could have made them up. Returns how many blocks were checked; those
+    /// that reach into another chunk are not.
+    ///
+    /// Reads only, so that it can be done outside the writer's thread, before [`Store::put_chunk`]. Costs a hash of the
+    /// pages and a check of each signature.
+    ///
+    /// # Errors
+    /// [`PutChunkError::Pages`]: who sent the chunk is at fault; otherwise as [`Store::put_chunk`].
+    pub fn check_chunk_signatures(
+        &self,
+        period: u64,
+        chunk: ChunkIndex,
+        pages: &[PageContent],
+    ) -> Result<usize, PutChunkError> {
+        let manifest = self.archived_manifest(period)?;
+        let no_chunk = || ReadError::NotFound(format!("chunk {chunk} of period {period}"));
+        let entry = *manifest.chunks.get(chunk.0 as usize).ok_or_else(no_chunk)?;
+        let fault = |reason: String| PutChunkError::Pages {
+            period,
+            chunk: chunk.0,
+            reason,
+        };
+        let mut known = PeriodPages::new(manifest);
+        for (page, number) in pages.iter().zip(0..) {
+            let page = VerifiedPage::check(&entry, number, page.clone());
+            known.insert(chunk, (), page.map_err(|error| fault(error.to_string()))?);
+        }
+        let ArchiveParameters {
+            chain_id, thread_count, ..
+        } = *self.parameters();
+        let blocks = (0..thread_count).filter_map(|thread| known.record(thread).transpose());
+        let blocks: Vec<BlockRecord> = blocks
+            .collect::<Result<_, _>>()
+            .map_err(|error| fault(error.to_string()))?;
+        match verify_blocks(&blocks, chain_id, thread_count) {
+            Ok(verified) => Ok(verified.len()),
+            Err((_, error)) => Err(fault(error.to_string())),
+        }
+    }
+
     /// Drops a chunk, if it is held. Its space is returned before this returns.
     ///
     /// # Errors
@@ -311,7 +354,9 @@ fn check_counts(manifest: &Manifest, chunk: u32, pages: &[(u32, usize)]) -> Resu
     let mut expected = (chunk == 0).then_some(0);
     for ((before, bytes), page) in pages.iter().zip(0u64..) {
         if expected.is_some_and(|expected| expected != *before) {
-            return Err(format!("page {page} counts {before} objects before it, expected {expected:?}"));
+            return Err(format!(
+                "page {page} counts {before} objects before it, expected {expected:?}"
+            ));
         }
         if bytes % SIGNATURE_BYTES != 0 || bytes / SIGNATURE_BYTES > MAX_PAGE_SIGNATURES {
             return Err(format!("page {page} has {bytes} bytes of signatures"));
@@ -331,15 +376,20 @@ fn check_places(
     page: u64,
     counts: std::ops::RangeInclusive<u32>,
 ) -> Result<(), String> {
-    let page_bytes = massa_distributed_storage_exports::types::PAGE_BYTES as u64;
+    let page_bytes = PAGE_BYTES as u64;
     let from = start + page * page_bytes;
     for place in &manifest.places {
-        let Place::Block { offset, objects_before, .. } = *place else {
+        let Place::Block {
+            offset, objects_before, ..
+        } = *place
+        else {
             continue;
         };
         let inside = (from..from + page_bytes).contains(&u64::from(offset));
         if inside && !counts.contains(&objects_before) {
-            return Err(format!("page {page} counts {counts:?} objects, a block in it begins after {objects_before}"));
+            return Err(format!(
+                "page {page} counts {counts:?} objects, a block in it begins after {objects_before}"
+            ));
         }
     }
     Ok(())

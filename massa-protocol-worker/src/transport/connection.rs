@@ -16,6 +16,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use tracing::trace;
 
+/// Sockets in the handshake at a time. Each costs a thread and some kilobytes until its deadline.
+const MAX_PENDING: usize = 128;
+/// The same, of one address of the internet: one machine must not take all places.
+const MAX_PENDING_PER_IP: usize = 8;
+
 /// One connection, after the handshake.
 pub(crate) struct Connection {
     pub(crate) peer_id: PeerId,
@@ -80,7 +85,7 @@ struct Table {
     connections: HashMap<PeerId, Arc<Connection>>,
     dialing: HashSet<SocketAddr>,
     /// Sockets in the handshake, by an own number: a stop ends them too.
-    pending: HashMap<u64, TcpStream>,
+    pending: HashMap<u64, (IpAddr, TcpStream)>,
     next_pending: u64,
     stopping: bool,
 }
@@ -183,25 +188,24 @@ impl ActiveConnections {
         }
     }
 
-    /// Notes a socket that has yet to show who it is. None while the node stops.
+    /// Notes a socket that has yet to show who it is. None if there are too many, or the node stops.
     pub(crate) fn add_pending(&self, stream: &TcpStream) -> Option<u64> {
+        let ip = stream.peer_addr().ok()?.ip();
         let stream = stream.try_clone().ok()?;
         let mut table = self.table.write();
-        if table.stopping {
+        let same_ip = table.pending.values().filter(|(pending, _)| *pending == ip).count();
+        let too_many = table.pending.len() >= MAX_PENDING || (!ip.is_loopback() && same_ip >= MAX_PENDING_PER_IP);
+        if table.stopping || too_many {
             return None;
         }
         let number = table.next_pending;
         table.next_pending += 1;
-        table.pending.insert(number, stream);
+        table.pending.insert(number, (ip, stream));
         Some(number)
     }
 
     pub(crate) fn remove_pending(&self, number: u64) {
         self.table.write().pending.remove(&number);
-    }
-
-    pub(crate) fn pending_count(&self) -> usize {
-        self.table.read().pending.len()
     }
 
     /// Notes that an address is being dialed. False if it is already.
@@ -222,7 +226,7 @@ impl ActiveConnections {
     pub(crate) fn stop(&self) {
         let mut table = self.table.write();
         table.stopping = true;
-        for stream in table.pending.values() {
+        for (_, stream) in table.pending.values() {
             // It may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -261,7 +265,7 @@ impl ActiveConnectionsTrait for ActiveConnections {
         high_priority: bool,
     ) -> Result<(), ProtocolError> {
         let connection = self.table.read().connections.get(peer_id).cloned();
-        let connection = connection.ok_or(ProtocolError::PeerDisconnected(*peer_id))?;
+        let connection = connection.ok_or_else(|| ProtocolError::PeerDisconnected(peer_id.to_string()))?;
         let is_storage = matches!(message, Message::Storage(_));
         if is_storage && !connection.speaks_storage {
             let reason = format!("peer {peer_id} does not speak storage");

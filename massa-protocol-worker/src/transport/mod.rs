@@ -1,7 +1,7 @@
 //! Sockets, and what runs over them until a handler takes over.
 //!
-//! Blocking TCP; one thread reads and one writes for each connection. Inside, a [Noise](noise) channel carries
-//! [frames](frame); in the first ones each side proves who it is
+//! Blocking TCP; one thread reads and one writes for each connection. Inside, a Noise channel carries
+//! frames; in the first ones each side proves who it is
 //! ([handshake](crate::handlers::peer_handler::handshake)); each later one is a message.
 
 mod connection;

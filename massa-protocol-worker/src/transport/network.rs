@@ -17,8 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
-/// Sockets in the handshake at a time. Each costs a thread and some kilobytes until its deadline.
-const MAX_PENDING: usize = 128;
 /// How long to wait after a failed accept, which may mean that the process has no file descriptor left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long a stop waits for the threads of connections.
@@ -102,16 +100,9 @@ impl Network {
         }
         let threads = shared.threads.clone();
         let work = move || {
-            let stream = TcpStream::connect_timeout(&peer.address, shared.config.timeout_connection.to_duration());
-            let result = match stream {
-                Ok(stream) => shared.open(stream, Some(peer.peer_id)),
-                Err(error) => {
-                    debug!(peer = %peer.peer_id, address = %peer.address, %error, "peer cannot be reached");
-                    Err(error.to_string())
-                }
-            };
+            let opened = shared.connect(&peer);
             shared.connections.end_dial(&peer.address);
-            if let Ok((connection, reader)) = result {
+            if let Some((connection, reader)) = opened {
                 shared.read(&connection, reader);
             }
         };
@@ -162,37 +153,47 @@ impl Shared {
     }
 
     fn welcome(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
-        if self.connections.pending_count() >= MAX_PENDING {
+        let Some(pending) = self.connections.add_pending(&stream) else {
             debug!(%address, "connection dropped: too many handshakes at a time");
             return;
-        }
+        };
         let shared = Arc::clone(self);
-        self.threads.spawn("p2p-in", move || {
-            if let Ok((connection, reader)) = shared.open(stream, None) {
+        let work = move || {
+            if let Ok((connection, reader)) = shared.open(stream, (address, pending), None) {
                 shared.read(&connection, reader);
             }
-        });
+        };
+        if !self.threads.spawn("p2p-in", work) {
+            self.connections.remove_pending(pending);
+        }
+    }
+
+    /// Connects to a peer.
+    fn connect(self: &Arc<Self>, peer: &PeerAddress) -> Option<(Arc<Connection>, FrameReader)> {
+        let stream = TcpStream::connect_timeout(&peer.address, self.config.timeout_connection.to_duration())
+            .inspect_err(|error| debug!(peer = %peer.peer_id, address = %peer.address, %error, "peer not reached"))
+            .ok()?;
+        let pending = self.connections.add_pending(&stream)?;
+        self.open(stream, (peer.address, pending), Some(peer.peer_id)).ok()
     }
 
     /// Handshake and admission. `expected` is who was dialed; none for a peer that dialed.
     fn open(
         self: &Arc<Self>,
         stream: TcpStream,
+        (address, pending): (SocketAddr, u64),
         expected: Option<PeerId>,
-    ) -> Result<(Arc<Connection>, FrameReader), String> {
-        let address = stream.peer_addr().map_err(|error| error.to_string())?;
-        let pending = self.connections.add_pending(&stream).ok_or("the node is stopping")?;
+    ) -> Result<(Arc<Connection>, FrameReader), HandshakeError> {
         let opened = self.shake_hands(stream, expected);
         let result = opened.and_then(|(stream, channel, introduction)| {
             self.take_in(stream, channel, introduction, (address, expected.is_some()))
         });
         self.connections.remove_pending(pending);
-        result.map_err(|error| {
-            if let HandshakeError::NoSlot(peers) = &error {
+        result.inspect_err(|error| {
+            if let HandshakeError::NoSlot(peers) = error {
                 self.peer_db.write().add_hearsay(peers);
             }
             debug!(%address, %error, "no connection");
-            error.to_string()
         })
     }
 

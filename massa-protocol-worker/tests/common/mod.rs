@@ -5,6 +5,10 @@
 pub mod raw_peer;
 
 use massa_consensus_exports::{BlockGraphExport, ConsensusController, ConsensusError, ConsensusStats};
+use massa_distributed_storage_exports::network::{
+    Answer, ArchiveServer, Capabilities, PageContent, StorageEvents, StorageNetwork,
+};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, PeriodRoot};
 use massa_hash::Hash;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -12,6 +16,7 @@ use massa_models::block::{Block, BlockGraphStatus, BlockSerializer, SecureShareB
 use massa_models::block_header::{BlockHeader, BlockHeaderSerializer, SecuredHeader};
 use massa_models::block_id::BlockId;
 use massa_models::clique::Clique;
+use massa_models::node::NodeId;
 use massa_models::operation::{
     compute_operations_hash, Operation, OperationId, OperationIdSerializer, OperationSerializer, OperationType,
     SecureShareOperation,
@@ -24,7 +29,7 @@ use massa_pos_exports::{PosResult, Selection, SelectorController};
 use massa_protocol_exports::{
     BlockArchive, PeerAddress, PeerId, ProtocolConfig, ProtocolController, ProtocolError, ProtocolManager,
 };
-use massa_protocol_worker::{create_protocol_controller, start_protocol_controller};
+use massa_protocol_worker::{create_protocol_controller, start_protocol_controller, StorageParts};
 use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_time::MassaTime;
@@ -212,7 +217,10 @@ pub struct TestPool {
 
 impl TestPool {
     pub fn contains(&self, id: &OperationId) -> bool {
-        self.operations.lock().iter().any(|storage| storage.get_op_refs().contains(id))
+        self.operations
+            .lock()
+            .iter()
+            .any(|storage| storage.get_op_refs().contains(id))
     }
 }
 
@@ -229,7 +237,12 @@ impl PoolController for TestPool {
     }
 
     fn get_operation_count(&self, _: Option<MassaTime>) -> Result<usize, PoolError> {
-        Ok(self.operations.lock().iter().map(|storage| storage.get_op_refs().len()).sum())
+        Ok(self
+            .operations
+            .lock()
+            .iter()
+            .map(|storage| storage.get_op_refs().len())
+            .sum())
     }
 
     fn contains_operations(&self, operations: &[OperationId], _: Option<MassaTime>) -> Result<Vec<bool>, PoolError> {
@@ -238,6 +251,50 @@ impl PoolController for TestPool {
 
     fn clone_box(&self) -> Box<dyn PoolController> {
         Box::new(self.clone())
+    }
+}
+
+/// An archive with nothing in it, that hears of everything and does nothing.
+struct EmptyArchive;
+
+impl ArchiveServer for EmptyArchive {
+    fn manifest(&self, _: u64) -> Answer<Vec<u8>> {
+        Answer::NotHeld
+    }
+
+    fn page(&self, _: u64, _: ChunkIndex, _: &ChunkId, _: u32) -> Answer<PageContent> {
+        Answer::NotHeld
+    }
+
+    fn held(&self, _: u64, periods: u32) -> Vec<Vec<u8>> {
+        vec![Vec::new(); periods as usize]
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+}
+
+impl StorageEvents for EmptyArchive {
+    fn chunks_announced(&self, _: NodeId, _: u64, _: PeriodRoot, _: Vec<ChunkId>) {}
+
+    fn peer_changed(&self, _: NodeId, _: Option<Capabilities>) {}
+
+    fn peer_gone(&self, _: NodeId) {}
+}
+
+fn storage_parts() -> StorageParts {
+    StorageParts {
+        server: Arc::new(EmptyArchive),
+        events: Arc::new(EmptyArchive),
+        parameters: ArchiveParameters {
+            chain_id: CHAIN_ID,
+            thread_count: THREADS,
+            chunk_size: 1 << 20,
+            segment_periods: 100,
+            first_period: 0,
+            boundary: Vec::new(),
+        },
     }
 }
 
@@ -274,6 +331,8 @@ pub struct TestNode {
     pub consensus: TestConsensus,
     pub pool: TestPool,
     pub protocol: Box<dyn ProtocolController>,
+    /// Where storage is enabled.
+    pub network: Option<Arc<dyn StorageNetwork>>,
     manager: Box<dyn ProtocolManager>,
 }
 
@@ -314,7 +373,8 @@ impl TestNode {
         let (protocol, channels) = create_protocol_controller(config.clone());
         let storage = Storage::create_root();
         let (consensus, pool) = (TestConsensus::default(), TestPool::default());
-        let (manager, _) = start_protocol_controller(
+        let storage_parts = config.storage_enabled.then(storage_parts);
+        let (manager, network) = start_protocol_controller(
             config.clone(),
             keypair.clone(),
             Box::new(OneProducer),
@@ -323,7 +383,7 @@ impl TestNode {
             storage.clone_without_refs(),
             channels,
             archive,
-            None,
+            storage_parts,
         )?;
         *consensus.protocol.lock() = Some(protocol.clone());
         Ok(Self {
@@ -335,6 +395,7 @@ impl TestNode {
             consensus,
             pool,
             protocol,
+            network,
             manager,
         })
     }

@@ -51,7 +51,12 @@ impl RawPeer {
         let builder = Builder::new(pattern.parse().unwrap())
             .prologue(prologue)
             .local_private_key(&key.private);
-        let mut state = if initiator { builder.build_initiator() } else { builder.build_responder() }.unwrap();
+        let mut state = if initiator {
+            builder.build_initiator()
+        } else {
+            builder.build_responder()
+        }
+        .unwrap();
         while !state.is_handshake_finished() {
             let mut message = [0; 1024];
             if state.is_my_turn() {
@@ -63,7 +68,9 @@ impl RawPeer {
                 let mut length = [0; 2];
                 stream.read_exact(&mut length).map_err(|error| error.to_string())?;
                 let length = usize::from(u16::from_be_bytes(length));
-                stream.read_exact(&mut message[..length]).map_err(|error| error.to_string())?;
+                stream
+                    .read_exact(&mut message[..length])
+                    .map_err(|error| error.to_string())?;
                 state
                     .read_message(&message[..length], &mut [0; 1024])
                     .map_err(|error| error.to_string())?;
@@ -74,12 +81,22 @@ impl RawPeer {
         Ok(Self { stream, noise, hash })
     }
 
-    /// The bytes of a frame of one segment.
+    /// The bytes of a frame.
     pub fn encrypt(&mut self, payload: &[u8]) -> Vec<u8> {
-        let plain = [&[0], payload].concat();
-        let mut segment = vec![0; plain.len() + 16];
-        let size = self.noise.write_message(&plain, &mut segment).unwrap();
-        [&u32::try_from(size).unwrap().to_be_bytes(), &segment[..size]].concat()
+        let mut frame = Vec::new();
+        let mut rest = payload;
+        loop {
+            let (content, after) = rest.split_at(rest.len().min(65_518));
+            rest = after;
+            let plain = [&[u8::from(!rest.is_empty())], content].concat();
+            let mut segment = vec![0; plain.len() + 16];
+            let size = self.noise.write_message(&plain, &mut segment).unwrap();
+            frame.extend(&segment[..size]);
+            if rest.is_empty() {
+                let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+                return [&length, &frame[..]].concat();
+            }
+        }
     }
 
     pub fn write(&mut self, payload: &[u8]) -> RawResult<()> {
@@ -96,7 +113,9 @@ impl RawPeer {
         while left > 0 {
             let mut segment = vec![0; left.min(65_535)];
             left -= segment.len();
-            self.stream.read_exact(&mut segment).map_err(|error| error.to_string())?;
+            self.stream
+                .read_exact(&mut segment)
+                .map_err(|error| error.to_string())?;
             let mut plain = vec![0; segment.len()];
             let size = self
                 .noise
@@ -125,7 +144,10 @@ impl RawPeer {
         while self.read().is_ok() {
             assert!(start.elapsed() < DEADLINE, "the connection lives on");
         }
-        assert!(start.elapsed() < DEADLINE - Duration::from_secs(1), "the connection lives on");
+        assert!(
+            start.elapsed() < DEADLINE - Duration::from_secs(1),
+            "the connection lives on"
+        );
     }
 
     /// The whole handshake, as it should be.

@@ -1,6 +1,8 @@
 //! A small archive, peers and a worker's end, for tests of the storage handler.
 #![allow(dead_code)] // Each test file uses a part.
 
+pub mod double;
+
 use crossbeam_channel::{unbounded, Receiver};
 use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, PeriodHeader, Place};

@@ -51,7 +51,7 @@ pub fn all(data: &Data) -> Vec<Row> {
 }
 
 /// Runs all of `sides` alternately, each round beginning with another one; the median time of each.
-fn medians<const N: usize>(mut sides: [Box<dyn FnMut() -> Duration + '_>; N]) -> [f64; N] {
+pub fn medians<const N: usize>(mut sides: [Box<dyn FnMut() -> Duration + '_>; N]) -> [f64; N] {
     let mut times = [(); N].map(|()| Vec::new());
     for round in 0..ROUNDS {
         for side in (0..N).map(|side| (side + round) % N) {

@@ -148,16 +148,17 @@ impl State {
     /// Checks a header, unless that was done before, and hands it to consensus. False if it is not valid.
     fn take_header(&mut self, peer_id: &PeerId, header: &SecuredHeader) -> bool {
         let is_checked = self.parts.cache.read().is_checked(&header.id);
-        if !is_checked {
-            let selector = &*self.parts.selector;
-            if let Err(error) = check_header(header, selector, &self.parts.config, MassaTime::now()) {
-                self.refuse_header(peer_id, header, error);
-                return false;
-            }
-            self.parts.cache.write().insert_checked(header.clone());
+        if is_checked {
+            self.parts.wishlist.header_checked(header);
+            return true;
         }
+        let selector = &*self.parts.selector;
+        if let Err(error) = check_header(header, selector, &self.parts.config, MassaTime::now()) {
+            self.refuse_header(peer_id, header, error);
+            return false;
+        }
+        self.parts.cache.write().insert_checked(header.clone());
         self.parts.wishlist.header_checked(header);
-        // Again for a known header too: consensus may have discarded it for having come too early.
         self.parts.consensus.register_block_header(header.id, header.clone());
         true
     }

@@ -43,17 +43,17 @@ impl BlockSource {
     pub(super) fn answer(&mut self, block_id: &BlockId, info: AskForBlockInfo) -> BlockInfoReply {
         let reply = match info {
             AskForBlockInfo::Header => self
-                .from_block(block_id, |block| block.content.header.clone())
+                .take_from_block(block_id, |block| block.content.header.clone())
                 .map(|header| BlockInfoReply::Header(Box::new(header))),
             AskForBlockInfo::OperationIds => self
-                .from_block(block_id, |block| block.content.operations.clone())
+                .take_from_block(block_id, |block| block.content.operations.clone())
                 .map(BlockInfoReply::OperationIds),
             AskForBlockInfo::Operations(ids) => self.operations(block_id, &ids),
         };
         reply.unwrap_or(BlockInfoReply::NotFound)
     }
 
-    fn from_block<T>(&mut self, block_id: &BlockId, take: impl Fn(&SecureShareBlock) -> T) -> Option<T> {
+    fn take_from_block<T>(&mut self, block_id: &BlockId, take: impl Fn(&SecureShareBlock) -> T) -> Option<T> {
         let stored = self.storage.read_blocks().get(block_id).map(&take);
         stored.or_else(|| self.archived(block_id).map(|archived| take(&archived.block)))
     }

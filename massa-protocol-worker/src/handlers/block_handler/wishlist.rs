@@ -132,10 +132,6 @@ impl Wishlist {
         self.wanted.is_empty()
     }
 
-    pub(super) fn contains(&self, block_id: &BlockId) -> bool {
-        self.wanted.contains_key(block_id)
-    }
-
     /// Consensus wants a block; `header` is valid if it is there.
     pub(super) fn want(&mut self, block_id: BlockId, header: Option<SecuredHeader>) {
         match self.wanted.get_mut(&block_id) {
@@ -388,4 +384,156 @@ fn make_block(header: &SecuredHeader, operation_ids: &[OperationId]) -> Option<S
         content: block,
         serialized_data,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_hash::Hash;
+    use massa_models::block_header::{BlockHeader, BlockHeaderSerializer};
+    use massa_models::secure_share::{Id, SecureShareContent};
+    use massa_signature::KeyPair;
+    use massa_time::MassaTime;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn wishlist(max_asks_per_peer: usize) -> Wishlist {
+        let config = ProtocolConfig {
+            ask_block_timeout: MassaTime::from_millis(10_000),
+            max_simultaneous_ask_blocks_per_node: max_asks_per_peer,
+            ..ProtocolConfig::default()
+        };
+        Wishlist::new(&config, &Storage::create_root())
+    }
+
+    fn peer() -> PeerId {
+        PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key())
+    }
+
+    fn header(period: u64) -> SecuredHeader {
+        let content = BlockHeader {
+            current_version: 0,
+            announced_version: None,
+            slot: Slot::new(period, 0),
+            parents: vec![BlockId::new(Hash::zero()); 32],
+            operation_merkle_root: compute_operations_hash(&[], &OperationIdSerializer::new()),
+            endorsements: Vec::new(),
+            denunciations: Vec::new(),
+        };
+        let keypair = KeyPair::generate(0).unwrap();
+        BlockHeader::new_verifiable(content, BlockHeaderSerializer::new(), &keypair, 77).unwrap()
+    }
+
+    fn nobody_announced(_: &PeerId, _: &BlockId) -> bool {
+        false
+    }
+
+    fn ask(wishlist: &mut Wishlist, peers: &[PeerId], now: Instant) -> Vec<Question> {
+        wishlist.questions(now, &peers.iter().copied().collect(), nobody_announced)
+    }
+
+    #[test]
+    fn the_peer_that_announced_a_block_is_asked_first() {
+        for _ in 0..20 {
+            let (mut wishlist, peers, header) = (wishlist(10), [peer(), peer(), peer()], header(5));
+            wishlist.want(header.id, Some(header));
+            let announced_by = |peer: &PeerId, _: &BlockId| *peer == peers[1];
+            let questions = wishlist.questions(Instant::now(), &peers.into_iter().collect(), announced_by);
+            assert_eq!(questions[0].peer_id, peers[1]);
+        }
+    }
+
+    #[test]
+    fn questions_to_one_peer_are_bounded_and_earlier_blocks_go_first() {
+        let (mut wishlist, alice, now) = (wishlist(2), peer(), Instant::now());
+        let headers: Vec<_> = (1..6).map(header).collect();
+        for header in headers.iter().rev() {
+            wishlist.want(header.id, Some(header.clone()));
+        }
+        let asked: Vec<_> = ask(&mut wishlist, &[alice], now)
+            .iter()
+            .map(|question| question.block_id)
+            .collect();
+        assert_eq!(asked, [headers[0].id, headers[1].id]);
+        assert_eq!(ask(&mut wishlist, &[alice], now), []);
+    }
+
+    #[test]
+    fn a_late_answer_leads_to_the_next_peer_and_is_ignored() {
+        let (mut wishlist, start, header) = (wishlist(10), Instant::now(), header(5));
+        let peers = [peer(), peer()];
+        wishlist.want(header.id, Some(header.clone()));
+        let first = ask(&mut wishlist, &peers, start)[0].peer_id;
+        assert_eq!(ask(&mut wishlist, &peers, start + TIMEOUT / 2), []);
+        let late = start + TIMEOUT;
+        let second = ask(&mut wishlist, &peers, late)[0].peer_id;
+        assert_ne!(first, second);
+        let reply = BlockInfoReply::OperationIds(Vec::new());
+        let reaction = wishlist.on_reply(&first, &header.id, reply.clone(), late);
+        assert!(matches!(reaction, Reaction::None));
+        let reaction = wishlist.on_reply(&second, &header.id, reply, late);
+        assert!(matches!(reaction, Reaction::Complete(..)));
+        assert!(wishlist.is_empty());
+    }
+
+    #[test]
+    fn a_peer_without_the_block_is_asked_again_later_or_once_it_announces_it() {
+        let (mut wishlist, start, header, alice) = (wishlist(10), Instant::now(), header(5), peer());
+        wishlist.want(header.id, Some(header.clone()));
+        assert_eq!(ask(&mut wishlist, &[alice], start).len(), 1);
+        wishlist.on_reply(&alice, &header.id, BlockInfoReply::NotFound, start);
+        assert_eq!(ask(&mut wishlist, &[alice], start), []);
+        assert_eq!(ask(&mut wishlist, &[alice], start + RETRY_AFTER_NOT_FOUND).len(), 1);
+
+        wishlist.on_reply(&alice, &header.id, BlockInfoReply::NotFound, start);
+        wishlist.announced(&header.id, &alice);
+        assert_eq!(ask(&mut wishlist, &[alice], start).len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_not_waited_for() {
+        let (mut wishlist, now, header) = (wishlist(10), Instant::now(), header(5));
+        let (alice, bob) = (peer(), peer());
+        wishlist.want(header.id, Some(header));
+        assert_eq!(ask(&mut wishlist, &[alice], now)[0].peer_id, alice);
+        assert_eq!(ask(&mut wishlist, &[bob], now)[0].peer_id, bob);
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_ignored() {
+        let (mut wishlist, now, header, alice) = (wishlist(10), Instant::now(), header(5), peer());
+        wishlist.want(header.id, None);
+        assert_eq!(ask(&mut wishlist, &[alice], now)[0].info, AskForBlockInfo::Header);
+        let early = BlockInfoReply::OperationIds(Vec::new());
+        assert!(matches!(
+            wishlist.on_reply(&alice, &header.id, early, now),
+            Reaction::None
+        ));
+        let unknown = BlockInfoReply::Header(Box::new(header.clone()));
+        let other = BlockId::new(Hash::zero());
+        assert!(matches!(
+            wishlist.on_reply(&alice, &other, unknown, now),
+            Reaction::None
+        ));
+        let reply = BlockInfoReply::Header(Box::new(header.clone()));
+        assert!(matches!(
+            wishlist.on_reply(&alice, &header.id, reply, now),
+            Reaction::CheckHeader(_)
+        ));
+        wishlist.header_checked(&header);
+        assert_eq!(ask(&mut wishlist, &[alice], now)[0].info, AskForBlockInfo::OperationIds);
+    }
+
+    #[test]
+    fn the_header_of_another_block_is_the_peers_fault() {
+        let (mut wishlist, now, alice) = (wishlist(10), Instant::now(), peer());
+        let (wanted, other) = (header(5), header(6));
+        wishlist.want(wanted.id, None);
+        ask(&mut wishlist, &[alice], now);
+        let reply = BlockInfoReply::Header(Box::new(other));
+        assert!(matches!(
+            wishlist.on_reply(&alice, &wanted.id, reply, now),
+            Reaction::PeerAtFault(_)
+        ));
+    }
 }

@@ -17,7 +17,7 @@ use nom::IResult;
 use std::ops::Bound::Included;
 
 /// A message about operations.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationMessage {
     /// The sender has operations whose ids begin like this.
     OperationsAnnouncement(OperationPrefixIds),

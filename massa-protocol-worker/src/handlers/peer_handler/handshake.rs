@@ -57,9 +57,9 @@ pub enum HandshakeError {
     #[error("the peer is {found}, expected {expected}")]
     OtherPeer {
         /// Who was dialed.
-        expected: PeerId,
+        expected: Box<PeerId>,
         /// Who answered.
-        found: PeerId,
+        found: Box<PeerId>,
     },
     /// The peer's software does not fit this node's.
     #[error("version {found} is not compatible with {own}")]
@@ -124,7 +124,7 @@ pub(crate) struct Handshake {
 
 /// The first frame, read.
 enum FirstFrame {
-    Welcome(Introduction),
+    Welcome(Box<Introduction>),
     NoSlot(Vec<PeerListeners>),
 }
 
@@ -156,7 +156,7 @@ impl Handshake {
         channel.writer.write(&self.welcome()?)?;
         let first = channel.reader.read(self.message_timeout)?;
         let introduction = match self.read_first(&first, expected)? {
-            FirstFrame::Welcome(introduction) => introduction,
+            FirstFrame::Welcome(introduction) => *introduction,
             FirstFrame::NoSlot(peers) => return Err(HandshakeError::NoSlot(peers)),
         };
         admit(&introduction.peer_id)?;
@@ -210,7 +210,7 @@ impl Handshake {
             return Err(HandshakeError::Version { own, found });
         }
         match rest.split_first() {
-            Some((&CODE_WELCOME, rest)) => Ok(FirstFrame::Welcome(self.read_welcome(peer_id, rest)?)),
+            Some((&CODE_WELCOME, rest)) => Ok(FirstFrame::Welcome(Box::new(self.read_welcome(peer_id, rest)?))),
             Some((&CODE_NO_SLOT, rest)) => Ok(FirstFrame::NoSlot(self.read_peers(rest)?)),
             _ => Err(HandshakeError::Malformed("code")),
         }
@@ -221,7 +221,10 @@ impl Handshake {
             return Err(HandshakeError::OwnId);
         }
         match expected {
-            Some(expected) if expected != found => Err(HandshakeError::OtherPeer { expected, found }),
+            Some(expected) if expected != found => Err(HandshakeError::OtherPeer {
+                expected: Box::new(expected),
+                found: Box::new(found),
+            }),
             _ => Ok(()),
         }
     }

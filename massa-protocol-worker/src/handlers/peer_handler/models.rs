@@ -251,3 +251,130 @@ fn add_address(addresses: &mut Vec<SocketAddr>, address: SocketAddr) {
 fn can_be_dialed(address: &SocketAddr) -> bool {
     address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_signature::KeyPair;
+
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    fn peer() -> PeerId {
+        PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key())
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn configured(peer_id: PeerId, port: u16) -> PeerAddress {
+        let address = address(port);
+        PeerAddress { peer_id, address }
+    }
+
+    fn dial_all(db: &mut PeerDB, now: Instant) -> Vec<PeerAddress> {
+        db.to_dial(100, PAUSE, now, |_| false)
+    }
+
+    #[test]
+    fn configured_peers_are_dialed_first_and_hearsay_last() {
+        let (alice, bob, carol) = (peer(), peer(), peer());
+        let mut db = PeerDB::new(peer(), &[]);
+        db.add_hearsay(&[(carol, vec![address(3)])]);
+        db.add_announced(&bob, &[address(2)], 1);
+        db.add_configured(&[configured(alice, 1)]);
+        let expected = [configured(alice, 1), configured(bob, 2), configured(carol, 3)];
+        assert_eq!(dial_all(&mut db, Instant::now()), expected);
+    }
+
+    #[test]
+    fn a_peer_is_left_alone_for_a_while_after_an_attempt() {
+        let (alice, start) = (peer(), Instant::now());
+        let mut db = PeerDB::new(peer(), &[configured(alice, 1)]);
+        assert_eq!(dial_all(&mut db, start).len(), 1);
+        assert_eq!(dial_all(&mut db, start + PAUSE / 2), []);
+        assert_eq!(dial_all(&mut db, start + PAUSE).len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_somebody_asks_for_is_dialed_sooner() {
+        let (alice, start) = (peer(), Instant::now());
+        let mut db = PeerDB::new(peer(), &[configured(alice, 1)]);
+        dial_all(&mut db, start);
+        assert_eq!(db.to_dial_by_id(&alice, start), None);
+        assert_eq!(
+            db.to_dial_by_id(&alice, start + RETRY_NAMED),
+            Some(configured(alice, 1))
+        );
+        assert_eq!(db.to_dial_by_id(&peer(), start), None);
+    }
+
+    #[test]
+    fn banned_peers_are_neither_dialed_nor_told_of_until_the_ban_ends() {
+        let (alice, start) = (peer(), Instant::now());
+        let mut db = PeerDB::new(peer(), &[configured(alice, 1)]);
+        db.ban(&alice, start);
+        assert!(db.is_banned(&alice, start) && db.banned_count(start) == 1);
+        assert_eq!(dial_all(&mut db, start), []);
+        assert_eq!(db.to_dial_by_id(&alice, start), None);
+        assert_eq!(db.some_peers(10, start), []);
+        let later = start + BAN_DURATION;
+        db.lift_bans(later);
+        assert_eq!(db.banned_count(later), 0);
+        assert_eq!(dial_all(&mut db, later).len(), 1);
+    }
+
+    #[test]
+    fn a_newer_announcement_replaces_an_older_one_and_not_the_reverse() {
+        let (alice, start) = (peer(), Instant::now());
+        let mut db = PeerDB::new(peer(), &[]);
+        db.add_announced(&alice, &[address(2)], 20);
+        db.add_announced(&alice, &[address(1)], 10);
+        assert_eq!(db.some_peers(1, start), [(alice, vec![address(2)])]);
+        db.add_announced(&alice, &[address(3)], 30);
+        assert_eq!(db.some_peers(1, start), [(alice, vec![address(3)])]);
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_listen_on_are_not_kept() {
+        let mut db = PeerDB::new(peer(), &[]);
+        let useless = ["0.0.0.0:1", "127.0.0.1:0", "224.0.0.1:1", "[::]:1"];
+        db.add_hearsay(&[(peer(), useless.iter().map(|text| text.parse().unwrap()).collect())]);
+        assert!(db.is_empty());
+    }
+
+    #[test]
+    fn addresses_of_a_peer_are_bounded() {
+        let alice = peer();
+        let mut db = PeerDB::new(peer(), &[]);
+        db.add_hearsay(&[(alice, (1..1_000).map(address).collect())]);
+        assert_eq!(db.some_peers(1, Instant::now())[0].1.len(), MAX_ADDRESSES_PER_PEER);
+    }
+
+    #[test]
+    fn a_full_table_forgets_hearsay_and_keeps_bans_and_what_the_operator_said() {
+        let (alice, mallory, start) = (peer(), peer(), Instant::now());
+        let mut db = PeerDB::new(peer(), &[configured(alice, 1)]);
+        db.ban(&mallory, start);
+        while db.len() < MAX_PEERS {
+            db.add_hearsay(&[(peer(), vec![address(9)])]);
+        }
+        let bob = peer();
+        db.add_hearsay(&[(bob, vec![address(2)])]);
+        assert_eq!(db.to_dial_by_id(&bob, start), None, "hearsay does not push out hearsay");
+        db.add_announced(&bob, &[address(2)], 1);
+        assert!(db.to_dial_by_id(&bob, start).is_some());
+        assert_eq!(db.len(), MAX_PEERS);
+        assert!(db.is_banned(&mallory, start));
+        assert!(db.to_dial_by_id(&alice, start).is_some());
+    }
+
+    #[test]
+    fn a_node_does_not_remember_itself() {
+        let own = peer();
+        let mut db = PeerDB::new(own, &[configured(own, 1)]);
+        db.add_hearsay(&[(own, vec![address(1)])]);
+        db.add_announced(&own, &[address(1)], 1);
+        assert!(db.is_empty());
+    }
+}

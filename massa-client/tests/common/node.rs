@@ -1,0 +1,425 @@
+//! A node that answers from a store, as long as it does not lie.
+
+use crate::common::{massa_cli, Finished, STORE, UPSTREAM};
+use jsonrpsee::core::{async_trait, RpcResult};
+use jsonrpsee::server::{Server, ServerHandle};
+use jsonrpsee::types::ErrorObjectOwned;
+use jsonrpsee::Extensions;
+use massa_api_exports::address::AddressInfo;
+use massa_api_exports::block::{BlockInfo, BlockSummary};
+use massa_api_exports::config::CompactConfig;
+use massa_api_exports::datastore::{DatastoreEntryInput, DatastoreEntryOutput};
+use massa_api_exports::distributed_storage::*;
+use massa_api_exports::execution::{EventFilter, SCOutputEvent};
+use massa_api_exports::node::*;
+use massa_api_exports::operation::{OperationInfo, OperationInput};
+use massa_api_exports::page::{PageRequest, TimeInterval};
+use massa_api_exports::rpc::MassaRpcServer;
+use massa_api_exports::ApiError;
+use massa_client::archive::proof::{prove_block, prove_miss, prove_operation, prove_period};
+use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
+use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent, ReadError};
+use massa_distributed_storage_worker::Store;
+use massa_models::address::Address;
+use massa_models::amount::Amount;
+use massa_models::block::Block;
+use massa_models::block_id::BlockId;
+use massa_models::clique::Clique;
+use massa_models::config::{BLOCK_REWARD, ROLL_PRICE, T0};
+use massa_models::node::NodeId;
+use massa_models::operation::OperationId;
+use massa_models::slot::Slot;
+use massa_signature::KeyPair;
+use massa_time::MassaTime;
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use tokio::runtime::Runtime;
+
+pub static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate(0).unwrap());
+
+type Lie = Box<dyn Fn(Value) -> Value + Send>;
+
+/// What a test decides, and what the node was told.
+#[derive(Default)]
+pub struct World {
+    pub lie: Option<Lie>,
+    pub error: Option<ErrorObjectOwned>,
+    pub sent: Vec<OperationInput>,
+    pub banned: Vec<NodeId>,
+    pub stopped: bool,
+    pub without_proofs: bool,
+}
+
+/// A node that serves both APIs on one port.
+pub struct TestNode {
+    pub world: Arc<Mutex<World>>,
+    pub port: u16,
+    _server: ServerHandle,
+    _runtime: Runtime,
+}
+
+struct Answers {
+    world: Arc<Mutex<World>>,
+    store: Store,
+}
+
+impl TestNode {
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let answers = Answers {
+            world: Arc::clone(&world),
+            store: Store::open_read_only(&STORE.store()).unwrap(),
+        };
+        let server = runtime.block_on(Server::builder().build("127.0.0.1:0")).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let _inside = runtime.enter();
+        let handle = server.start(answers.into_rpc());
+        drop(_inside);
+        Self {
+            world,
+            port,
+            _server: handle,
+            _runtime: runtime,
+        }
+    }
+
+    /// From now on answers are changed by `lie`.
+    pub fn lie(&self, lie: impl Fn(Value) -> Value + Send + 'static) {
+        self.world.lock().unwrap().lie = Some(Box::new(lie));
+    }
+
+    /// Runs massa-cli against this node.
+    pub fn cli(&self, arguments: &[&str]) -> Finished {
+        let port = self.port.to_string();
+        let mut command = massa_cli();
+        command.args(arguments);
+        command.args(["--public-port", &port, "--private-port", &port]);
+        Finished(command.output().unwrap())
+    }
+}
+
+impl Answers {
+    fn answer<T: Serialize + DeserializeOwned>(&self, answer: T) -> RpcResult<T> {
+        let world = self.world.lock().unwrap();
+        if let Some(error) = &world.error {
+            return Err(error.clone());
+        }
+        let Some(lie) = &world.lie else { return Ok(answer) };
+        let lied = lie(serde_json::to_value(answer).unwrap());
+        Ok(serde_json::from_value(lied).expect("lies have the same type"))
+    }
+
+    fn proof(&self, proof: Result<ProofDocument, ReadError>) -> ArchiveProof {
+        if self.world.lock().unwrap().without_proofs {
+            let why_no_proof = Some("period 2 is not complete".to_string());
+            return ArchiveProof {
+                proof: None,
+                why_no_proof,
+            };
+        }
+        let proof = Some(proof.unwrap());
+        ArchiveProof {
+            proof,
+            why_no_proof: None,
+        }
+    }
+}
+
+fn none<T>() -> RpcResult<T> {
+    Err(ApiError::WrongAPI("other").into())
+}
+
+fn not_found(error: ReadError) -> ErrorObjectOwned {
+    ApiError::NotFound(error.to_string()).into()
+}
+
+pub fn status() -> NodeStatus {
+    let time = MassaTime::from_millis(1_795_178_408_692);
+    NodeStatus {
+        node_id: NodeId::new(KEY.get_public_key()),
+        node_ip: None,
+        version: "SAND.5.0".parse().unwrap(),
+        current_time: time,
+        current_cycle: 0,
+        current_cycle_time: time,
+        next_cycle_time: time,
+        connected_nodes: BTreeMap::new(),
+        last_slot: Some(Slot::new(7, 3)),
+        next_slot: Slot::new(7, 4),
+        consensus_stats: ConsensusStats {
+            start_timespan: time,
+            end_timespan: time,
+            final_block_count: 50,
+            stale_block_count: 1,
+            clique_count: 1,
+        },
+        pool_stats: (3, 0),
+        network_stats: NetworkStats {
+            in_connection_count: 1,
+            out_connection_count: 2,
+            known_peer_count: 4,
+            banned_peer_count: 0,
+            active_node_count: 3,
+        },
+        execution_stats: ExecutionStats {
+            time_window_start: time,
+            time_window_end: time,
+            final_block_count: 0,
+            final_executed_operations_count: 0,
+            active_cursor: Slot::new(7, 1),
+            final_cursor: Slot::new(5, 9),
+        },
+        config: CompactConfig {
+            genesis_timestamp: time,
+            end_timestamp: None,
+            thread_count: 32,
+            t0: T0,
+            delta_f0: 1088,
+            operation_validity_periods: 10,
+            periods_per_cycle: 128,
+            block_reward: BLOCK_REWARD,
+            roll_price: ROLL_PRICE,
+            max_block_size: 300_000,
+        },
+        chain_id: UPSTREAM.chain_id,
+        minimal_fees: "0.01".parse().unwrap(),
+        current_mip_version: 0,
+    }
+}
+
+pub fn storage_status() -> StorageStatus {
+    let reasons = [("the queue was full", 2), ("operations are missing", 1)];
+    StorageStatus {
+        enabled: true,
+        node_id: NodeId::new(KEY.get_public_key()),
+        operator_address: Some(Address::from_public_key(&KEY.get_public_key())),
+        chain_id: 77,
+        first_period: 0,
+        last_archived_period: Some(222),
+        archived_periods: 221,
+        floor: 0,
+        next_segment: 2,
+        segments_complete: 2,
+        chunks_total: 1200,
+        chunks_held: 897,
+        chunks_assigned: 900,
+        chunks_missing: 5,
+        chunks_extra: 2,
+        bytes_held: 512_345_678,
+        disk_bytes: 530_000_000,
+        allocated_bytes: 10 << 30,
+        awaited: AwaitedPlaces {
+            places: 3,
+            oldest_period: Some(221),
+            reasons: reasons
+                .into_iter()
+                .map(|(reason, count)| (reason.to_string(), count))
+                .collect(),
+        },
+        queue_full_count: 2,
+        repairing: RepairCounts {
+            manifests: 1,
+            chunks: 5,
+            blocks: 3,
+        },
+        store_error: None,
+        peers: StoragePeerCounts {
+            connected: 4,
+            storage: 3,
+            quarantined: 0,
+        },
+        replication_factor: 3,
+        chunk_size: 1 << 20,
+        segment_periods: 100,
+        last_period_final: Some(224),
+        synced: true,
+        why_not_more: vec!["3 places of 2 periods are awaited from other nodes".to_string()],
+    }
+}
+
+#[async_trait]
+impl MassaRpcServer for Answers {
+    fn stop_node(&self) -> RpcResult<()> {
+        self.world.lock().unwrap().stopped = true;
+        Ok(())
+    }
+    fn node_sign_message(&self, _: Vec<u8>) -> RpcResult<PubkeySig> {
+        none()
+    }
+    fn node_ban_by_id(&self, ids: Vec<NodeId>) -> RpcResult<()> {
+        self.world.lock().unwrap().banned.extend(ids);
+        Ok(())
+    }
+    fn node_unban_by_id(&self, ids: Vec<NodeId>) -> RpcResult<()> {
+        self.world.lock().unwrap().banned.retain(|id| !ids.contains(id));
+        Ok(())
+    }
+    fn get_status(&self) -> RpcResult<NodeStatus> {
+        self.answer(status())
+    }
+    fn get_cliques(&self) -> RpcResult<Vec<Clique>> {
+        none()
+    }
+    fn get_stakers(&self, _: Option<PageRequest>) -> RpcResult<Vec<(Address, u64)>> {
+        none()
+    }
+    fn get_operations(&self, _: &Extensions, _: Vec<OperationId>) -> RpcResult<Vec<OperationInfo>> {
+        none()
+    }
+    fn get_blocks(&self, _: &Extensions, _: Vec<BlockId>) -> RpcResult<Vec<BlockInfo>> {
+        none()
+    }
+    fn get_blockclique_block_by_slot(&self, _: Slot) -> RpcResult<Option<Block>> {
+        none()
+    }
+    fn get_graph_interval(&self, _: TimeInterval) -> RpcResult<Vec<BlockSummary>> {
+        none()
+    }
+    fn get_datastore_entries(&self, _: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
+        none()
+    }
+    fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
+        let coins = |text: &str| text.parse::<Amount>().unwrap();
+        let info = |address: Address| AddressInfo {
+            address,
+            thread: address.get_thread(32),
+            final_balance: coins("12.5"),
+            final_roll_count: 3,
+            final_datastore_keys: Vec::new(),
+            candidate_balance: coins("13"),
+            candidate_roll_count: 3,
+            candidate_datastore_keys: Vec::new(),
+            deferred_credits: Vec::new(),
+            next_block_draws: Vec::new(),
+            next_endorsement_draws: Vec::new(),
+            created_blocks: Vec::new(),
+            created_operations: Vec::new(),
+            created_endorsements: Vec::new(),
+            cycle_infos: Vec::new(),
+        };
+        self.answer(addresses.into_iter().map(info).collect())
+    }
+    fn send_operations(&self, operations: Vec<OperationInput>) -> RpcResult<Vec<OperationId>> {
+        use massa_distributed_storage_exports::record::operation_id;
+        let id = |input: &OperationInput| {
+            let unsigned = [&input.creator_public_key.to_bytes()[..], &input.serialized_content].concat();
+            operation_id(&unsigned, UPSTREAM.chain_id)
+        };
+        let ids = operations.iter().map(id).collect();
+        self.world.lock().unwrap().sent.extend(operations);
+        self.answer(ids)
+    }
+    fn get_filtered_sc_output_event(&self, _: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+        none()
+    }
+    fn get_storage_status(&self) -> RpcResult<StorageStatus> {
+        self.answer(storage_status())
+    }
+    fn list_storage_chunks(&self, request: ListChunks) -> RpcResult<Vec<StorageChunk>> {
+        let first = request.first_period.unwrap_or(1);
+        let chunks = (first..=request.last_period.unwrap_or(4)).map(|period| {
+            let entry = self.store.archived_manifest(period).unwrap().chunks[0];
+            StorageChunk {
+                period,
+                chunk: 0,
+                chunk_id: entry.id,
+                length: entry.length,
+                held: period != 2,
+                assigned_here: true,
+                holders: vec![NodeId::new(KEY.get_public_key())],
+            }
+        });
+        self.answer(
+            chunks
+                .skip(request.offset as usize)
+                .take(request.limit as usize)
+                .collect(),
+        )
+    }
+    fn list_storage_periods(&self, request: ListPeriods) -> RpcResult<Vec<StoragePeriod>> {
+        let periods = (request.first.max(1)..=4).map(|period| {
+            let manifest = self.store.archived_manifest(period).unwrap();
+            let blocks = manifest
+                .places
+                .iter()
+                .filter(|place| place.block_id().is_some())
+                .count() as u64;
+            StoragePeriod {
+                period,
+                root: manifest.root(),
+                blocks,
+                misses: manifest.places.len() as u64 - blocks,
+                operations: (period > 1).then_some(90),
+                chunks: manifest.chunks.len() as u64,
+                chunks_held: 1,
+                bytes: manifest.header.body_length,
+                segment: 0,
+            }
+        });
+        self.answer(periods.take(request.limit as usize).collect())
+    }
+    fn get_archived_period(&self, _: &Extensions, period: u64) -> RpcResult<ArchivedPeriodInfo> {
+        let manifest = self.store.archived_manifest(period).map_err(not_found)?;
+        self.answer(ArchivedPeriodInfo {
+            period,
+            root: manifest.root(),
+            segment: 0,
+            held: vec![true; manifest.chunks.len()],
+            manifest: HexBytes(manifest.to_bytes()),
+            proof: self.proof(prove_period(&self.store, period)),
+        })
+    }
+    fn get_archived_block(&self, _: &Extensions, block: BlockOrSlot) -> RpcResult<ArchivedPlace> {
+        let slot = match block {
+            BlockOrSlot::Id(id) => self.store.find_block(&id).map_err(not_found)?,
+            BlockOrSlot::Slot(slot) => slot,
+        };
+        let place = match self.store.place(slot, Check::Meaning).map_err(not_found)? {
+            PlaceContent::Block(record) => {
+                let proof = self.proof(prove_block(&self.store, slot, &record, true));
+                let block = ArchivedBlock::verify(record, UPSTREAM.chain_id, 32).unwrap();
+                ArchivedPlace::Block(ArchivedBlockInfo::new(&block, proof))
+            }
+            PlaceContent::Miss => {
+                let proof = self.proof(prove_miss(&self.store, slot));
+                ArchivedPlace::Miss(ArchivedMissInfo { slot, proof })
+            }
+        };
+        self.answer(place)
+    }
+    fn get_archived_operation(&self, _: &Extensions, id: OperationId) -> RpcResult<ArchivedOperationInfo> {
+        let (slot, index) = self.store.find_operation(&id).map_err(not_found)?;
+        let PlaceContent::Block(record) = self.store.place(slot, Check::Meaning).unwrap() else {
+            panic!()
+        };
+        let proof = self.proof(prove_operation(&self.store, slot, &record, index));
+        let block = ArchivedBlock::verify(record, UPSTREAM.chain_id, 32).unwrap();
+        let operation = ArchivedOperation::new(block, index).unwrap();
+        self.answer(ArchivedOperationInfo::new(&operation, proof))
+    }
+    fn get_storage_nodes(&self) -> RpcResult<Vec<StorageNodeInfo>> {
+        self.answer(vec![StorageNodeInfo {
+            node_id: NodeId::new(KEY.get_public_key()),
+            address: Address::from_public_key(&KEY.get_public_key()),
+            listeners: vec!["127.0.0.1:31244".parse().unwrap()],
+            allocated_storage_gb: 10,
+            connected: true,
+            capabilities: Some(NodeCapabilities {
+                allocated_storage_gb: 10,
+                floor: 0,
+                last_period: Some(222),
+                held_ranges: vec![(0, 222)],
+                quarantined: false,
+            }),
+            assigned_bytes: 1_234_567,
+        }])
+    }
+}

@@ -1,0 +1,716 @@
+//! Commands that ask a node, against a real server: what they print, what they check, how they fail.
+
+mod common;
+#[path = "common/node.rs"]
+mod node;
+
+use common::{assert_says, run, TestDir, ROOT, UPSTREAM};
+use jsonrpsee::types::ErrorObjectOwned;
+use massa_distributed_storage_exports::record::operation_id;
+use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
+use massa_distributed_storage_exports::verification::parse_secure_share_operation;
+use massa_hash::Hash;
+use massa_models::address::Address;
+use massa_models::block_id::BlockId;
+use massa_models::node::NodeId;
+use massa_models::operation::OperationType;
+use massa_models::secure_share::Id;
+use node::{status, storage_status, TestNode, KEY};
+use serde_json::{json, Value};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+const BLOCK: &str = "B12aTuyUm2QdMDi37wCu8SatL7Yofygkvetiz9qM66T8Mo8aJ8Qw";
+const OPERATION: &str = "O1XrnGqDtMHALkaZdLppKHDsUSmfvmpcQFPyp32SRQdzGr8siCw";
+const MISSED: &str = "3:8";
+const OTHER_ROOT: &str = "1f6414367a038b380a8ac1fe7aaba90e655b8cea6e62936d023d01a660bca17f";
+
+fn address() -> String {
+    Address::from_public_key(&KEY.get_public_key()).to_string()
+}
+
+/// Every command that asks a node.
+fn commands() -> Vec<Vec<String>> {
+    let (address, node) = (address(), NodeId::new(KEY.get_public_key()).to_string());
+    let lines = [
+        "status".to_string(),
+        "storage status".to_string(),
+        "storage list-chunks".to_string(),
+        "storage list-periods".to_string(),
+        "storage get-period 2".to_string(),
+        format!("storage get-block {BLOCK}"),
+        "storage get-block --slot 2:3".to_string(),
+        format!("storage get-operation {OPERATION}"),
+        "storage nodes".to_string(),
+        format!("wallet balance {address}"),
+        format!("send {address} {address} 1"),
+        "node stop".to_string(),
+        format!("node ban {node}"),
+        format!("node unban {node}"),
+    ];
+    lines
+        .iter()
+        .map(|line| line.split(' ').map(str::to_string).collect())
+        .collect()
+}
+
+fn words(command: &[String]) -> Vec<&str> {
+    command.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn help_lists_every_command() {
+    let help = run(&["--help"]).text();
+    assert_says(&help, &["archive", "storage", "wallet", "send", "status", "node"]);
+    assert_says(
+        &help,
+        &[
+            "--ip",
+            "--public-port",
+            "--private-port",
+            "--json",
+            "--wallet",
+            "33035",
+            "33034",
+            "wallets",
+        ],
+    );
+    let storage = run(&["storage", "--help"]).text();
+    assert_says(
+        &storage,
+        &[
+            "status",
+            "list-chunks",
+            "list-periods",
+            "get-period",
+            "get-block",
+            "get-operation",
+            "nodes",
+        ],
+    );
+    assert_says(&run(&["wallet", "--help"]).text(), &["generate", "balance"]);
+    assert_says(&run(&["archive", "--help"]).text(), &["import", "check-proof"]);
+}
+
+#[test]
+fn without_a_node_every_command_names_address_and_port() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
+    for command in commands() {
+        let ports = ["--public-port", port.as_str(), "--private-port", port.as_str()];
+        let error = run(&[&words(&command)[..], &ports].concat()).failure();
+        let server = if command[0] == "node" {
+            "--private-port"
+        } else {
+            "--public-port"
+        };
+        assert_says(&error, &["127.0.0.1", &port, "massa-node", server]);
+    }
+}
+
+#[test]
+fn every_command_prints_one_json_document() {
+    let node = TestNode::start();
+    for command in commands().iter().filter(|command| command[0] != "send") {
+        assert!(
+            node.cli(&[&words(command)[..], &["--json"]].concat())
+                .json()
+                .is_object(),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_node_refuses_is_told_with_its_code() {
+    let node = TestNode::start();
+    node.world.lock().unwrap().error = Some(ErrorObjectOwned::owned(-32051, "too many requests", Some("later")));
+    let error = node.cli(&["storage", "status"]).failure();
+    assert_eq!(error, "the node says: too many requests: later (code -32051)");
+    let json = node.cli(&["storage", "status", "--json"]).json_error(1);
+    assert_eq!(json, error);
+}
+
+#[test]
+fn what_is_not_a_node_is_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let answers = std::thread::spawn(move || {
+        for text in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+            "SSH-2.0-x\r\n",
+        ] {
+            let (mut socket, _) = listener.accept().unwrap();
+            let _ = socket.read(&mut [0; 4096]);
+            socket.write_all(text.as_bytes()).unwrap();
+        }
+    });
+    for _ in 0..2 {
+        let error = run(&["status", "--public-port", &port]).failure();
+        assert_says(&error, &["127.0.0.1", &port]);
+    }
+    answers.join().unwrap();
+}
+
+#[test]
+fn wrong_arguments_have_their_own_status() {
+    let address = address();
+    let cases: [(&[&str], &str); 10] = [
+        (&["storage"], "subcommand"),
+        (&["storage", "get-block"], "<ID|--slot"),
+        (&["storage", "get-block", BLOCK, "--slot", "2:3"], "cannot be used with"),
+        (&["storage", "get-block", "Bxyz"], "Bxyz"),
+        (
+            &["storage", "get-block", BLOCK, "--raw", "--proof"],
+            "cannot be used with",
+        ),
+        (&["storage", "list-chunks", "--limit", "1001"], "1001"),
+        (&["storage", "get-period", "two"], "two"),
+        (&["send", &address, "AUxyz", "1"], "AUxyz"),
+        (&["send", &address, &address, "-1"], "-1"),
+        (&["status", "--ip", "somewhere"], "somewhere"),
+    ];
+    for (arguments, says) in cases {
+        assert_says(&run(arguments).error(2), &[says]);
+    }
+}
+
+#[test]
+fn status_tells_the_node_and_its_chain() {
+    let node = TestNode::start();
+    let text = node.cli(&["status"]).text();
+    assert_says(
+        &text,
+        &[
+            "SAND.5.0",
+            "7:3",
+            "32 threads",
+            "0.01",
+            "3 connected",
+            "50 final",
+            "7:1",
+        ],
+    );
+    assert_eq!(
+        node.cli(&["status", "--json"]).json(),
+        serde_json::to_value(status()).unwrap()
+    );
+}
+
+#[test]
+fn storage_status_tells_stored_assigned_awaited_disk_peers_and_why() {
+    let node = TestNode::start();
+    let text = node.cli(&["storage", "status"]).text();
+    assert_says(
+        &text,
+        &[
+            "221 periods, the last one is 222",
+            "897 held of 1200, 488.6 MiB",
+            "900 chunks to this node, 5 missing, 2 held beyond them",
+            "505.4 MiB of 10.0 GiB (4.9 %)",
+            "3 places, the oldest in period 221; the queue was full 2 times",
+            "2: the queue was full",
+            "1: operations are missing",
+            "1 manifest, 5 chunks, 3 blocks",
+            "4 connected, 3 archive, 0 quarantined",
+            "each chunk on 3 nodes; chunks of 1.0 MiB; segments of 100 periods",
+            "why not more  3 places of 2 periods are awaited from other nodes",
+        ],
+    );
+    let json = node.cli(&["storage", "status", "--json"]).json();
+    assert_eq!(json, serde_json::to_value(storage_status()).unwrap());
+}
+
+#[test]
+fn storage_status_fits_a_screen_whatever_the_node_says() {
+    let node = TestNode::start();
+    node.lie(|mut status| {
+        let long = "a word and \u{1b}[2J another ".repeat(20);
+        status["store_error"] = json!(long);
+        status["why_not_more"] = json!(vec![&long; 9]);
+        status["awaited"]["reasons"] = (0..30).map(|n| (format!("{n} {long}"), json!(n))).collect();
+        for field in [
+            "chunks_total",
+            "chunks_held",
+            "chunks_assigned",
+            "disk_bytes",
+            "allocated_bytes",
+            "floor",
+        ] {
+            status[field] = json!(u64::MAX);
+        }
+        status
+    });
+    let text = node.cli(&["storage", "status"]).text();
+    assert!(text.lines().count() <= 23, "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert_says(&text, &["STOPPED", "and 27 more reasons", "(--json says all)"]);
+}
+
+#[test]
+fn a_node_that_does_not_archive_says_so_in_two_lines() {
+    let node = TestNode::start();
+    node.lie(|mut status| {
+        status["enabled"] = json!(false);
+        status
+    });
+    assert_eq!(node.cli(&["storage", "status"]).text().lines().count(), 2);
+}
+
+#[test]
+fn chunks_periods_and_nodes_are_listed() {
+    let node = TestNode::start();
+    let chunks = node.cli(&["storage", "list-chunks", "--json"]).json();
+    assert_eq!(chunks["chunks"].as_array().unwrap().len(), 4);
+    let page = [
+        "storage",
+        "list-chunks",
+        "--first-period",
+        "2",
+        "--last-period",
+        "4",
+        "--limit",
+        "1",
+        "--offset",
+        "1",
+    ];
+    let text = node.cli(&page).text();
+    let id = chunks["chunks"][2]["chunk_id"].as_str().unwrap();
+    assert_says(&text, &[id, "holders", &KEY.get_public_key().to_string()[1..7]]);
+    assert!(!text.contains(chunks["chunks"][1]["chunk_id"].as_str().unwrap()));
+
+    let periods = node.cli(&["storage", "list-periods", "--first", "2", "--json"]).json();
+    assert_eq!(periods["periods"][0]["period"], 2);
+    assert_eq!(periods["periods"].as_array().unwrap().len(), 3);
+    assert_says(&node.cli(&["storage", "list-periods"]).text(), &["missed", "?", "90"]);
+
+    let text = node.cli(&["storage", "nodes"]).text();
+    assert_says(
+        &text,
+        &[
+            &NodeId::new(KEY.get_public_key()).to_string(),
+            "1234567",
+            "222",
+            &address(),
+        ],
+    );
+}
+
+#[test]
+fn a_block_comes_with_the_bytes_of_the_store_and_a_proof_that_check_proof_accepts() {
+    let node = TestNode::start();
+    let directory = TestDir::new();
+    for (slot, record) in UPSTREAM.blocks.iter().step_by(25) {
+        let at = format!("{}:{}", slot.period, slot.thread);
+        let id = record.view(32).unwrap().block_id().to_string();
+        let raw = node
+            .cli(&["storage", "get-block", "--slot", &at, "--raw"])
+            .expect_success();
+        assert_eq!(raw, record.block());
+        let raw = node
+            .cli(&["storage", "get-block", &id, "--raw", "--with-operations"])
+            .expect_success();
+        assert_eq!(raw, record.objects().collect::<Vec<_>>().concat());
+        let proof = node
+            .cli(&["storage", "get-block", &id, "--proof", "--root", ROOT])
+            .expect_success();
+        let file = directory.file("proof.json", &proof);
+        let proven = run(&[
+            "archive",
+            "check-proof",
+            file.to_str().unwrap(),
+            "--root",
+            ROOT,
+            "--json",
+        ])
+        .json();
+        assert_eq!(proven["block_id"], id);
+    }
+}
+
+#[test]
+fn a_block_is_shown_with_what_was_checked() {
+    let node = TestNode::start();
+    let text = node.cli(&["storage", "get-block", BLOCK, "--with-operations"]).text();
+    assert_says(
+        &text,
+        &[
+            BLOCK,
+            "archived",
+            "signatures of header and operations",
+            ROOT,
+            "the node's word",
+            "creator",
+        ],
+    );
+    let trusted = node
+        .cli(&["storage", "get-block", BLOCK, "--root", ROOT, "--json"])
+        .json();
+    assert_eq!(
+        (&trusted["kind"], &trusted["block_id"]),
+        (&json!("block"), &json!(BLOCK))
+    );
+    assert_eq!(
+        (&trusted["root_trusted"], &trusted["checked"]),
+        (&json!(true), &json!("meaning"))
+    );
+    assert_eq!(trusted["segment_root"], ROOT);
+    assert!(trusted["block"]["header"].is_null() && trusted["block"]["content"]["header"].is_object());
+    assert!(trusted.get("operations").is_none());
+}
+
+#[test]
+fn a_missed_slot_is_an_answer_with_a_proof() {
+    let node = TestNode::start();
+    assert_says(
+        &node.cli(&["storage", "get-block", "--slot", MISSED]).text(),
+        &["slot 3:8 was missed", ROOT],
+    );
+    let proof = node
+        .cli(&["storage", "get-block", "--slot", MISSED, "--proof"])
+        .expect_success();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&proof).unwrap()["subject"]["kind"],
+        "miss"
+    );
+    let error = node.cli(&["storage", "get-block", "--slot", MISSED, "--raw"]).failure();
+    assert_eq!(error, "slot 3:8 was missed: there is no block");
+}
+
+#[test]
+fn an_operation_comes_with_its_bytes_and_a_proof() {
+    let node = TestNode::start();
+    let bytes = UPSTREAM.blocks.iter().flat_map(|(_, record)| record.operations());
+    let id = |bytes: &&[u8]| operation_id(&bytes[SIGNATURE_BYTES..], UPSTREAM.chain_id).to_string();
+    let bytes = bytes.into_iter().find(|bytes| id(bytes) == OPERATION).unwrap();
+    assert_eq!(
+        node.cli(&["storage", "get-operation", OPERATION, "--raw"])
+            .expect_success(),
+        bytes
+    );
+    let shown = node
+        .cli(&["storage", "get-operation", OPERATION, "--json", "--root", ROOT])
+        .json();
+    assert_eq!(
+        (&shown["operation_id"], &shown["operation_hex"]),
+        (&json!(OPERATION), &json!(hex::encode(bytes)))
+    );
+    assert_says(
+        &node.cli(&["storage", "get-operation", OPERATION]).text(),
+        &[OPERATION, "expires", ROOT],
+    );
+    let proof = node
+        .cli(&["storage", "get-operation", OPERATION, "--proof"])
+        .expect_success();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&proof).unwrap()["subject"]["operation_id"],
+        OPERATION
+    );
+}
+
+#[test]
+fn a_period_is_shown_with_places_and_chunks() {
+    let node = TestNode::start();
+    assert_says(
+        &node.cli(&["storage", "get-period", "3"]).text(),
+        &["missed", "chunk", "yes", ROOT],
+    );
+    let shown = node
+        .cli(&["storage", "get-period", "3", "--json", "--root", ROOT])
+        .json();
+    assert_eq!((&shown["period"], &shown["root_trusted"]), (&json!(3), &json!(true)));
+    assert_eq!(shown["places"].as_array().unwrap().len(), 32);
+    let proof = node.cli(&["storage", "get-period", "3", "--proof"]).expect_success();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&proof).unwrap()["subject"]["kind"],
+        "period"
+    );
+    let raw = node.cli(&["storage", "get-period", "3", "--raw"]).expect_success();
+    let manifest = massa_distributed_storage_exports::manifest::Manifest::from_bytes(&raw).unwrap();
+    assert_eq!(manifest.root().to_string(), shown["root"]);
+}
+
+#[test]
+fn a_root_that_is_trusted_is_not_replaced_by_the_nodes() {
+    let node = TestNode::start();
+    for command in [["get-block", BLOCK], ["get-operation", OPERATION], ["get-period", "2"]] {
+        let error = node
+            .cli(&["storage", command[0], command[1], "--root", OTHER_ROOT])
+            .failure();
+        assert_says(&error, &["the node's proof was refused", ROOT, OTHER_ROOT]);
+    }
+}
+
+#[test]
+fn without_a_proof_the_rest_is_checked_and_said() {
+    let node = TestNode::start();
+    node.world.lock().unwrap().without_proofs = true;
+    let text = node.cli(&["storage", "get-block", BLOCK]).text();
+    assert_says(
+        &text,
+        &["pending", "there is no path yet", "none: period 2 is not complete"],
+    );
+    assert_eq!(
+        node.cli(&["storage", "get-operation", OPERATION, "--json"]).json()["checked"],
+        "ids"
+    );
+    for option in [["--root", ROOT].as_slice(), &["--proof"]] {
+        let error = node
+            .cli(&[&["storage", "get-block", BLOCK][..], option].concat())
+            .failure();
+        assert_eq!(error, "the node has no proof: period 2 is not complete");
+    }
+}
+
+#[test]
+fn what_the_node_does_not_have_is_named() {
+    let node = TestNode::start();
+    let unknown = BlockId::new(Hash::compute_from(b"nobody made it")).to_string();
+    assert_says(
+        &node.cli(&["storage", "get-block", &unknown]).failure(),
+        &["the node says", "-32004"],
+    );
+    assert_says(
+        &node.cli(&["storage", "get-period", "9"]).failure(),
+        &["period 9 is not archived", "-32004"],
+    );
+}
+
+/// Each lie about an answer is found out.
+#[test]
+fn a_node_that_lies_is_refused() {
+    let node = TestNode::start();
+    type Lie = fn(&mut Value);
+    let cases: [(&[&str], Lie, &str); 11] = [
+        (
+            &["get-block", BLOCK],
+            |answer| flip(&mut answer["block"], 70),
+            "refused",
+        ),
+        (
+            &["get-block", BLOCK],
+            |answer| flip(&mut answer["block"], 10),
+            "invalid signature",
+        ),
+        (
+            &["get-block", BLOCK],
+            |answer| flip(&mut answer["proof"]["period"]["root"], 3),
+            "proof was refused",
+        ),
+        (
+            &["get-block", BLOCK],
+            |answer| drop_last(&mut answer["operations"]),
+            "refused",
+        ),
+        (
+            &["get-block", BLOCK],
+            |answer| answer["proof"]["chain_id"] = json!(1),
+            "proof was refused",
+        ),
+        (
+            &["get-operation", OPERATION],
+            |answer| flip(&mut answer["operation"], 10),
+            "invalid signature",
+        ),
+        (
+            &["get-operation", OPERATION],
+            |answer| flip(&mut answer["operation"], 101),
+            "refused",
+        ),
+        (
+            &["get-operation", OPERATION],
+            |answer| answer["index"] = json!(4000),
+            "index",
+        ),
+        (
+            &["get-operation", OPERATION],
+            |answer| answer["slot"]["thread"] = json!(31),
+            "slot",
+        ),
+        (
+            &["get-period", "2"],
+            |answer| flip(&mut answer["manifest"], 200),
+            "refused",
+        ),
+        (&["get-period", "2"], |answer| answer["held"] = json!([]), "held"),
+    ];
+    for (command, lie, says) in cases {
+        node.lie(move |mut answer| {
+            // The status, which is asked first, has no proof.
+            if answer.get("proof").is_some() {
+                lie(&mut answer);
+            }
+            answer
+        });
+        let error = node.cli(&[&["storage"][..], command].concat()).failure();
+        assert_says(&error, &[says]);
+    }
+}
+
+#[test]
+fn another_block_period_or_proof_than_asked_for_is_refused() {
+    let honest = TestNode::start();
+    let answer = |command: &[&str]| -> Value {
+        // What the node would answer to another question.
+        let asked = match command[0] {
+            "get-block" => json!([command[1]]),
+            _ => json!([command[1].parse::<u64>().unwrap()]),
+        };
+        let method = command[0].replace("get-", "get_archived_");
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": asked}).to_string();
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", honest.port)).unwrap();
+        let length = body.len();
+        write!(socket, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let answer: Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
+        answer["result"].clone()
+    };
+    let (_, record) = &UPSTREAM.blocks[3];
+    let other_block = answer(&["get-block", &record.view(32).unwrap().block_id().to_string()]);
+    let other_period = answer(&["get-period", "3"]);
+
+    let liar = TestNode::start();
+    let replaced = |answer: &Value, field: &'static str| {
+        let (whole, part) = (answer.clone(), answer[field].clone());
+        move |mut told: Value| {
+            match told.get("proof") {
+                None => {}
+                Some(_) if field.is_empty() => told = whole.clone(),
+                Some(_) => told[field] = part.clone(),
+            }
+            told
+        }
+    };
+    liar.lie(replaced(&other_block, ""));
+    assert_says(
+        &liar.cli(&["storage", "get-block", BLOCK]).failure(),
+        &["block_id", BLOCK],
+    );
+    assert_says(
+        &liar.cli(&["storage", "get-block", "--slot", "4:4"]).failure(),
+        &["slot", "4:4"],
+    );
+    liar.lie(replaced(&other_block, "proof"));
+    assert_says(&liar.cli(&["storage", "get-block", BLOCK]).failure(), &["proof."]);
+    liar.lie(replaced(&other_period, ""));
+    assert_says(
+        &liar.cli(&["storage", "get-period", "2"]).failure(),
+        &["period", "2", "3"],
+    );
+    liar.lie(replaced(&other_period, "proof"));
+    assert_says(&liar.cli(&["storage", "get-period", "2"]).failure(), &["proof.period"]);
+}
+
+/// Changes one byte of a hexadecimal text.
+fn flip(text: &mut Value, byte: usize) {
+    let mut bytes = hex::decode(text.as_str().unwrap()).unwrap();
+    bytes[byte] ^= 1;
+    *text = json!(hex::encode(bytes));
+}
+
+fn drop_last(list: &mut Value) {
+    assert!(list.as_array_mut().unwrap().pop().is_some());
+}
+
+#[test]
+fn a_wallet_has_keys_with_coins_and_sends_them() {
+    let node = TestNode::start();
+    let directory = TestDir::new();
+    let wallet = directory.path("keys");
+    let wallet = wallet.to_str().unwrap();
+
+    let from = run(&["wallet", "generate", "--wallet", wallet])
+        .text()
+        .trim()
+        .to_string();
+    let to = run(&["wallet", "generate", "--wallet", wallet, "--json"]).json()["address"].clone();
+    let to = to.as_str().unwrap();
+    let balances = node.cli(&["wallet", "balance", "--wallet", wallet, "--json"]).json();
+    let listed: Vec<&Value> = balances["addresses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["address"])
+        .collect();
+    assert!(listed.len() == 2 && listed.contains(&&json!(from)) && listed.contains(&&json!(to)));
+    assert_says(&node.cli(&["wallet", "balance", to]).text(), &[to, "12.5", "13"]);
+
+    let sent = node
+        .cli(&["send", &from, to, "1.5", "--wallet", wallet, "--json"])
+        .json();
+
+    let input = node.world.lock().unwrap().sent.remove(0);
+    let head = [input.signature.to_bytes(), input.creator_public_key.to_bytes()].concat();
+    let bytes = [head, input.serialized_content].concat();
+    let operation = parse_secure_share_operation(&bytes, UPSTREAM.chain_id).unwrap();
+    operation.verify_signature().unwrap();
+    assert_eq!(sent["operation_id"], operation.id.to_string());
+    let content = &operation.content;
+    assert_eq!(
+        (content.fee.to_string(), content.expire_period),
+        ("0.01".to_string(), 7 + 9)
+    );
+    let OperationType::Transaction {
+        recipient_address,
+        amount,
+    } = &content.op
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (recipient_address.to_string(), *amount),
+        (to.to_string(), "1.5".parse().unwrap())
+    );
+    let text = node
+        .cli(&["send", &from, to, "2", "--fee", "0.5", "--wallet", wallet])
+        .text();
+    assert_says(&text, &[&from, to, "0.5", "period 16"]);
+}
+
+#[test]
+fn what_cannot_be_sent_is_named_and_nothing_is_sent_or_made() {
+    let node = TestNode::start();
+    let directory = TestDir::new();
+    let wallet = directory.path("keys");
+    let text = wallet.to_str().unwrap();
+    let to = address();
+
+    let error = node.cli(&["send", &to, &to, "1", "--wallet", text]).failure();
+    assert_says(&error, &["has no keys", "wallet generate"]);
+    assert_says(
+        &run(&["wallet", "balance", "--wallet", text]).failure(),
+        &["has no keys"],
+    );
+    assert!(!wallet.exists());
+
+    let from = run(&["wallet", "generate", "--wallet", text]).text().trim().to_string();
+    assert_says(
+        &node.cli(&["send", &to, &from, "1", "--wallet", text]).failure(),
+        &["no key of", &to],
+    );
+    let zero = node.cli(&["send", &from, &to, "0", "--wallet", text]).failure();
+    assert_eq!(zero, "AMOUNT: must be more than 0");
+    let error = node
+        .cli(&["send", &from, &to, "1", "--fee", "0.001", "--wallet", text])
+        .failure();
+    assert_says(&error, &["--fee: 0.001 is less than", "0.01"]);
+    assert!(node.world.lock().unwrap().sent.is_empty());
+}
+
+#[test]
+fn the_operator_bans_unbans_and_stops() {
+    let node = TestNode::start();
+    let id = NodeId::new(KEY.get_public_key());
+    assert_says(&node.cli(&["node", "ban", &id.to_string()]).text(), &["1 node banned"]);
+    assert_eq!(node.world.lock().unwrap().banned, [id]);
+    node.cli(&["node", "unban", &id.to_string()]).expect_success();
+    assert!(node.world.lock().unwrap().banned.is_empty());
+    node.cli(&["node", "stop"]).expect_success();
+    assert!(node.world.lock().unwrap().stopped);
+}
