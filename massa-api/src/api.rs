@@ -71,8 +71,8 @@ pub struct MassaApi {
 }
 
 impl MassaApi {
-    /// The methods of both servers.
-    pub fn both(config: ApiConfig, context: ApiContext) -> [(Side, Self); 2] {
+    /// The methods of the public and of the private server.
+    pub fn both(config: ApiConfig, context: ApiContext) -> [Self; 2] {
         let limiter = Mutex::new(ArchiveLimiter::new(config.archive_limits));
         let node = Arc::new(Node {
             config,
@@ -80,9 +80,9 @@ impl MassaApi {
             started: MassaTime::now(),
             limiter,
         });
-        [Side::Public, Side::Private].map(|side| {
-            let node = Arc::clone(&node);
-            (side, Self { side, node })
+        [Side::Public, Side::Private].map(|side| Self {
+            side,
+            node: Arc::clone(&node),
         })
     }
 

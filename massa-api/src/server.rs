@@ -117,37 +117,41 @@ pub fn start_api(config: ApiConfig, context: ApiContext) -> Result<ApiHandle, St
         .enable_all()
         .build()
         .map_err(StartApiError::Runtime)?;
-    let mut addresses = Vec::new();
-    let mut servers = Vec::new();
-    for (side, api) in MassaApi::both(config.clone(), context) {
-        let wanted = match side {
-            Side::Public => config.bind_public,
-            Side::Private => config.bind_private,
-        };
-        let bind_error = |source| StartApiError::Bind {
-            server: side.name(),
-            address: wanted,
-            source,
-        };
-        let listener = listen(wanted).map_err(bind_error)?;
-        let address = listener.local_addr().map_err(bind_error)?;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(listener).map_err(bind_error)?
-        };
-        let (stop_handle, server_handle) = stop_channel();
-        let acceptor = Acceptor::new(&config, api.into_rpc().into(), stop_handle);
-        runtime.spawn(acceptor.run(listener));
-        info!(server = side.name(), %address, "api listens");
-        addresses.push(address);
-        servers.push(server_handle);
-    }
+    let [public, private] = MassaApi::both(config.clone(), context);
+    let (public_address, public) = start_server(Side::Public, public, &config, &runtime)?;
+    let (private_address, private) = start_server(Side::Private, private, &config, &runtime)?;
     Ok(ApiHandle {
-        public_address: addresses[0],
-        private_address: addresses[1],
-        servers,
+        public_address,
+        private_address,
+        servers: vec![public, private],
         runtime: Some(runtime),
     })
+}
+
+/// Starts one of the servers; tells where it listens.
+fn start_server(
+    side: Side,
+    api: MassaApi,
+    config: &ApiConfig,
+    runtime: &Runtime,
+) -> Result<(SocketAddr, ServerHandle), StartApiError> {
+    let wanted = match side {
+        Side::Public => config.bind_public,
+        Side::Private => config.bind_private,
+    };
+    let bind_error = |source| StartApiError::Bind {
+        server: side.name(),
+        address: wanted,
+        source,
+    };
+    // A socket is registered with the runtime that it is made in.
+    let _inside = runtime.enter();
+    let listener = listen(wanted).and_then(TcpListener::from_std).map_err(bind_error)?;
+    let address = listener.local_addr().map_err(bind_error)?;
+    let (stop_handle, server_handle) = stop_channel();
+    runtime.spawn(Acceptor::new(config, api.into_rpc().into(), stop_handle).run(listener));
+    info!(server = side.name(), %address, "api listens");
+    Ok((address, server_handle))
 }
 
 fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {

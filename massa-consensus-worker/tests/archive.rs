@@ -226,6 +226,7 @@ fn export(node: &Node) -> BootstrapableGraph {
     });
     BootstrapableGraph {
         final_blocks: final_blocks.collect(),
+        ..BootstrapableGraph::default()
     }
 }
 
@@ -258,6 +259,37 @@ fn a_restored_node_goes_on_and_archives_only_what_came_after() {
     assert!(given.is_subset(&network.node.finals()));
     assert!(given.len() > 150, "{} blocks archived", given.len());
     node.check_invariants();
+}
+
+#[test]
+fn restored_blocks_whose_operations_are_still_here_are_archived_once() {
+    let mut network = Simulation::new(4, 4, 32);
+    network.run(60, QUIET);
+    let mut graph = export(&network.node);
+    let root = massa_storage::Storage::create_root();
+    for block in graph
+        .final_blocks
+        .iter()
+        .filter(|block| block.block.content.header.content.slot.period > 40)
+    {
+        let whole = network.blocks.iter().find(|whole| whole.id == block.block.id).unwrap();
+        graph.content.insert(whole.id, whole.store_in(&root));
+    }
+    let with_content: BTreeSet<BlockId> = graph.content.keys().copied().collect();
+    let restored: BTreeSet<BlockId> = graph.final_blocks.iter().map(|block| block.block.id).collect();
+    network.run(60, QUIET);
+
+    let mut node = Node::restored(config(4, 32), Some(graph));
+    node.register(&network.blocks);
+    node.state.prune().unwrap();
+    let given = node.archiver.blocks();
+    let distinct: BTreeSet<BlockId> = given.iter().copied().collect();
+    assert_eq!(distinct.len(), given.len(), "a block was archived twice");
+    assert_eq!(
+        distinct.intersection(&restored).copied().collect::<BTreeSet<_>>(),
+        with_content
+    );
+    assert!(with_content.len() > 20 && with_content.len() < restored.len());
 }
 
 #[test]
@@ -298,7 +330,10 @@ fn a_start_graph_that_contradicts_itself_is_refused() {
     let start = |final_blocks| {
         let doubles = common::Doubles::new(2);
         let root = massa_storage::Storage::create_root();
-        let graph = Some(BootstrapableGraph { final_blocks });
+        let graph = Some(BootstrapableGraph {
+            final_blocks,
+            ..BootstrapableGraph::default()
+        });
         massa_consensus_worker::state::ConsensusState::new(config.clone(), doubles.channels(), graph, root)
     };
     for (blocks, message) in cases {

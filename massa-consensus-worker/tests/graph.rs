@@ -273,37 +273,33 @@ fn a_block_that_contradicts_a_final_block_is_stale() {
 }
 
 #[test]
-fn the_number_of_cliques_is_bounded_and_a_block_on_a_dropped_one_brings_it_back() {
+fn the_number_of_cliques_is_bounded_and_a_heavy_block_on_a_dropped_one_brings_it_back() {
     let mut node = Node::new(config(12, FAR));
     let genesis = node.genesis();
     let mut maker = Maker::new(12);
-    // 2^12 combinations.
-    let mut least_preferred = Vec::new();
+    // 2^12 combinations of a light and a heavy block in each thread.
+    let mut light = Vec::new();
     for thread in 0..12 {
-        let pair = [maker.block(1, thread, &genesis), maker.block(1, thread, &genesis)];
-        node.register(&pair);
-        least_preferred.push(pair[0].id.max(pair[1].id));
+        for endorsements in [0, 1] {
+            maker.endorsements = endorsements;
+            let block = maker.block(1, thread, &genesis);
+            node.register([&block]);
+            light.extend((endorsements == 0).then_some(block.id));
+        }
     }
     assert_eq!(node.state.max_cliques.len(), 256);
-    assert_eq!(node.state.blockclique().block_ids.len(), 12);
-    assert!(!node.cliques().contains(&least_preferred.iter().copied().collect()));
+    assert_eq!(node.state.blockclique().fitness, 24);
+    assert!(light.iter().all(|id| node.state.gi_head.contains_key(id)));
+    assert!(!node.cliques().contains(&light.iter().copied().collect()));
     node.check_invariants();
 
-    // Whichever combination the others build on can be followed, unless one of its blocks is gone.
-    let parents: Vec<BlockId> = (0..12)
-        .map(|thread| {
-            let of_thread = node.state.gi_head.keys().filter(|id| {
-                let block = node.state.blocks_state.active_block(id).unwrap();
-                block.slot.thread == thread
-            });
-            *of_thread.max().unwrap()
-        })
-        .collect();
-    let child = maker.block(2, 0, &parents);
+    maker.endorsements = 16;
+    let child = maker.block(2, 0, &light);
     node.register([&child]);
-    let best = &node.state.blockclique().block_ids;
-    assert!(best.contains(&child.id) && parents.iter().all(|id| best.contains(id)));
-    assert!(node.state.max_cliques.len() <= 256);
+    light.push(child.id);
+    let best: BTreeSet<BlockId> = node.state.blockclique().block_ids.iter().copied().collect();
+    assert_eq!(best, light.into_iter().collect());
+    assert_eq!(node.state.max_cliques.len(), 256);
     node.check_invariants();
 }
 

@@ -78,6 +78,7 @@ fn contradict(a: &ActiveBlock, b: &ActiveBlock) -> bool {
 
 #[test]
 fn incompatibility_follows_from_its_definition_alone() {
+    let mut across_threads = 0;
     for seed in 0..10 {
         // Nothing is ever final, so every block stays.
         let mut network = Simulation::new(seed, THREADS, 1_000_000);
@@ -97,8 +98,16 @@ fn incompatibility_follows_from_its_definition_alone() {
                 assert_eq!(state.gi_head[a].contains(b), expected && a != b, "{a} and {b}");
             }
         }
-        assert!(state.max_cliques.len() > 1);
+        let blocks: Vec<_> = state.gi_head.keys().map(active).collect();
+        let pairs = blocks.iter().flat_map(|a| blocks.iter().map(move |b| (a, b)));
+        across_threads += pairs
+            .filter(|(a, b)| a.slot.thread != b.slot.thread && contradict(a, b))
+            .count();
     }
+    assert!(
+        across_threads > 20,
+        "{across_threads} pairs of grandpa incompatible blocks"
+    );
 }
 
 #[test]

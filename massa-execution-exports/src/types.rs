@@ -47,4 +47,6 @@ pub struct FinalBlock {
     pub slot: Slot,
     /// `SecureShareBlock` bytes.
     pub block: Vec<u8>,
+    /// `SecureShareOperation` bytes of its operations, in the block's order.
+    pub operations: Vec<Vec<u8>>,
 }

@@ -102,12 +102,26 @@ pub(crate) fn same_thread_parent(id: &BlockId, storage: &Storage) -> Option<Bloc
     header.parents.get(usize::from(header.slot.thread)).copied()
 }
 
-/// The `SecureShareBlock` bytes of a block.
-pub(crate) fn block_bytes(id: &BlockId, storage: &Storage) -> Option<Vec<u8>> {
-    let blocks = storage.read_blocks();
-    let mut bytes = Vec::new();
-    SecureShareSerializer::new()
-        .serialize(blocks.get(id)?, &mut bytes)
-        .expect("a stored block has its bytes");
-    Some(bytes)
+/// The `SecureShareBlock` bytes of a block, then the `SecureShareOperation` bytes of each of its operations; `None` unless
+/// all of it is there.
+pub(crate) fn content_bytes(id: &BlockId, storage: &Storage) -> Option<Vec<Vec<u8>>> {
+    let (block, ids) = {
+        let blocks = storage.read_blocks();
+        let block = blocks.get(id)?;
+        let mut bytes = Vec::new();
+        SecureShareSerializer::new()
+            .serialize(block, &mut bytes)
+            .expect("a stored block has its bytes");
+        (bytes, block.content.operations.clone())
+    };
+    let operations = storage.read_operations();
+    let mut content = vec![block];
+    for id in ids {
+        let mut bytes = Vec::new();
+        SecureShareSerializer::new()
+            .serialize(operations.get(&id)?, &mut bytes)
+            .expect("a stored operation has its bytes");
+        content.push(bytes);
+    }
+    Some(content)
 }

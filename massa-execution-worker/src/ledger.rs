@@ -101,7 +101,7 @@ impl FinalLedger {
     ///
     /// The write is not synced: a machine that loses power reopens at an earlier slot, and the blocks after it come
     /// from peers.
-    pub(crate) fn commit(&mut self, output: &SlotOutput, block_bytes: Option<&[u8]>) -> Result<(), LedgerError> {
+    pub(crate) fn commit(&mut self, output: &SlotOutput, content: Option<&[Vec<u8>]>) -> Result<(), LedgerError> {
         let head = Head {
             slot: output.slot,
             hash: state_hash(&self.head.hash, output),
@@ -123,8 +123,8 @@ impl FinalLedger {
             batch.delete_range_cf(executed, 0u64.to_be_bytes(), expired_end.to_be_bytes());
         }
         let blocks = family(db, rows::FINAL_BLOCKS_CF)?;
-        if let (Some(id), Some(bytes)) = (&output.block, block_bytes) {
-            batch.put_cf(blocks, output.slot.to_bytes_key(), rows::final_block_value(id, bytes));
+        if let (Some(id), Some(content)) = (&output.block, content) {
+            batch.put_cf(blocks, output.slot.to_bytes_key(), rows::final_block_value(id, content));
         }
         for slot in &old_blocks {
             batch.delete_cf(blocks, slot.to_bytes_key());
@@ -142,10 +142,15 @@ impl FinalLedger {
             let (key, value) = row?;
             let slot = rows::parse_slot(&key);
             match (slot, rows::parse_final_block(&value)) {
-                (Some(slot), Some((_, block))) => Ok(FinalBlock {
-                    slot,
-                    block: block.to_vec(),
-                }),
+                (Some(slot), Some(mut content)) => {
+                    let operations = content.split_off(1);
+                    let block = content.swap_remove(0);
+                    Ok(FinalBlock {
+                        slot,
+                        block,
+                        operations,
+                    })
+                }
                 _ => Err(damaged(rows::FINAL_BLOCKS_CF, &key)),
             }
         })
@@ -219,8 +224,8 @@ impl FinalLedger {
         let mut kept = BTreeMap::new();
         for row in self.rows(rows::FINAL_BLOCKS_CF)? {
             let (key, value) = row?;
-            match (rows::parse_slot(&key), rows::parse_final_block(&value)) {
-                (Some(slot), Some((id, _))) if slot.thread < self.thread_count => kept.insert(slot, id),
+            match (rows::parse_slot(&key), rows::parse_final_block_id(&value)) {
+                (Some(slot), Some(id)) if slot.thread < self.thread_count => kept.insert(slot, id),
                 _ => return Err(damaged(rows::FINAL_BLOCKS_CF, &key)),
             };
         }

@@ -130,14 +130,33 @@ pub(crate) fn block_id_bytes(id: &BlockId) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn final_block_value(id: &BlockId, block: &[u8]) -> Vec<u8> {
-    [&block_id_bytes(id), block].concat()
+/// `block id (33) | length u32 | block | each operation: length u32 | operation`
+pub(crate) fn final_block_value(id: &BlockId, content: &[Vec<u8>]) -> Vec<u8> {
+    let mut value = block_id_bytes(id);
+    for object in content {
+        value.extend((object.len() as u32).to_le_bytes());
+        value.extend(object);
+    }
+    value
 }
 
-/// The id of a final block and its bytes.
-pub(crate) fn parse_final_block(value: &[u8]) -> Option<(BlockId, &[u8])> {
-    let (id, block) = value.split_at_checked(BLOCK_ID_BYTES)?;
-    Some((whole(&BlockIdDeserializer::new(), id)?, block))
+/// The id of a final block.
+pub(crate) fn parse_final_block_id(value: &[u8]) -> Option<BlockId> {
+    let (id, _) = value.split_at_checked(BLOCK_ID_BYTES)?;
+    whole(&BlockIdDeserializer::new(), id)
+}
+
+/// The bytes of a final block, then those of its operations.
+pub(crate) fn parse_final_block(value: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (_, mut rest) = value.split_at_checked(BLOCK_ID_BYTES)?;
+    let mut content = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (object, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        content.push(object.to_vec());
+        rest = after;
+    }
+    (!content.is_empty()).then_some(content)
 }
 
 pub(crate) fn operation_id_bytes(id: &OperationId) -> Vec<u8> {
@@ -227,10 +246,14 @@ mod tests {
         let hash = Hash::from_bytes(&[4; 32]);
         let id_bytes = [&[0][..], &[4; 32]].concat();
         let block_id = BlockId::new(hash);
-        let value = [&id_bytes[..], b"block"].concat();
-        assert_eq!(final_block_value(&block_id, b"block"), value);
-        assert_eq!(parse_final_block(&value), Some((block_id, &b"block"[..])));
-        assert_eq!(parse_final_block(&value[..32]), None);
+        let value = [&id_bytes[..], &[5, 0, 0, 0], b"block", &[2, 0, 0, 0], b"op"].concat();
+        let content = vec![b"block".to_vec(), b"op".to_vec()];
+        assert_eq!(final_block_value(&block_id, &content), value);
+        assert_eq!(parse_final_block_id(&value), Some(block_id));
+        assert_eq!(parse_final_block(&value), Some(content));
+        for length in (0..value.len()).filter(|length| *length != 33 + 4 + 5) {
+            assert_eq!(parse_final_block(&value[..length]), None, "{length}");
+        }
 
         let operation_id = OperationId::new(hash);
         let key = [&[0, 0, 0, 0, 0, 0, 1, 2][..], &id_bytes].concat();

@@ -3,7 +3,7 @@
 //! Lock order: the thread never touches a [`Storage`] while it holds the state, because whoever reads the store may ask
 //! execution at the same time.
 
-use crate::block::{block_bytes, same_thread_parent, slot_of, ExecutableBlock, MissingContent};
+use crate::block::{content_bytes, same_thread_parent, slot_of, ExecutableBlock, MissingContent};
 use crate::candidates::{CandidateView, Candidates};
 use crate::config::ExecutionConfig;
 use crate::execute::{execute_block, execute_miss, Rules, SlotOutput};
@@ -241,16 +241,16 @@ impl Worker {
     fn settle_block(&self, slot: Slot, id: BlockId) -> Result<(), Halt> {
         let missing = MissingContent::Block(id);
         let storage = self.contents.get(&(slot, id)).ok_or(missing)?;
-        let bytes = block_bytes(&id, storage).ok_or(missing)?;
+        let block = ExecutableBlock::extract(id, storage, self.operation_validity_periods)?;
+        let content = content_bytes(&id, storage).ok_or(missing)?;
         {
             let mut state = self.shared.state.write();
             if let Some(output) = state.candidates.take_final(slot, Some(id)) {
-                return Ok(commit(&mut state, &output, &bytes)?);
+                return Ok(commit(&mut state, &output, &content)?);
             }
         }
-        let block = ExecutableBlock::extract(id, storage, self.operation_validity_periods)?;
         let output = execute_block(&self.shared.state.read().ledger, self.rules, slot, &block)?;
-        Ok(commit(&mut self.shared.state.write(), &output, &bytes)?)
+        Ok(commit(&mut self.shared.state.write(), &output, &content)?)
     }
 
     /// Forgets what can no longer matter once `slot` is final.
@@ -317,8 +317,8 @@ impl Worker {
 }
 
 /// Makes the output of a block final. If that fails, what was executed on top of it is forgotten.
-fn commit(state: &mut ExecutionState, output: &SlotOutput, bytes: &[u8]) -> Result<(), LedgerError> {
-    let committed = state.ledger.commit(output, Some(bytes));
+fn commit(state: &mut ExecutionState, output: &SlotOutput, content: &[Vec<u8>]) -> Result<(), LedgerError> {
+    let committed = state.ledger.commit(output, Some(content));
     if committed.is_err() {
         state.candidates.truncate(0);
     } else {

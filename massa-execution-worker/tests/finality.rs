@@ -355,7 +355,10 @@ fn final_blocks_of_the_last_periods_and_the_last_of_each_thread_are_kept() {
 
     let found = &executor.controller.get_final_blocks().unwrap()[4];
     let stored = last.storage.read_blocks();
-    assert_eq!(found.block, stored.get(&last.id).unwrap().serialized_data);
+    let block = stored.get(&last.id).unwrap();
+    assert_eq!(found.block, block.serialized_data);
+    assert_eq!(found.operations.len(), block.content.operations.len());
+    assert!(!found.operations.is_empty());
     drop(stored);
 
     executor.manager.stop();

@@ -10,7 +10,7 @@ use crate::survey::{PeriodSurvey, Survey};
 use crate::wait::wait_for;
 use massa_api_exports::distributed_storage::{ArchiveProof, ArchivedBlockInfo, ArchivedPlace};
 use massa_client::archive::check_proof::{check_document, CheckProofError, Proven};
-use massa_distributed_storage_exports::manifest::{Manifest, ManifestError};
+use massa_distributed_storage_exports::manifest::{Manifest, ManifestError, Place};
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
 use massa_distributed_storage_exports::verification::{verify_block, VerifyBlockError};
 use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
@@ -269,6 +269,36 @@ impl ReadBack {
     }
 }
 
+/// Operations of an archived period. Its manifest tells all but those of its last block, which is read.
+///
+/// # Errors
+/// [`PeriodError`].
+pub fn count_operations(client: &NodeClient, period: u64) -> Result<u64, PeriodError> {
+    let manifest = Manifest::from_bytes(&client.archived_period(period)?.manifest.0)?;
+    let (before, last) = operations_before_last(&manifest);
+    let in_last = match last
+        .map(|thread| client.archived_place(Slot::new(period, thread)))
+        .transpose()?
+    {
+        Some(ArchivedPlace::Block(block)) => block.operations.len() as u64,
+        Some(ArchivedPlace::Miss(_)) | None => 0,
+    };
+    Ok(before + in_last)
+}
+
+/// Operations of all blocks but the last, and the thread of the last.
+fn operations_before_last(manifest: &Manifest) -> (u64, Option<u8>) {
+    let mut result = (0, None);
+    let mut blocks_before = 0;
+    for (place, thread) in manifest.places.iter().zip(0..) {
+        if let Place::Block { objects_before, .. } = place {
+            result = (u64::from(objects_before.saturating_sub(blocks_before)), Some(thread));
+            blocks_before += 1;
+        }
+    }
+    result
+}
+
 fn manifest(client: &NodeClient, period: u64, expected: PeriodRoot) -> Result<Manifest, PeriodError> {
     let info = client.archived_period(period)?;
     let manifest = Manifest::from_bytes(&info.manifest.0)?;
@@ -386,6 +416,8 @@ mod tests {
     use super::*;
     use crate::survey::tests::view;
     use massa_api_exports::distributed_storage::ArchivedMissInfo;
+    use massa_distributed_storage_exports::manifest::PeriodHeader;
+    use massa_models::secure_share::Id;
 
     const OF: Chain = Chain {
         chain_id: 77,
@@ -448,6 +480,32 @@ mod tests {
         let error = verify_place(&miss(Slot::new(5, 4)), &expected(), &OF).unwrap_err();
         assert!(!error.may_pass(), "{error}");
         assert!(error.to_string().starts_with("slot: expected"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_tells_the_operations_of_all_blocks_but_the_last() {
+        let id = BlockId::new(massa_hash::Hash::compute_from(b"block"));
+        let block = |offset, objects_before| Place::Block {
+            id,
+            offset,
+            objects_before,
+        };
+        let manifest = |places: Vec<Place>| Manifest {
+            header: PeriodHeader {
+                chain_id: 77,
+                period: 1,
+                threads: places.len() as u8,
+                chunk_size: 65_536,
+                body_length: 1,
+                chunks: 1,
+            },
+            places,
+            chunks: Vec::new(),
+        };
+        // A block with 4 operations, a miss, one with 2, the last.
+        let places = vec![block(19, 0), Place::Miss, block(50, 5), block(90, 8), Place::Miss];
+        assert_eq!(operations_before_last(&manifest(places)), (6, Some(3)));
+        assert_eq!(operations_before_last(&manifest(vec![Place::Miss])), (0, None));
     }
 
     #[test]

@@ -4,12 +4,13 @@ use crate::cli::Arguments;
 use crate::client::ClientError;
 use crate::network::{Network, NetworkError, NetworkOptions, Programs};
 use crate::node::{Node, NodeError};
-use crate::readback::{read_back, Chain, ReadBack, Readers};
+use crate::readback::{count_operations, read_back, Chain, ReadBack, Readers};
 use crate::report::{failure_lines, Report};
 use crate::survey::Survey;
 use crate::table;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -190,7 +191,7 @@ fn introduction(network: &Network, directory: &Path) -> Vec<String> {
         command(first, "storage list-periods"),
         command(last, "storage list-chunks --first-period 3 --last-period 3"),
         command(last, "storage get-period 3"),
-        command(last, "storage get-block 3:0"),
+        command(last, "storage get-block --slot 3:0"),
         command(first, &balance),
         String::new(),
     ]
@@ -203,6 +204,8 @@ struct Watch {
     next_line: u64,
     /// The table, where there is one.
     screen: Option<ProgressBar>,
+    /// Operations of the periods shown.
+    operations: BTreeMap<u64, u64>,
 }
 
 impl Watch {
@@ -216,6 +219,7 @@ impl Watch {
             first,
             next_line: first,
             screen,
+            operations: BTreeMap::new(),
         }
     }
 
@@ -274,14 +278,14 @@ impl Watch {
     }
 
     fn show(&mut self, network: &Network, newest: u64) -> Result<(), RunError> {
-        match &self.screen {
+        match self.screen.clone() {
             Some(screen) => {
                 let first = (newest + 1).saturating_sub(table::ROWS).max(self.first);
-                let survey = Survey::fetch(network.nodes(), first, newest)?;
+                let survey = self.survey(network, first, newest)?;
                 screen.set_message(table::table(&survey));
             }
             None if newest >= self.next_line => {
-                let survey = Survey::fetch(network.nodes(), self.next_line, newest)?;
+                let survey = self.survey(network, self.next_line, newest)?;
                 while survey.is_archived_everywhere(self.next_line) {
                     let period = &survey.periods[&self.next_line];
                     println!("{}", table::line(self.next_line, period, survey.nodes.len()));
@@ -291,6 +295,22 @@ impl Watch {
             None => {}
         }
         Ok(())
+    }
+
+    /// The periods from `first` to `last`, with their operations counted.
+    fn survey(&mut self, network: &Network, first: u64, last: u64) -> Result<Survey, RunError> {
+        let mut survey = Survey::fetch(network.nodes(), first, last)?;
+        self.operations.retain(|period, _| *period >= first);
+        for (period, surveyed) in &mut survey.periods {
+            if surveyed.operations.is_none() && !self.operations.contains_key(period) {
+                let node = &network.nodes()[*period as usize % network.nodes().len()];
+                // A node that has not archived it yet cannot tell; the next look asks again.
+                let counted = count_operations(node.client(), *period).ok();
+                self.operations.extend(counted.map(|count| (*period, count)));
+            }
+            surveyed.operations = surveyed.operations.or(self.operations.get(period).copied());
+        }
+        Ok(survey)
     }
 
     /// Leaves what the screen shows where it is.

@@ -10,15 +10,16 @@ use massa_api_exports::distributed_storage::{DisabledStorage, StorageApi};
 use massa_consensus_exports::{
     BootstrapableGraph, ConsensusChannels, ConsensusConfig, ConsensusController, ConsensusManager, ExportActiveBlock,
 };
-use massa_consensus_worker::start_consensus_worker;
+use massa_consensus_worker::{create_genesis_block, start_consensus_worker};
 use massa_distributed_storage_exports::network::StorageNetwork;
-use massa_distributed_storage_exports::verification::parse_secure_share_block;
+use massa_distributed_storage_exports::verification::{parse_secure_share_block, parse_secure_share_operation};
 use massa_distributed_storage_exports::StorageArchiver;
 use massa_distributed_storage_worker::repair_worker::RepairManager;
 use massa_execution_exports::{ExecutionController, ExecutionManager, FinalBlock};
 use massa_execution_worker::{start_execution_worker, ExecutionConfig};
 use massa_factory_worker::{start_factory_worker, FactoryChannels, FactoryConfig, FactoryManager};
 use massa_models::address::Address;
+use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::prehash::PreHashMap;
@@ -205,10 +206,18 @@ impl Base {
         }
     }
 
+    /// The blocks of period 0. They need no chain: a node that starts in the middle of it has them too.
+    fn genesis_blocks(&self) -> Result<Vec<SecureShareBlock>, LaunchError> {
+        let config = self.consensus_config(None);
+        let blocks = (0..config.thread_count).map(|thread| create_genesis_block(&config, thread));
+        blocks.collect::<Result<_, _>>().map_err(part("genesis"))
+    }
+
     /// The graph to begin with; `None` to begin with the genesis blocks.
     fn init_graph(&self, execution: &dyn ExecutionController) -> Result<Option<BootstrapableGraph>, LaunchError> {
         let blocks = execution.get_final_blocks().map_err(part("ledger"))?;
-        graph_of(&blocks, self.genesis.chain_id, self.genesis.thread_count).map_err(part("ledger"))
+        let threads = self.genesis.thread_count;
+        graph_of(&blocks, self.genesis.chain_id, threads, &self.storage).map_err(part("ledger"))
     }
 
     fn operator_address(&self) -> Result<Option<Address>, LaunchError> {
@@ -216,21 +225,40 @@ impl Base {
         if text.is_empty() {
             return Ok(self.wallet.read().get_addresses().into_iter().next());
         }
-        text.parse().map(Some).map_err(part("distributed_storage.operator_address"))
+        text.parse()
+            .map(Some)
+            .map_err(part("distributed_storage.operator_address"))
     }
 }
 
-/// The final blocks of the last stop, with the periods of their parents. `None` unless every thread has one.
-fn graph_of(blocks: &[FinalBlock], chain_id: u64, thread_count: u8) -> Result<Option<BootstrapableGraph>, String> {
+/// The final blocks of the last stop, with the periods of their parents and their operations, so that what was not archived
+/// yet is archived now. `None` unless every thread has one.
+fn graph_of(
+    blocks: &[FinalBlock],
+    chain_id: u64,
+    thread_count: u8,
+    storage: &Storage,
+) -> Result<Option<BootstrapableGraph>, String> {
     let mut periods: PreHashMap<BlockId, u64> = PreHashMap::default();
+    let mut content: PreHashMap<BlockId, Storage> = PreHashMap::default();
     let mut parsed = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        let block = parse_secure_share_block(&block.block, chain_id, thread_count)?;
+    for kept in blocks {
+        let block = parse_secure_share_block(&kept.block, chain_id, thread_count)?;
+        let operations = kept
+            .operations
+            .iter()
+            .map(|bytes| parse_secure_share_operation(bytes, chain_id));
+        let mut own = storage.clone_without_refs();
+        own.store_operations(operations.collect::<Result<_, _>>()?);
+        own.store_block(block.clone());
+        content.insert(block.id, own);
         periods.insert(block.id, block.content.header.content.slot.period);
         parsed.push(block);
     }
-    let threads: std::collections::BTreeSet<u8> =
-        parsed.iter().map(|block| block.content.header.content.slot.thread).collect();
+    let threads: std::collections::BTreeSet<u8> = parsed
+        .iter()
+        .map(|block| block.content.header.content.slot.thread)
+        .collect();
     if threads.len() < usize::from(thread_count) {
         return Ok(None);
     }
@@ -245,6 +273,7 @@ fn graph_of(blocks: &[FinalBlock], chain_id: u64, thread_count: u8) -> Result<Op
     });
     Ok(Some(BootstrapableGraph {
         final_blocks: final_blocks.collect(),
+        content,
     }))
 }
 
@@ -260,7 +289,9 @@ impl Node {
         let pool = base.pool(&*execution_controller);
         let (protocol_controller, protocol_channels) = create_protocol_controller(base.protocol_config());
         let mut storage = base.start_storage();
-        let archiver = storage.as_ref().map(|storage| Arc::new(storage.archiver.clone()) as Arc<dyn StorageArchiver>);
+        let archiver = storage
+            .as_ref()
+            .map(|storage| Arc::new(storage.archiver.clone()) as Arc<dyn StorageArchiver>);
         let channels = ConsensusChannels {
             execution_controller: execution_controller.clone(),
             selector_controller: base.selector.clone(),
@@ -268,9 +299,16 @@ impl Node {
             protocol_controller: protocol_controller.clone(),
         };
         let graph = base.init_graph(&*execution_controller)?;
-        let (consensus_controller, consensus) =
-            start_consensus_worker(base.consensus_config(archiver), channels, graph, base.storage.clone_without_refs())
-                .map_err(part("consensus"))?;
+        if let Some(storage) = &storage {
+            storage.archive_genesis(&base.genesis_blocks()?);
+        }
+        let (consensus_controller, consensus) = start_consensus_worker(
+            base.consensus_config(archiver),
+            channels,
+            graph,
+            base.storage.clone_without_refs(),
+        )
+        .map_err(part("consensus"))?;
         let parts = storage.as_ref().map(|storage| StorageParts {
             server: storage.server(),
             events: storage.events(),
@@ -289,7 +327,9 @@ impl Node {
         )
         .map_err(part("protocol"))?;
         let may_produce = Arc::new(AtomicBool::new(false));
-        let repair = network.as_ref().and_then(|network| storage.as_mut()?.start_repair(network));
+        let repair = network
+            .as_ref()
+            .and_then(|network| storage.as_mut()?.start_repair(network));
         let sync = base.start_sync(&consensus_controller, storage.as_ref(), network.as_ref(), &may_produce);
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
         let context = ApiContext {
@@ -353,11 +393,17 @@ impl Base {
         match StorageExtension::start(&self.settings, &self.genesis, self.node_id()) {
             Ok(storage) => Some(storage),
             Err(error @ StorageError::Mismatch { .. }) => {
-                warn!(error = &error as &dyn std::error::Error, "distributed storage does not start: it would archive what no other node agrees with");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "distributed storage does not start: it would archive what no other node agrees with"
+                );
                 None
             }
             Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "distributed storage does not start");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "distributed storage does not start"
+                );
                 None
             }
         }
@@ -401,7 +447,8 @@ impl Base {
             pool: pool.clone(),
             storage: self.storage.clone_without_refs(),
         };
-        start_factory_worker(config, Arc::clone(&self.wallet), channels, Arc::clone(may_produce)).map_err(part("factory"))
+        start_factory_worker(config, Arc::clone(&self.wallet), channels, Arc::clone(may_produce))
+            .map_err(part("factory"))
     }
 
     fn storage_api(

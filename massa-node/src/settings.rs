@@ -123,7 +123,9 @@ impl FromStr for InitialPeer {
             .ok_or_else(|| format!("expected \"<peer id>@<address>\", found {text:?}"))?;
         Ok(Self {
             peer_id: id.parse().map_err(|error| format!("peer id {id:?}: {error}"))?,
-            address: address.parse().map_err(|error| format!("address {address:?}: {error}"))?,
+            address: address
+                .parse()
+                .map_err(|error| format!("address {address:?}: {error}"))?,
         })
     }
 }
@@ -291,7 +293,11 @@ impl Settings {
             .try_parsing(true);
         let settings: Self = config::Config::builder()
             .add_source(config::File::from(base).format(config::FileFormat::Toml))
-            .add_source(config::File::from(over).format(config::FileFormat::Toml).required(false))
+            .add_source(
+                config::File::from(over)
+                    .format(config::FileFormat::Toml)
+                    .required(false),
+            )
             .add_source(environment)
             .build()?
             .try_deserialize()?;
@@ -344,9 +350,15 @@ mod tests {
         assert_eq!(settings.distributed_storage, DistributedStorageSettings::default());
         let config = massa_protocol_exports::ProtocolConfig::default();
         assert_eq!(settings.protocol.rate_limit, config.rate_limit);
-        assert_eq!(settings.protocol.storage_request_timeout, config.storage_request_timeout);
+        assert_eq!(
+            settings.protocol.storage_request_timeout,
+            config.storage_request_timeout
+        );
         assert_eq!(settings.protocol.max_chunk_size, config.max_chunk_size);
-        assert_eq!(settings.protocol.max_storage_bytes_in_flight, config.max_storage_bytes_in_flight);
+        assert_eq!(
+            settings.protocol.max_storage_bytes_in_flight,
+            config.max_storage_bytes_in_flight
+        );
     }
 
     #[test]
@@ -369,7 +381,10 @@ mod tests {
         for (text, key) in [
             ("[distributed_storage]\nretention_periods = 10\n", "retention_periods"),
             ("[distributed_storage]\nchunk_size = 100000\n", "chunk_size"),
-            ("[distributed_storage]\nallocated_storage_gb = 0\n", "allocated_storage_gb"),
+            (
+                "[distributed_storage]\nallocated_storage_gb = 0\n",
+                "allocated_storage_gb",
+            ),
             ("[logging]\nlevel = 9\n", "logging.level"),
             ("[memory]\nmemory_limit_mb = 1\n", "memory_limit_mb"),
             ("[protocol]\ninitial_peers = [\"nobody\"]\n", "peer id"),

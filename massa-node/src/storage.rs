@@ -16,7 +16,8 @@ use massa_distributed_storage_worker::storage_backend::read::Check;
 use massa_distributed_storage_worker::storage_backend::ArchivedPeriod;
 use massa_distributed_storage_worker::worker::AfterArchive;
 use massa_distributed_storage_worker::{
-    start_distributed_storage_worker, ArchiverHandle, DistributedStorageManager, Store, StoreOptions, WorkerOptions,
+    start_distributed_storage_worker, ArchiverHandle, DistributedStorageCommand, DistributedStorageManager, Store,
+    StoreOptions, WorkerOptions,
 };
 use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
@@ -70,7 +71,11 @@ pub struct StorageExtension {
 fn check_parameters(settings: &DistributedStorageSettings, genesis: &Genesis) -> Result<(), StorageError> {
     let network = &genesis.storage;
     let pairs = [
-        ("chunk_size", settings.chunk_size.to_string(), network.chunk_size.to_string()),
+        (
+            "chunk_size",
+            settings.chunk_size.to_string(),
+            network.chunk_size.to_string(),
+        ),
         (
             "replication_factor",
             settings.replication_factor.to_string(),
@@ -140,6 +145,20 @@ impl StorageExtension {
             settings: storage,
             memory_limit_mb: settings.memory.memory_limit_mb,
         })
+    }
+
+    /// Hands the genesis blocks to the worker, unless they are archived.
+    pub fn archive_genesis(&self, blocks: &[SecureShareBlock]) {
+        if self.store.floor() > 0 || matches!(self.store.manifest(0), Ok(Some(_))) {
+            return;
+        }
+        let command = DistributedStorageCommand::ArchivePeriod {
+            period: 0,
+            blocks: blocks.to_vec(),
+            operations: Vec::new(),
+        };
+        // A worker that has stopped says so itself.
+        let _ = self.archiver.send(command);
     }
 
     /// What the storage handler serves.

@@ -86,17 +86,18 @@ impl NodeStorageApi {
         let holders = self.assignments.holders(period, &manifest.chunks);
         let own = self.assignments.own();
         let chunks = manifest.chunks.iter().zip(0u32..).zip(holders);
-        let describe = |((entry, chunk), holders): ((&massa_distributed_storage_exports::manifest::ChunkEntry, u32), Vec<_>)| {
-            StorageChunk {
-                period,
-                chunk,
-                chunk_id: entry.id,
-                length: entry.length,
-                held: held.contains(&chunk),
-                assigned_here: holders.contains(&own),
-                holders,
-            }
-        };
+        let describe =
+            |((entry, chunk), holders): ((&massa_distributed_storage_exports::manifest::ChunkEntry, u32), Vec<_>)| {
+                StorageChunk {
+                    period,
+                    chunk,
+                    chunk_id: entry.id,
+                    length: entry.length,
+                    held: held.contains(&chunk),
+                    assigned_here: holders.contains(&own),
+                    holders,
+                }
+            };
         Ok(chunks.map(describe).collect())
     }
 
@@ -132,7 +133,10 @@ impl NodeStorageApi {
     fn place(&self, slot: Slot) -> Result<PlaceContent, StorageApiError> {
         let threads = self.store().parameters().thread_count;
         if slot.thread >= threads {
-            return Err(StorageApiError::bad("thread", format!("{} is not below {threads}", slot.thread)));
+            return Err(StorageApiError::bad(
+                "thread",
+                format!("{} is not below {threads}", slot.thread),
+            ));
         }
         let content = if self.serve_remote_reads {
             self.reader.place(slot)
@@ -162,7 +166,13 @@ impl NodeStorageApi {
     }
 
     /// Why not more is archived or held, in words.
-    fn why_not_more(&self, worker: &WorkerStatus, totals: &Totals, disk: u64, peers: &StoragePeerCounts) -> Vec<String> {
+    fn why_not_more(
+        &self,
+        worker: &WorkerStatus,
+        totals: &Totals,
+        disk: u64,
+        peers: &StoragePeerCounts,
+    ) -> Vec<String> {
         let mut reasons = Vec::new();
         if let Some(error) = &worker.store_error {
             reasons.push(format!("the store does not take blocks: {error}"));
@@ -181,7 +191,10 @@ impl NodeStorageApi {
             reasons.push("this node is not among the storage nodes: no chunk is assigned to it".into());
         }
         if totals.missing > 0 {
-            reasons.push(format!("{} chunks are assigned to this node and not held yet", totals.missing));
+            reasons.push(format!(
+                "{} chunks are assigned to this node and not held yet",
+                totals.missing
+            ));
         }
         if worker.awaited.places > 0 {
             reasons.push(format!("{} blocks are awaited from peers", worker.awaited.places));
@@ -242,7 +255,10 @@ impl StorageApi for NodeStorageApi {
         let last = request.last_period.unwrap_or(u64::MAX);
         let (mut skip, limit) = (request.offset, request.limit as usize);
         let mut found = Vec::new();
-        for period in self.periods_of(request.first_period.unwrap_or(0))?.take_while(|period| *period <= last) {
+        for period in self
+            .periods_of(request.first_period.unwrap_or(0))?
+            .take_while(|period| *period <= last)
+        {
             let manifest = self.store().archived_manifest(period).map_err(read_error)?;
             let count = manifest.chunks.len() as u64;
             if skip >= count {
@@ -313,7 +329,12 @@ impl StorageApi for NodeStorageApi {
         let not_found = || StorageApiError::NotFound(format!("operation {id}"));
         let operation = self.operation(id)?.ok_or_else(not_found)?;
         let block = operation.block();
-        let proof = proof_of(prove_operation(self.store(), block.slot(), block.record(), operation.index()))?;
+        let proof = proof_of(prove_operation(
+            self.store(),
+            block.slot(),
+            block.record(),
+            operation.index(),
+        ))?;
         Ok(ArchivedOperationInfo::new(&operation, proof))
     }
 
@@ -338,7 +359,11 @@ impl NodeStorageApi {
     fn describe_period(&self, period: u64) -> Result<StoragePeriod, StorageApiError> {
         let manifest: Manifest = self.store().archived_manifest(period).map_err(read_error)?;
         let held = self.store().held_chunks(period).map_err(read_error)?;
-        let blocks = manifest.places.iter().filter(|place| place.block_id().is_some()).count() as u64;
+        let blocks = manifest
+            .places
+            .iter()
+            .filter(|place| place.block_id().is_some())
+            .count() as u64;
         Ok(StoragePeriod {
             period,
             root: manifest.root(),

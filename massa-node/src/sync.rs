@@ -5,6 +5,7 @@
 //! The node produces no blocks until its best parents are within two periods of now, or until it is clear that nobody is
 //! ahead of it.
 
+use crossbeam_channel::{bounded, Receiver, Sender};
 use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::network::StorageNetwork;
 use massa_distributed_storage_exports::record::BlockRecord;
@@ -14,7 +15,6 @@ use massa_models::slot::Slot;
 use massa_models::timeslots::get_current_latest_block_slot;
 use massa_storage::Storage;
 use massa_time::MassaTime;
-use crossbeam_channel::{bounded, Receiver, Sender};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -216,7 +216,9 @@ impl Sync {
             return;
         }
         let periods: Vec<Result<Vec<BlockRecord>, ReaderError>> = std::thread::scope(|scope| {
-            let fetched: Vec<_> = (first..=last).map(|period| scope.spawn(move || reader.period_blocks(period))).collect();
+            let fetched: Vec<_> = (first..=last)
+                .map(|period| scope.spawn(move || reader.period_blocks(period)))
+                .collect();
             let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().expect("a read does not panic");
             fetched.into_iter().map(join).collect()
         });
@@ -288,7 +290,10 @@ mod tests {
     #[test]
     fn a_node_falls_behind_only_when_it_is_far_behind_and_others_are_ahead() {
         assert_eq!(decide(view(100, 91, 89, Some(95)), true, None), SyncStep::Synced);
-        assert_eq!(decide(view(100, 89, 87, Some(95)), true, None), SyncStep::Fetch { first: 88, last: 91 });
+        assert_eq!(
+            decide(view(100, 89, 87, Some(95)), true, None),
+            SyncStep::Fetch { first: 88, last: 91 }
+        );
         assert_eq!(decide(view(100, 80, 78, Some(70)), true, None), SyncStep::Synced);
     }
 
@@ -304,6 +309,9 @@ mod tests {
             ..quiet(T0 * 3)
         };
         assert_eq!(decide(ahead, false, Some(60)), SyncStep::Fetch { first: 49, last: 52 });
-        assert_eq!(decide(quiet(T0 * 3 - Duration::from_millis(1)), false, None), SyncStep::Wait);
+        assert_eq!(
+            decide(quiet(T0 * 3 - Duration::from_millis(1)), false, None),
+            SyncStep::Wait
+        );
     }
 }

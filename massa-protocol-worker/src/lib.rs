@@ -14,4 +14,6 @@ pub mod transport;
 pub mod worker;
 pub mod wrap_network;
 
-pub use worker::{create_protocol_controller, start_protocol_controller, ProtocolChannels, StartedProtocol, StorageParts};
+pub use worker::{
+    create_protocol_controller, start_protocol_controller, ProtocolChannels, StartedProtocol, StorageParts,
+};

@@ -186,7 +186,7 @@ fn on_connected(shared: &SharedState, channels: &ProtocolChannels) -> OnConnecte
         blocks.write().forget_peer(peer_id);
         operations.write().forget_peer(peer_id);
         // Without room the peer gets the next list.
-        let _ = greet.try_send(PeerManagementCmd::Greet(*peer_id));
+        
     })
 }
 
@@ -250,7 +250,7 @@ fn start_handlers(
         operations: OperationHandler::new(config, operation_parts)?,
         blocks: BlockHandler::new(config, block_parts)?,
         peers: PeerManagementHandler::new(config, peer_parts)?,
-        storage: storage_parts.map(start_storage),
+        storage: storage_parts.map(start_storage).transpose()?,
     })
 }
 

@@ -23,6 +23,14 @@ fn impatient() -> TestNode {
     })
 }
 
+/// Goes through the handshake after the first frame was sent, and waits for the end of the connection.
+#[track_caller]
+fn expect_refusal(mut peer: RawPeer, keypair: &KeyPair) {
+    let _ = peer.read();
+    let _ = peer.prove(keypair);
+    peer.expect_end();
+}
+
 fn node() -> TestNode {
     TestNode::start(common::config())
 }
@@ -59,7 +67,7 @@ fn a_peer_of_another_major_version_is_refused() {
     let mut peer = RawPeer::dial(node.address, &good_prologue()).unwrap();
     let version = "MAIN.6.0".parse().unwrap();
     peer.write(&first_frame(&keypair, &version, &[], b"")).unwrap();
-    peer.expect_end();
+    expect_refusal(peer, &keypair);
 
     let mut newer = RawPeer::dial(node.address, &good_prologue()).unwrap();
     let version = "MAIN.5.9".parse().unwrap();
@@ -126,7 +134,7 @@ fn an_announcement_signed_by_somebody_else_is_refused() {
     frame[..33].copy_from_slice(&keypair.get_public_key().to_bytes());
     let mut peer = RawPeer::dial(node.address, &good_prologue()).unwrap();
     peer.write(&frame).unwrap();
-    peer.expect_end();
+    expect_refusal(peer, &keypair);
 }
 
 #[test]
@@ -134,7 +142,7 @@ fn a_node_does_not_connect_to_itself() {
     let node = node();
     let mut peer = RawPeer::dial(node.address, &good_prologue()).unwrap();
     peer.write(&first_frame(&node.keypair, &version(), &[], b"")).unwrap();
-    peer.expect_end();
+    expect_refusal(peer, &node.keypair);
 }
 
 #[test]
@@ -386,7 +394,7 @@ fn a_banned_peer_is_cut_off_and_refused_until_the_ban_ends() {
 
     let mut again = RawPeer::dial(node.address, &good_prologue()).unwrap();
     again.write(&first_frame(&keypair, &version(), &[], b"")).unwrap();
-    again.expect_end();
+    expect_refusal(again, &keypair);
 
     node.protocol.unban_peers(vec![id_of(&keypair)]).unwrap();
     wait_for("the ban to end", || {

@@ -37,7 +37,8 @@ fn main() {
         Some(path) => data::Data::read(path),
         None => data::Data::generate(),
     };
-    let rows = if true { drop(data); placement::rows() } else { cases::all(&data::Data::generate()) };
+    let mut rows = cases::all(&data);
+    rows.extend(placement::rows());
     print!("{}", report::table(&rows));
     std::fs::write(&arguments.output, report::json(&rows)).expect("the output file can be written");
     println!("written to {}", arguments.output.display());

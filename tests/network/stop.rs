@@ -1,9 +1,11 @@
-//! Nodes stop when they are asked to, and their archives are whole afterwards.
+//! Nodes stop when they are asked to, one after the other, and miss nothing when they are started again.
 
 mod common;
 
 use common::{archived_everywhere, network, DEADLINE};
 use massa_localnet::node::STOP_TIMEOUT;
+use massa_localnet::Node;
+use massa_time::MassaTime;
 use rustix::process::Signal;
 use std::time::Instant;
 
@@ -17,17 +19,22 @@ fn a_node_stops_cleanly_within_five_seconds_and_goes_on_later() {
     let all: Vec<usize> = (0..NODES).collect();
     archived_everywhere(&mut network, &all, 1, deadline);
 
-    network.nodes()[0].signal(Signal::INT).unwrap();
-    network.nodes()[1].signal(Signal::TERM).unwrap();
-    // As if whoever started it had died.
-    network.node_mut(2).close_stdin().unwrap();
-    for node in 0..NODES {
-        let status = network.node_mut(node).wait_stopped(STOP_TIMEOUT).unwrap();
-        assert!(status.success(), "node {node}: {status}");
-    }
+    let ways: [(&str, fn(&mut Node)); NODES] = [
+        ("SIGINT", |node| node.signal(Signal::INT).unwrap()),
+        ("SIGTERM", |node| node.signal(Signal::TERM).unwrap()),
+        // As if whoever started it had died.
+        ("end of standard input", |node| node.close_stdin().unwrap()),
+    ];
+    for (index, (way, ask)) in ways.into_iter().enumerate() {
+        let node = network.node_mut(index);
+        ask(node);
+        let status = node.wait_stopped(STOP_TIMEOUT).unwrap();
+        assert!(status.success(), "{way}: {status}");
 
-    network.start(NODES).unwrap();
-    let last = network.clock().period_at(massa_time::MassaTime::now());
-    archived_everywhere(&mut network, &all, last, deadline);
+        node.start().unwrap();
+        node.wait_ready().unwrap();
+        let now = network.clock().period_at(MassaTime::now());
+        archived_everywhere(&mut network, &all, now, deadline);
+    }
     network.stop().unwrap();
 }

@@ -20,44 +20,52 @@ impl Report for StorageStatus {
                 ("archive", self.why_not_more.join("; ")),
             ]);
         }
+        let lines = lines(self).into_iter();
+        let lines = lines.map(|(name, value)| cut(&format!("{name:width$}{value}", width = INDENT)));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Names and values, as many as the screen has lines.
+fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
         let mut lines = vec![
-            ("node", self.node_id.to_string()),
-            ("operator", or_none(self.operator_address.as_ref())),
+            ("node", status.node_id.to_string()),
+            ("operator", or_none(status.operator_address.as_ref())),
             (
                 "chain id",
-                format!("{}, archived from period {}", self.chain_id, self.first_period),
+                format!("{}, archived from period {}", status.chain_id, status.first_period),
             ),
-            ("stored", stored(self)),
+            ("stored", stored(status)),
             (
                 "segments",
-                format!("{} complete, filling {}", self.segments_complete, self.next_segment),
+                format!("{} complete, filling {}", status.segments_complete, status.next_segment),
             ),
-            ("chain", chain(self)),
+            ("chain", chain(status)),
             (
                 "chunks",
                 format!(
                     "{} held of {}, {}",
-                    self.chunks_held,
-                    self.chunks_total,
-                    bytes(self.bytes_held)
+                    status.chunks_held,
+                    status.chunks_total,
+                    bytes(status.bytes_held)
                 ),
             ),
-            ("assigned", assigned(self)),
-            ("disk", disk(self)),
-            ("awaited", awaited(self)),
+            ("assigned", assigned(status)),
+            ("disk", disk(status)),
+            ("awaited", awaited(status)),
         ];
-        lines.extend(awaited_reasons(self).into_iter().map(|reason| ("", reason)));
+        lines.extend(awaited_reasons(status).into_iter().map(|reason| ("", reason)));
         lines.extend([
-            ("repairing", repairing(self)),
-            ("peers", peers(self)),
-            ("network", network(self)),
+            ("repairing", repairing(status)),
+            ("peers", peers(status)),
+            ("network", network(status)),
         ]);
-        if let Some(error) = &self.store_error {
+        if let Some(error) = &status.store_error {
             let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
             lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
         }
         let room = LINES.saturating_sub(lines.len());
-        lines.extend(headed("why not more", reasons(self, room)));
+        lines.extend(headed("why not more", reasons(status, room)));
         let lines = lines
             .into_iter()
             .map(|(name, value)| format!("{name:width$}{value}", width = INDENT));

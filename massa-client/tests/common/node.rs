@@ -76,7 +76,7 @@ impl TestNode {
         let world = Arc::new(Mutex::new(World::default()));
         let answers = Answers {
             world: Arc::clone(&world),
-            store: Store::open_read_only(&STORE.store()).unwrap(),
+            store: Store::open_read_only(STORE.store()).unwrap(),
         };
         let server = runtime.block_on(Server::builder().build("127.0.0.1:0")).unwrap();
         let port = server.local_addr().unwrap().port();

@@ -199,7 +199,7 @@ impl ConsensusState {
         let bound = self.descendants_fitness.iter().filter(|(_, bound)| **bound > delta_f0);
         let candidates = bound
             .map(|(id, _)| id)
-            .filter(|id| viable.iter().any(|clique| clique.block_ids.contains(id)));
+            .filter(|id| viable.iter().all(|clique| clique.block_ids.contains(id)));
         let is_final_in = |block: &ActiveBlock, clique: &Clique| {
             clique.fitness > delta_f0 && self.descendants_fitness_in(block, clique) > delta_f0
         };

@@ -83,6 +83,13 @@ impl ConsensusState {
         for (block, content) in blocks {
             links.push((block.block_id, block.slot, block.parents.clone()));
             self.new_final_blocks.insert(block.block_id);
+            match &content {
+                // Peers that stopped earlier need them. Genesis blocks everybody has.
+                StorageOrBlock::Storage(storage) if block.slot.period > 0 => {
+                    self.to_propagate.insert(block.block_id, storage.clone());
+                }
+                StorageOrBlock::Storage(_) | StorageOrBlock::Block(_) => {}
+            }
             self.blocks_state.set_active(block, content);
         }
         for (id, slot, parents) in links {
@@ -135,14 +142,14 @@ fn genesis_block(storage: &Storage, block: SecureShareBlock, thread_count: u8) -
     (active, StorageOrBlock::Storage(content))
 }
 
-/// The blocks of an earlier run, without content.
+/// The blocks of an earlier run, with their content where it is still there.
 fn restored_blocks(
     config: &ConsensusConfig,
-    graph: BootstrapableGraph,
+    mut graph: BootstrapableGraph,
 ) -> Result<Vec<(ActiveBlock, StorageOrBlock)>, ConsensusError> {
     let mut slots = BTreeSet::new();
     let mut blocks = Vec::with_capacity(graph.final_blocks.len());
-    for export in graph.final_blocks {
+    for export in std::mem::take(&mut graph.final_blocks) {
         let (id, slot) = (export.block.id, export.block.content.header.content.slot);
         if !export.is_final {
             return inconsistent(format!("block {id} of the start graph is not final"));
@@ -163,7 +170,11 @@ fn restored_blocks(
             return inconsistent(format!("two final blocks at {slot}"));
         }
         let active = final_block(&export.block, export.parents, config.thread_count);
-        blocks.push((active, StorageOrBlock::Block(Box::new(export.block))));
+        let content = graph.content.remove(&id).map(StorageOrBlock::Storage);
+        blocks.push((
+            active,
+            content.unwrap_or_else(|| StorageOrBlock::Block(Box::new(export.block))),
+        ));
     }
     Ok(blocks)
 }

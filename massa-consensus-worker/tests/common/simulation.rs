@@ -19,6 +19,8 @@ pub struct Hazards {
     pub blind: f64,
     /// The block reaches the others some slots later.
     pub late: f64,
+    /// For three periods even and odd threads know nothing of each other's blocks. Per period, not per slot.
+    pub split: f64,
     /// Parents picked at random among recent blocks: often invalid.
     pub wild: f64,
 }
@@ -29,6 +31,7 @@ pub const ROUGH: Hazards = Hazards {
     twin: 0.05,
     blind: 0.1,
     late: 0.1,
+    split: 0.05,
     wild: 0.03,
 };
 
@@ -38,6 +41,7 @@ pub const QUIET: Hazards = Hazards {
     twin: 0.0,
     blind: 0.0,
     late: 0.0,
+    split: 0.0,
     wild: 0.0,
 };
 
@@ -51,6 +55,9 @@ pub struct Simulation {
     maker: Maker,
     views: VecDeque<Vec<BlockId>>,
     on_the_way: Vec<(usize, TestBlock)>,
+    /// What even and odd threads know while they are split, and for how many periods they still are.
+    sides: [Vec<BlockId>; 2],
+    split_periods: u64,
     period: u64,
 }
 
@@ -63,6 +70,8 @@ impl Simulation {
             maker: Maker::new(thread_count),
             views: VecDeque::new(),
             on_the_way: Vec::new(),
+            sides: Default::default(),
+            split_periods: 0,
             period: 0,
         }
     }
@@ -71,6 +80,11 @@ impl Simulation {
     pub fn run(&mut self, periods: u64, hazards: Hazards) {
         for _ in 0..periods {
             self.period += 1;
+            self.split_periods = self.split_periods.saturating_sub(1);
+            if self.split_periods == 0 && self.random.gen_bool(hazards.split) {
+                self.split_periods = 3;
+                self.sides = [self.node.best_parents(), self.node.best_parents()];
+            }
             for thread in 0..self.maker.thread_count {
                 self.slot(Slot::new(self.period, thread), hazards);
             }
@@ -83,7 +97,7 @@ impl Simulation {
 
     fn slot(&mut self, slot: Slot, hazards: Hazards) {
         self.deliver();
-        self.views.push_back(self.node.genesis_or_best());
+        self.views.push_back(self.node.best_parents());
         if self.views.len() > 2 * usize::from(self.maker.thread_count) {
             self.views.pop_front();
         }
@@ -94,6 +108,9 @@ impl Simulation {
         if self.random.gen_bool(hazards.miss) {
             return;
         }
+        if self.split_periods > 0 {
+            return self.slot_of_one_side(slot, hazards);
+        }
         let twice = self.random.gen_bool(hazards.twin);
         for _ in 0..1 + usize::from(twice) {
             let age = match self.random.gen_bool(hazards.blind) {
@@ -103,6 +120,14 @@ impl Simulation {
             let view = self.views[self.views.len() - 1 - age].clone();
             self.make(slot, &view, hazards);
         }
+    }
+
+    fn slot_of_one_side(&mut self, slot: Slot, hazards: Hazards) {
+        let side = usize::from(slot.thread % 2);
+        let parents = self.sides[side].clone();
+        self.make(slot, &parents, hazards);
+        let made = self.blocks.last().expect("a block was just made").id;
+        self.sides[side][usize::from(slot.thread)] = made;
     }
 
     fn make(&mut self, slot: Slot, parents: &[BlockId], hazards: Hazards) {
@@ -156,7 +181,7 @@ impl Simulation {
 }
 
 impl Node {
-    fn genesis_or_best(&self) -> Vec<BlockId> {
+    fn best_parents(&self) -> Vec<BlockId> {
         self.state.best_parents.iter().map(|(id, _)| *id).collect()
     }
 }

@@ -343,12 +343,139 @@ impl ActiveConnectionsTrait for ActiveConnections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handlers::operation_handler::{OperationMessage, OperationMessageSerializer};
+    use crate::handlers::storage_handler::messages::{StorageMessage, StorageMessageSerializer};
+    use massa_models::operation::OperationPrefixId;
     use massa_signature::KeyPair;
     use PeerConnectionType::{IN, OUT};
 
+    fn id() -> PeerId {
+        PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key())
+    }
+
+    fn config() -> ProtocolConfig {
+        ProtocolConfig {
+            max_in_connections: 2,
+            max_in_connections_per_ip: 1,
+            max_message_size: 100,
+            ..ProtocolConfig::default()
+        }
+    }
+
+    /// A connection over a real socket, as if it were with a peer at `ip`.
+    fn connection(peer_id: PeerId, ip: [u8; 4], direction: PeerConnectionType, storage: bool) -> Arc<Connection> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let address = (SocketAddr::from((ip, 1)), direction);
+        let socket = (stream, Arc::default());
+        Arc::new(Connection::new((peer_id, storage), address, socket, &config()))
+    }
+
+    fn storage_message() -> Message {
+        Message::from(StorageMessage::ChunkAnnouncement {
+            period: 1,
+            root: massa_distributed_storage_exports::PeriodRoot::from_bytes([1; 32]),
+            chunk_ids: Vec::new(),
+        })
+    }
+
+    fn serializer() -> MessagesSerializer {
+        MessagesSerializer::new()
+            .with_storage_message_serializer(StorageMessageSerializer::new())
+            .with_operation_message_serializer(OperationMessageSerializer::new())
+    }
+
+    #[test]
+    fn a_storage_message_is_not_sent_to_a_peer_without_the_capability() {
+        let connections = ActiveConnections::new(id(), &config());
+        let (old, new, stranger) = (id(), id(), id());
+        connections.admit(&connection(old, [127, 0, 0, 1], OUT, false)).unwrap();
+        connections.admit(&connection(new, [127, 0, 0, 1], OUT, true)).unwrap();
+        let send = |peer_id| connections.send_to_peer(peer_id, &serializer(), storage_message(), false);
+        assert!(matches!(send(&old), Err(ProtocolError::SendError(_))));
+        send(&new).unwrap();
+        assert!(matches!(send(&stranger), Err(ProtocolError::PeerDisconnected(_))));
+        assert!(connections.speaks_storage(&new) && !connections.speaks_storage(&old));
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_a_frame_or_has_no_serializer_is_refused() {
+        let connections = ActiveConnections::new(id(), &config());
+        let peer_id = id();
+        connections
+            .admit(&connection(peer_id, [127, 0, 0, 1], OUT, true))
+            .unwrap();
+        let prefixes = |count: u8| {
+            (0..count)
+                .map(|number| OperationPrefixId::from(&[number; 17]))
+                .collect()
+        };
+        let send = |serializer: &MessagesSerializer, count| {
+            let message = OperationMessage::OperationsAnnouncement(prefixes(count)).into();
+            connections.send_to_peer(&peer_id, serializer, message, true)
+        };
+        send(&serializer(), 5).unwrap();
+        assert!(matches!(send(&serializer(), 6), Err(ProtocolError::SendError(_))));
+        assert!(matches!(
+            send(&MessagesSerializer::new(), 1),
+            Err(ProtocolError::SendError(_))
+        ));
+    }
+
+    #[test]
+    fn connections_from_outside_are_bounded_and_those_of_one_address_too() {
+        let connections = ActiveConnections::new(id(), &config());
+        let admit = |ip, direction| connections.admit(&connection(id(), ip, direction, false));
+        admit([8, 8, 8, 8], IN).unwrap();
+        assert_eq!(admit([8, 8, 8, 8], IN), Err(AdmitError::TooManyFromAddress));
+        assert_eq!(admit([8, 8, 8, 8], OUT), Err(AdmitError::TooManyFromAddress));
+        admit([127, 0, 0, 1], IN).unwrap();
+        assert!(!connections.has_slot());
+        assert_eq!(admit([127, 0, 0, 1], IN), Err(AdmitError::NoSlot));
+        admit([127, 0, 0, 1], OUT).unwrap();
+        assert_eq!(
+            (
+                connections.get_nb_in_connections(),
+                connections.get_nb_out_connections()
+            ),
+            (2, 1)
+        );
+        connections.stop();
+        assert_eq!(admit([9, 9, 9, 9], OUT), Err(AdmitError::Stopping));
+    }
+
+    #[test]
+    fn the_end_of_a_replaced_connection_does_not_take_out_the_one_that_replaced_it() {
+        let (own, peer_id) = (id(), id());
+        let connections = ActiveConnections::new(own, &config());
+        let (loser, winner) = if own < peer_id { (IN, OUT) } else { (OUT, IN) };
+        let old = connection(peer_id, [127, 0, 0, 1], loser, false);
+        let new = connection(peer_id, [127, 0, 0, 1], winner, false);
+        connections.admit(&old).unwrap();
+        connections.admit(&new).unwrap();
+        assert!(old.link.is_closed() && !new.link.is_closed());
+        connections.remove(&old);
+        assert!(connections.is_connected(&peer_id));
+        assert_eq!(connections.admit(&old), Err(AdmitError::Duplicate));
+        connections.remove(&new);
+        assert!(!connections.is_connected(&peer_id));
+    }
+
+    #[test]
+    fn unknown_peers_of_one_machine_cannot_take_all_places_in_the_handshake() {
+        let connections = ActiveConnections::new(id(), &config());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let taken: Vec<_> = (0..MAX_PENDING + 5)
+            .filter_map(|_| connections.add_pending(&stream))
+            .collect();
+        assert_eq!(taken.len(), MAX_PENDING);
+        connections.remove_pending(taken[0]);
+        assert!(connections.add_pending(&stream).is_some());
+    }
+
     #[test]
     fn both_nodes_keep_the_same_one_of_two_connections_in_any_order() {
-        let id = || PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key());
         let (a, b) = (id(), id());
         let (small, large) = (a.min(b), a.max(b));
         // The connection that the smaller id dialed is OUT there and IN at the other.
@@ -360,7 +487,6 @@ mod tests {
 
     #[test]
     fn connecting_again_does_not_push_out_a_connection() {
-        let id = || PeerId::from_public_key(KeyPair::generate(0).unwrap().get_public_key());
         let (a, b) = (id(), id());
         for (own, peer) in [(a, b), (b, a)] {
             assert_eq!(survivor(&own, &peer, (IN, IN)), Survivor::Old);

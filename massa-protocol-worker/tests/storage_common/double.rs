@@ -167,6 +167,12 @@ pub enum Told {
 
 pub struct DoubleEvents(Sender<Told>);
 
+impl DoubleEvents {
+    pub fn new(told: Sender<Told>) -> Self {
+        Self(told)
+    }
+}
+
 impl StorageEvents for DoubleEvents {
     fn chunks_announced(&self, from: NodeId, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>) {
         self.0.send(Told::Announced(from, period, root, chunk_ids)).unwrap();
@@ -206,7 +212,7 @@ impl HandlerBench {
             parameters: parameters(),
         };
         let active_connections = Box::new(connections.clone());
-        let handler = StorageHandler::new(active_connections, parts, receiver_network, channels, config);
+        let handler = StorageHandler::new(active_connections, parts, receiver_network, channels, config).unwrap();
         Self {
             handler,
             connections,

@@ -76,7 +76,7 @@ struct PeerLimits {
     muted_until: Option<Instant>,
 }
 
-/// Limits of all connected peers. What this node asked for is not limited here: it is bounded by what is in flight.
+/// Limits of all connected peers. Answers to open requests do not count: they are bounded by what is in flight.
 pub struct MessageLimiter {
     messages_per_second: usize,
     counters: StorageCounters,
@@ -93,15 +93,15 @@ impl MessageLimiter {
         }
     }
 
-    /// Whether a message of `peer` that this node did not ask for is read. Called for connected peers only: there are
-    /// as many entries as peers.
-    pub fn judge(&mut self, peer: NodeId, now: Instant) -> Verdict {
+    /// Whether a message of `peer` is read; `is_answer` tells that it names an open request. Called for connected peers
+    /// only: there are as many entries as peers.
+    pub fn judge(&mut self, peer: NodeId, is_answer: bool, now: Instant) -> Verdict {
         let limits = self.limits(peer);
         if limits.muted_until.is_some_and(|until| now < until) {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
             return Verdict::Drop;
         }
-        if limits.messages.take(now) {
+        if is_answer || limits.messages.take(now) {
             return Verdict::Accept;
         }
         let refuse = limits.refusals.take(now);

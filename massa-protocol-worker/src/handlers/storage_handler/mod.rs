@@ -24,6 +24,7 @@ use crate::wrap_network::ActiveConnectionsTrait;
 use cache::SharedStorageCache;
 use commands_propagation::StorageHandlerPropagationCommand;
 use commands_retrieval::StorageHandlerRetrievalCommand;
+use connections::StorageConnections;
 use massa_channel::receiver::MassaReceiver;
 use massa_channel::sender::MassaSender;
 use massa_channel::MassaChannel;
@@ -33,6 +34,8 @@ use massa_distributed_storage_exports::network::{
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, PeriodRoot};
 use massa_models::node::NodeId;
 use massa_protocol_exports::{PeerId, ProtocolConfig};
+use propagation::start_propagation_thread;
+use retrieval::start_retrieval_thread;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -96,31 +99,32 @@ pub struct StorageHandler {
 
 impl StorageHandler {
     /// Starts the threads. `receiver_network` gives the messages of peers; it is to be filled without waiting.
+    ///
+    /// # Errors
+    /// The system starts no more threads.
     pub fn new(
         active_connections: Box<dyn ActiveConnectionsTrait>,
         parts: StorageHandlerParts,
         receiver_network: MassaReceiver<PeerMessageTuple>,
         channels: StorageHandlerChannels,
         config: ProtocolConfig,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let StorageHandlerChannels {
-            retrieval,
-            propagation,
+            retrieval: (retrieval, retrieval_commands),
+            propagation: (propagation, propagation_commands),
             cache,
         } = channels;
-        let propagation_thread =
-            propagation::start_propagation_thread(active_connections.clone(), parts.clone(), propagation.1);
-        let retrieval_thread = retrieval::start_retrieval_thread(
-            active_connections,
-            parts,
-            (receiver_network, retrieval.1),
-            cache,
-            config,
-        );
-        Self {
-            retrieval: Some((retrieval.0, retrieval_thread)),
-            propagation: Some((propagation.0, propagation_thread)),
-        }
+        let mut handler = Self {
+            retrieval: None,
+            propagation: None,
+        };
+        let connections = StorageConnections::new(active_connections, Arc::clone(&parts.host));
+        let thread = start_propagation_thread(connections.clone(), Arc::clone(&parts.server), propagation_commands)?;
+        handler.propagation = Some((propagation, thread));
+        let inputs = (receiver_network, retrieval_commands);
+        let thread = start_retrieval_thread(connections, parts, inputs, cache, config)?;
+        handler.retrieval = Some((retrieval, thread));
+        Ok(handler)
     }
 
     /// Ends the threads. Questions that are open get no answer.

@@ -3,8 +3,6 @@
 use super::commands_propagation::StorageHandlerPropagationCommand;
 use super::connections::StorageConnections;
 use super::messages::{StorageMessage, MAX_ANNOUNCED_CHUNKS};
-use super::StorageHandlerParts;
-use crate::wrap_network::ActiveConnectionsTrait;
 use crossbeam_channel::RecvTimeoutError;
 use massa_channel::receiver::MassaReceiver;
 use massa_distributed_storage_exports::network::{ArchiveServer, Capabilities, MAX_HELD_RANGES};
@@ -37,22 +35,22 @@ struct PropagationThread {
 
 /// Starts the thread.
 pub(super) fn start_propagation_thread(
-    active_connections: Box<dyn ActiveConnectionsTrait>,
-    parts: StorageHandlerParts,
+    connections: StorageConnections,
+    server: Arc<dyn ArchiveServer>,
     commands: MassaReceiver<StorageHandlerPropagationCommand>,
-) -> JoinHandle<()> {
+) -> std::io::Result<JoinHandle<()>> {
     let mut thread = PropagationThread {
-        connections: StorageConnections::new(active_connections, parts.host),
-        server: parts.server,
+        connections,
+        server,
         capabilities: Capabilities::default(),
         looked_at: None,
         repeated_at: Instant::now(),
         told: HashMap::new(),
     };
+    let thread_name = THREAD_NAME.to_string();
     std::thread::Builder::new()
-        .name(THREAD_NAME.into())
+        .name(thread_name)
         .spawn(move || thread.run(&commands))
-        .expect("the system starts threads")
 }
 
 impl PropagationThread {

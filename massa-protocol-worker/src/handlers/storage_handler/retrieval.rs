@@ -14,7 +14,6 @@ use super::messages::{
 };
 use super::{node_id, StorageHandlerParts};
 use crate::messages::PeerMessageTuple;
-use crate::wrap_network::ActiveConnectionsTrait;
 use chunk_retrieval::{ChunkRetrieval, RetrievalAction, RetrievalLimits};
 use crossbeam_channel::{select, Sender, TrySendError};
 use massa_channel::receiver::MassaReceiver;
@@ -59,19 +58,19 @@ struct RetrievalThread {
 
 /// Starts the thread.
 pub(super) fn start_retrieval_thread(
-    active_connections: Box<dyn ActiveConnectionsTrait>,
+    connections: StorageConnections,
     parts: StorageHandlerParts,
     inputs: Inputs,
     shared: SharedStorageCache,
     config: ProtocolConfig,
-) -> JoinHandle<()> {
+) -> std::io::Result<JoinHandle<()>> {
     let limits = RetrievalLimits::new(&config, parts.parameters.clone());
     let serving = ServingLimits {
         bytes_per_peer: config.max_storage_bytes_in_flight_per_peer,
         max_chunk_size: config.max_chunk_size,
     };
     let mut thread = RetrievalThread {
-        connections: StorageConnections::new(active_connections, parts.host.clone()),
+        connections,
         limiter: MessageLimiter::new(config.max_storage_messages_per_second, shared.counters.clone()),
         parts,
         shared,
@@ -85,7 +84,6 @@ pub(super) fn start_retrieval_thread(
     std::thread::Builder::new()
         .name(THREAD_NAME.into())
         .spawn(move || thread.run(&inputs))
-        .expect("the system starts threads")
 }
 
 impl RetrievalThread {
@@ -185,13 +183,8 @@ impl RetrievalThread {
         let Some((message_type, request_id)) = self.deserializer.peek(message) else {
             return self.on_stray(from, now);
         };
-        // What was asked for is bounded by what is in flight. All else counts.
         let is_answer = message_type.is_answer() && request_id.is_some_and(|id| self.retrieval.is_open(&from, id));
-        let verdict = if is_answer {
-            Verdict::Accept
-        } else {
-            self.limiter.judge(from, now)
-        };
+        let verdict = self.limiter.judge(from, is_answer, now);
         match (verdict, request_id) {
             (Verdict::Accept, _) => self.read(from, message, is_answer, now),
             (Verdict::Refuse, Some(request_id)) if message_type.is_request() => {
