@@ -270,7 +270,7 @@ fn restored_blocks_whose_operations_are_still_here_are_archived_once() {
     for block in graph
         .final_blocks
         .iter()
-        .filter(|block| block.block.content.header.content.slot.period > 40)
+        .filter(|block| block.block.content.header.content.slot.period > 46)
     {
         let whole = network.blocks.iter().find(|whole| whole.id == block.block.id).unwrap();
         graph.content.insert(whole.id, whole.store_in(&root));

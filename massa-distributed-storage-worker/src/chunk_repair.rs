@@ -3,7 +3,6 @@
 //! Rarest first, then newest. Used by the repair thread; reads the store, never writes it.
 
 use crate::assignments::Assignments;
-use crate::commands::DistributedStorageCommand;
 use crate::storage_backend::Store;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
 use massa_distributed_storage_exports::network::{FetchTarget, PageContent, StoragePeer, VerifiedPage};
@@ -45,7 +44,22 @@ struct Wanted {
 struct Active {
     rank: Rank,
     wanted: Wanted,
-    pages: BTreeMap<u32, PageContent>,
+    /// With whoever sent each.
+    pages: BTreeMap<u32, (NodeId, PageContent)>,
+}
+
+/// A chunk of which every page is here.
+pub struct ObtainedChunk {
+    /// Its period.
+    pub period: u64,
+    /// Its position.
+    pub chunk: ChunkIndex,
+    /// Its length and id.
+    pub entry: ChunkEntry,
+    /// Its pages, in order.
+    pub pages: Vec<PageContent>,
+    /// Who sent them.
+    pub sources: BTreeSet<NodeId>,
 }
 
 /// The state of chunk repair.
@@ -100,9 +114,10 @@ impl ChunkRepair {
         while let Some(period) = self.look_at.pop_first() {
             self.scan_period(store, assignments, peers, period, now);
         }
-        let due = self
-            .scanned
-            .is_none_or(|scanned| now.duration_since(scanned) >= SCAN_INTERVAL);
+        let due = match self.scanned {
+            None => true,
+            Some(scanned) => now.duration_since(scanned) >= SCAN_INTERVAL,
+        };
         if self.scan_below.is_none() && due {
             self.scan_below = store.last_period().ok().flatten().map(|last| last + 1);
         }
@@ -143,8 +158,13 @@ impl ChunkRepair {
     }
 
     /// A chunk has to be fetched again.
-    pub fn want(&mut self, period: u64, chunk: ChunkIndex, entry: ChunkEntry) {
-        self.add(period, chunk, entry, Vec::new(), 0, Instant::now());
+    pub fn want(&mut self, period: u64, chunk: ChunkIndex, entry: ChunkEntry, now: Instant) {
+        self.add(period, chunk, entry, Vec::new(), 0, now);
+    }
+
+    /// What was obtained was false: later again.
+    pub fn want_again(&mut self, period: u64, chunk: ChunkIndex, entry: ChunkEntry, now: Instant) {
+        self.add(period, chunk, entry, Vec::new(), 0, now + self.patience);
     }
 
     fn add(
@@ -198,25 +218,26 @@ impl ChunkRepair {
     }
 
     /// A page arrived.
-    pub fn on_page(&mut self, id: u64, page: VerifiedPage) {
+    pub fn on_page(&mut self, id: u64, from: NodeId, page: VerifiedPage) {
         if let Some(active) = self.active.get_mut(&id) {
-            active.pages.insert(page.page(), page.into_content());
+            active.pages.insert(page.page(), (from, page.into_content()));
         }
     }
 
-    /// Every page of a chunk arrived: the command that stores it.
-    pub fn on_complete(&mut self, id: u64) -> Option<DistributedStorageCommand> {
+    /// Every page of a chunk arrived; `None` if an answer was lost on the way.
+    pub fn on_complete(&mut self, id: u64) -> Option<ObtainedChunk> {
         let active = self.active.remove(&id)?;
         if active.pages.len() as u32 != active.wanted.entry.page_count() {
-            // An answer was lost on a full queue.
             self.wanted.insert(active.rank, active.wanted);
             return None;
         }
-        Some(DistributedStorageCommand::PutChunk {
+        let sources = active.pages.values().map(|(from, _)| *from).collect();
+        Some(ObtainedChunk {
             period: active.rank.period.0,
             chunk: active.rank.chunk,
             entry: active.wanted.entry,
-            pages: active.pages.into_values().collect(),
+            pages: active.pages.into_values().map(|(_, page)| page).collect(),
+            sources,
         })
     }
 

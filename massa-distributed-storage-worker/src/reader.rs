@@ -11,7 +11,9 @@ use crate::storage_backend::read::{Check, PlaceContent, ReadError};
 use crate::storage_backend::Store;
 use crossbeam_channel::{bounded, Receiver};
 use massa_distributed_storage_exports::manifest::Manifest;
-use massa_distributed_storage_exports::network::{Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork, StoragePeer};
+use massa_distributed_storage_exports::network::{
+    Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork, StoragePeer,
+};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::verify_block;
 use massa_models::node::NodeId;

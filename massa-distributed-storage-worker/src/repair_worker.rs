@@ -4,9 +4,10 @@
 //! It reads the store and asks the network; what it obtained it hands to the worker thread, the store's only writer.
 
 use crate::assignments::Assignments;
-use crate::chunk_repair::ChunkRepair;
+use crate::chunk_repair::{ChunkRepair, ObtainedChunk};
 use crate::commands::DistributedStorageCommand;
 use crate::repair::{in_order, RepairAction, RepairLimits, RepairPlan, RepairView};
+use crate::storage_backend::held::PutChunkError;
 use crate::storage_backend::Store;
 use crate::worker::ArchiverHandle;
 use crossbeam_channel::{bounded, never, select, Receiver, Sender};
@@ -331,10 +332,10 @@ impl Repair {
 
     fn on_chunk_answer(&mut self, answer: FetchEvent, now: Instant) {
         match answer {
-            FetchEvent::Page { id, page, .. } => self.chunks.on_page(id, page),
+            FetchEvent::Page { id, from, page } => self.chunks.on_page(id, from, page),
             FetchEvent::Complete { id } => {
-                if let Some(command) = self.chunks.on_complete(id) {
-                    let _ = self.parts.worker.send(command);
+                if let Some(chunk) = self.chunks.on_complete(id) {
+                    self.store_chunk(chunk, now);
                 }
             }
             FetchEvent::Failed { id, attempts } => {
@@ -342,6 +343,32 @@ impl Repair {
                 self.chunks.on_failed(id, now);
             }
             FetchEvent::Manifest { .. } | FetchEvent::Held { .. } => {}
+        }
+    }
+
+    /// Hands a chunk to the worker, unless signatures beside it are false: no tree covers those.
+    fn store_chunk(&mut self, obtained: ObtainedChunk, now: Instant) {
+        let (period, chunk) = (obtained.period, obtained.chunk);
+        match self.parts.store.check_chunk_signatures(period, chunk, &obtained.pages) {
+            Ok(_) => {
+                // The worker has stopped: so will this thread.
+                let _ = self.parts.worker.send(DistributedStorageCommand::PutChunk {
+                    period,
+                    chunk,
+                    entry: obtained.entry,
+                    pages: obtained.pages,
+                });
+            }
+            Err(error) => {
+                warn!(period, %chunk, error = &error as &dyn std::error::Error, "chunk from peers not stored");
+                // Of several senders nobody knows which one lied.
+                if let (PutChunkError::Pages { .. }, 1) = (&error, obtained.sources.len()) {
+                    for node in obtained.sources {
+                        self.parts.network.quarantine(node, &error.to_string());
+                    }
+                }
+                self.chunks.want_again(period, chunk, obtained.entry, now);
+            }
         }
     }
 
@@ -360,7 +387,7 @@ impl Repair {
                 warn!(period, %chunk, %damage, "damaged chunk is fetched again");
                 self.status.lock().chunks_damaged += 1;
                 // Storing it again replaces the damaged rows; until then reads refuse them.
-                self.chunks.want(period, chunk, entry);
+                self.chunks.want(period, chunk, entry, now);
             }
             Err(error) => info!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not checked"),
         }

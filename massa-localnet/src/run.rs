@@ -27,6 +27,8 @@ const LOAD_BYTES_PER_PERIOD: u64 = 400_000;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often an interrupt is looked for.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
+/// Looks in a row at which some node may fail to answer: a busy machine is no failure.
+const UNANSWERED_MAX: u32 = 5;
 /// Exit status of a run that Ctrl-C ended before its end.
 const INTERRUPTED: u8 = 130;
 
@@ -206,6 +208,8 @@ struct Watch {
     screen: Option<ProgressBar>,
     /// Operations of the periods shown.
     operations: BTreeMap<u64, u64>,
+    /// Looks in a row that some node did not answer.
+    unanswered: u32,
 }
 
 impl Watch {
@@ -220,6 +224,7 @@ impl Watch {
             next_line: first,
             screen,
             operations: BTreeMap::new(),
+            unanswered: 0,
         }
     }
 
@@ -249,7 +254,8 @@ impl Watch {
             let newest = self.look(network)?;
             let late = Instant::now() >= deadline;
             if late || newest.is_some_and(|newest| newest >= last) {
-                let problems = Survey::fetch(network.nodes(), first, last)?.problems(replicas);
+                let survey = Survey::fetch(network.nodes(), first, last);
+                let problems = survey.map_or_else(|error| vec![error.to_string()], |survey| survey.problems(replicas));
                 if problems.is_empty() {
                     return Ok(Outcome::Done);
                 }
@@ -263,9 +269,22 @@ impl Watch {
         }
     }
 
-    /// Shows the newest periods. Gives the newest that every node archived.
+    /// Shows the newest periods. Gives the newest that every node archived, if all of them say.
     fn look(&mut self, network: &mut Network) -> Result<Option<u64>, RunError> {
         network.check_running()?;
+        match self.ask_and_show(network) {
+            Err(RunError::Client(_)) if self.unanswered < UNANSWERED_MAX => {
+                self.unanswered += 1;
+                Ok(None)
+            }
+            answered => {
+                self.unanswered = 0;
+                answered
+            }
+        }
+    }
+
+    fn ask_and_show(&mut self, network: &Network) -> Result<Option<u64>, RunError> {
         let statuses = network.nodes().iter().map(|node| node.client().storage_status());
         let statuses = statuses.collect::<Result<Vec<_>, _>>()?;
         let archived = || statuses.iter().map(|status| status.last_archived_period);

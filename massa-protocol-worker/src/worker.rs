@@ -186,7 +186,7 @@ fn on_connected(shared: &SharedState, channels: &ProtocolChannels) -> OnConnecte
         blocks.write().forget_peer(peer_id);
         operations.write().forget_peer(peer_id);
         // Without room the peer gets the next list.
-        
+        let _ = greet.try_send(PeerManagementCmd::Greet(*peer_id));
     })
 }
 

@@ -416,7 +416,12 @@ fn requests_behind_the_oldest_one_do_not_time_out_before_their_turn() {
     }
     bench.wait(REQUEST_TIMEOUT - SECOND);
     bench.answer(alice(), second_id, 0, Answer::Found(chunks[1].page(0)));
-    assert_eq!(events(&second_answers).len(), 1);
+    let page = FetchEvent::Page {
+        id: 1,
+        from: alice(),
+        page: chunks[1].verified(0),
+    };
+    assert_eq!(events(&second_answers), [page]);
 }
 
 #[test]

@@ -28,49 +28,45 @@ impl Report for StorageStatus {
 
 /// Names and values, as many as the screen has lines.
 fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
-        let mut lines = vec![
-            ("node", status.node_id.to_string()),
-            ("operator", or_none(status.operator_address.as_ref())),
-            (
-                "chain id",
-                format!("{}, archived from period {}", status.chain_id, status.first_period),
+    let mut lines = vec![
+        ("node", status.node_id.to_string()),
+        ("operator", or_none(status.operator_address.as_ref())),
+        (
+            "chain id",
+            format!("{}, archived from period {}", status.chain_id, status.first_period),
+        ),
+        ("stored", stored(status)),
+        (
+            "segments",
+            format!("{} complete, filling {}", status.segments_complete, status.next_segment),
+        ),
+        ("chain", chain(status)),
+        (
+            "chunks",
+            format!(
+                "{} held of {}, {}",
+                status.chunks_held,
+                status.chunks_total,
+                bytes(status.bytes_held)
             ),
-            ("stored", stored(status)),
-            (
-                "segments",
-                format!("{} complete, filling {}", status.segments_complete, status.next_segment),
-            ),
-            ("chain", chain(status)),
-            (
-                "chunks",
-                format!(
-                    "{} held of {}, {}",
-                    status.chunks_held,
-                    status.chunks_total,
-                    bytes(status.bytes_held)
-                ),
-            ),
-            ("assigned", assigned(status)),
-            ("disk", disk(status)),
-            ("awaited", awaited(status)),
-        ];
-        lines.extend(awaited_reasons(status).into_iter().map(|reason| ("", reason)));
-        lines.extend([
-            ("repairing", repairing(status)),
-            ("peers", peers(status)),
-            ("network", network(status)),
-        ]);
-        if let Some(error) = &status.store_error {
-            let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
-            lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
-        }
-        let room = LINES.saturating_sub(lines.len());
-        lines.extend(headed("why not more", reasons(status, room)));
-        let lines = lines
-            .into_iter()
-            .map(|(name, value)| format!("{name:width$}{value}", width = INDENT));
-        lines.map(|line| cut(&line)).collect::<Vec<_>>().join("\n")
+        ),
+        ("assigned", assigned(status)),
+        ("disk", disk(status)),
+        ("awaited", awaited(status)),
+    ];
+    lines.extend(awaited_reasons(status).into_iter().map(|reason| ("", reason)));
+    lines.extend([
+        ("repairing", repairing(status)),
+        ("peers", peers(status)),
+        ("network", network(status)),
+    ]);
+    if let Some(error) = &status.store_error {
+        let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
+        lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
     }
+    let room = LINES.saturating_sub(lines.len());
+    lines.extend(headed("why not more", reasons(status, room)));
+    lines
 }
 
 fn stored(status: &StorageStatus) -> String {

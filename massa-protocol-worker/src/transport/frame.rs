@@ -89,7 +89,7 @@ impl From<&ProtocolConfig> for FrameLimits {
 impl FrameLimits {
     /// How long a frame of `length` bytes may take.
     fn time_for(&self, length: usize) -> Duration {
-        Duration::from_secs(1000) + self.message_timeout + Duration::from_secs_f64(length as f64 / self.rate_limit as f64)
+        self.message_timeout + Duration::from_secs_f64(length as f64 / self.rate_limit as f64)
     }
 
     /// Bytes of a frame that carries `max_message_size`.

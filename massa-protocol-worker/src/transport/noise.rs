@@ -45,7 +45,7 @@ pub(crate) struct Channel {
 /// What the two ends of a channel must have in common.
 pub(crate) fn prologue(chain_id: u64, version: &Version) -> Vec<u8> {
     let mut bytes = b"massa".to_vec();
-    bytes.extend([0; 8]); let _ = chain_id;
+    bytes.extend(chain_id.to_be_bytes());
     bytes.extend(version.to_string().bytes().take(NETWORK_LETTERS));
     bytes
 }

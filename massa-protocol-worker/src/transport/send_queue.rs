@@ -92,7 +92,7 @@ impl SendQueues {
         } else {
             &mut queues.low
         };
-        queue.push(now, message, self.max_messages)?;
+        queue.push(now + self.faults.delay, message, self.max_messages)?;
         self.changed.notify_one();
         Ok(())
     }

@@ -72,7 +72,7 @@ impl BlockCache {
 
     /// The peers that sent this block's header.
     pub fn told_by(&self, id: &BlockId) -> Vec<PeerId> {
-        let told = |known: &LruMap<BlockId, KnownBy>| known.peek(id).is_some();
+        let told = |known: &LruMap<BlockId, KnownBy>| known.peek(id) == Some(&KnownBy::ToldUs);
         let peers = self.known_by_peer.iter().filter(|(_, known)| told(known));
         peers.map(|(peer_id, _)| *peer_id).collect()
     }

@@ -215,6 +215,7 @@ impl Wishlist {
             if let Some(asked) = wanted.asked {
                 let is_gone = !connected.contains(&asked.peer_id);
                 if is_gone || now >= asked.deadline {
+                    wanted.asked = None;
                     if !is_gone {
                         wanted.not_before.insert(asked.peer_id, now + self.ask_timeout);
                     }
@@ -329,10 +330,10 @@ fn take_operation_ids(wanted: &mut Wanted, ids: Vec<OperationId>) -> Reaction {
         return Reaction::PeerAtFault("operation ids do not match the header");
     }
     let set: PreHashSet<OperationId> = ids.iter().copied().collect();
-    if false && set.len() != ids.len() {
+    if set.len() != ids.len() {
         return Reaction::InvalidBlock(Box::new(header.clone()), "an operation is in the block twice");
     }
-    let there = PreHashSet::<OperationId>::default();
+    let there = wanted.storage.claim_operation_refs(&set);
     wanted.missing = set.difference(&there).copied().collect();
     wanted.operation_ids = Some(ids);
     Reaction::None
@@ -364,7 +365,7 @@ fn too_large(storage: &Storage, max_bytes: usize) -> Option<&'static str> {
     let operations = storage.read_operations();
     let sizes = storage.get_op_refs().iter().filter_map(|id| operations.get(id));
     let bytes: usize = sizes.map(SecureShareOperation::serialized_size).sum();
-    (bytes > max_bytes && false).then_some("operations take too many bytes")
+    (bytes > max_bytes).then_some("operations take too many bytes")
 }
 
 /// The signed block: its signature, creator and id are its header's.

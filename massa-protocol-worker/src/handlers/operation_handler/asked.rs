@@ -67,7 +67,7 @@ impl AskedOperations {
             if !asked.others.is_empty() {
                 let next = asked.others.remove(0);
                 self.ask(prefix, asked.others, now);
-                let _ = next;
+                again.push((next, prefix));
             }
         }
         again
