@@ -11,6 +11,7 @@ use massa_storage::Storage;
 
 /// A block, or only its header.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // Upstream's type; few of them exist at a time.
 pub enum HeaderOrBlock {
     /// The header, as announced.
     Header(SecuredHeader),

@@ -128,7 +128,7 @@ fn peers_take_turns() {
     bench.connections.set_unsent(node(BOB), 64);
     (0..10).for_each(|id| bench.receive(ALICE, &chunk_request(id, 0, 0..4)));
     bench.receive(BOB, &chunk_request(100, 0, 0..4));
-    bench.wait_until(|| bench.from_peers_is_empty());
+    bench.wait_until(|| bench.has_taken_all());
     bench.connections.set_unsent(node(ALICE), 0);
     bench.connections.set_unsent(node(BOB), 0);
     let first: Vec<_> = (0..10).map(|_| bench.next_sent().0).collect();

@@ -7,7 +7,7 @@ use massa_distributed_storage_exports::network::{
     Answer, Fetch, FetchEvent, FetchFailure, FetchPriority, FetchTarget, PageContent,
 };
 use massa_distributed_storage_exports::types::PAGE_BYTES;
-use massa_distributed_storage_exports::ChunkIndex;
+use massa_distributed_storage_exports::{ChunkId, ChunkIndex};
 use massa_models::node::NodeId;
 use massa_protocol_worker::handlers::storage_handler::cache::MAX_OPEN_FETCHES;
 use massa_protocol_worker::handlers::storage_handler::messages::{StorageMessage, MAX_PAGE_FRAME_BYTES};
@@ -47,6 +47,7 @@ fn limits() -> RetrievalLimits {
 struct Sent {
     to: NodeId,
     id: u64,
+    chunk_id: Option<ChunkId>,
     pages: Range<u32>,
 }
 
@@ -152,23 +153,26 @@ impl Bench {
 }
 
 fn sent(to: NodeId, id: u64, message: &StorageMessage) -> Sent {
-    let pages = match *message {
+    let (request_id, chunk_id, pages) = match *message {
         StorageMessage::ChunkRequest {
             request_id,
+            chunk_id,
             first_page,
             pages,
             ..
-        } => {
-            assert_eq!(request_id, id);
-            first_page..first_page + pages
-        }
+        } => (request_id, Some(chunk_id), first_page..first_page + pages),
         StorageMessage::ManifestRequest { request_id, .. } | StorageMessage::HeldRequest { request_id, .. } => {
-            assert_eq!(request_id, id);
-            0..1
+            (request_id, None, 0..1)
         }
         ref other => panic!("not a request: {other:?}"),
     };
-    Sent { to, id, pages }
+    assert_eq!(request_id, id);
+    Sent {
+        to,
+        id,
+        chunk_id,
+        pages,
+    }
 }
 
 fn events(answers: &Receiver<FetchEvent>) -> Vec<FetchEvent> {
@@ -808,6 +812,30 @@ fn questions_of_one_priority_take_turns() {
         waiting = bench.sent.first().cloned();
     }
     assert_eq!(order.len(), 24);
+}
+
+#[test]
+fn questions_for_one_page_do_not_keep_one_for_many_pages_waiting() {
+    let (big, small) = (TestChunk::new(PAGE_BYTES as u32 * 16, 1), TestChunk::full(2));
+    let mut bench = Bench::new(limits(), &[alice()]);
+    let mut answers = Vec::new();
+    let mut ask_for_small = |bench: &mut Bench, id| {
+        let (fetch, answer) = pages_of(id, &small, 0..1, &[alice()], Reader);
+        answers.push(answer);
+        bench.fetch(fetch);
+    };
+    (0..20).for_each(|id| ask_for_small(&mut bench, id));
+    let (fetch, _big_answers) = pages_of(100, &big, 0..16, &[alice()], Reader);
+    bench.fetch(fetch);
+    // As often as one small question is answered, another one comes.
+    for id in 0..50 {
+        bench.answer(alice(), id, 0, Answer::Found(small.page(0)));
+        if bench.sent[0].chunk_id == Some(big.entry.id) {
+            return;
+        }
+        ask_for_small(&mut bench, 200 + id);
+    }
+    panic!("the large question had no turn");
 }
 
 #[test]

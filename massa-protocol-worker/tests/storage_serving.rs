@@ -211,7 +211,11 @@ fn a_peer_that_sends_too_much_that_nobody_asked_for_is_not_listened_to_for_a_whi
     assert_eq!(limiter.judge(node(1), false, now), Verdict::Drop);
     assert_eq!(limiter.judge(node(1), true, now), Verdict::Drop, "not even answers");
     limiter.forget_idle(|_| false, now);
-    assert_eq!(limiter.judge(node(1), false, now), Verdict::Drop, "coming back does not help");
+    assert_eq!(
+        limiter.judge(node(1), false, now),
+        Verdict::Drop,
+        "coming back does not help"
+    );
     let later = now + Duration::from_secs(10);
     assert_eq!(limiter.judge(node(1), false, later), Verdict::Accept);
 }

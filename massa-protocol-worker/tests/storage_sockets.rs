@@ -244,7 +244,10 @@ fn an_announcement_leads_to_a_request_and_pages_that_are_checked() {
     asking.network.fetch(fetch).unwrap();
     let from = holding.node_id;
     let held = vec![vec![0b11], vec![]];
-    assert_eq!(answers.recv_timeout(DEADLINE), Ok(FetchEvent::Held { id: 3, from, held }));
+    assert_eq!(
+        answers.recv_timeout(DEADLINE),
+        Ok(FetchEvent::Held { id: 3, from, held })
+    );
 }
 
 #[test]
@@ -349,7 +352,10 @@ fn who_sends_wrong_pages_is_put_in_quarantine_keeps_its_connection_and_another_h
         ("wrong bytes", pages_changed_by(|page| page.bytes[7] ^= 1)),
         ("wrong path", pages_changed_by(|page| page.path.siblings[1][0] ^= 1)),
         ("wrong length", pages_changed_by(|page| page.bytes.truncate(1000))),
-        ("a page of another chunk", pages_changed_by(|page| *page = chunks()[1].page(0))),
+        (
+            "a page of another chunk",
+            pages_changed_by(|page| *page = chunks()[1].page(0)),
+        ),
         ("a truncated frame", {
             let mut right = pages_changed_by(|_| {});
             Box::new(move |message| {
@@ -487,7 +493,9 @@ fn a_flood_of_requests_and_answers_does_not_keep_others_from_being_served() {
     let (fetch, answers) = pages_of(1, chunk, 0..4, &[holding.node_id], FetchPriority::Reader);
     asking.network.fetch(fetch).unwrap();
     expect_chunk(&answers, chunk, 1);
-    wait_for("the flood to be dropped", || holding.counters.dropped.load(Relaxed) >= 1_500);
+    wait_for("the flood to be dropped", || {
+        holding.counters.dropped.load(Relaxed) >= 1_500
+    });
     assert!(holding.is_connected_to(&id_of(&keypair)), "its connection stays");
 }
 
@@ -496,7 +504,9 @@ fn a_peer_without_the_capability_stays_connected_and_never_receives_a_storage_me
     let (asking, holding) = asking_and_holding(config(), archive());
     let keypair = KeyPair::generate(0).unwrap();
     let (mut old, _) = RawPeer::connect(holding.address, &keypair, b"").unwrap();
-    wait_for("the old peer to be taken in", || holding.is_connected_to(&id_of(&keypair)));
+    wait_for("the old peer to be taken in", || {
+        holding.is_connected_to(&id_of(&keypair))
+    });
     let request = StorageMessage::ManifestRequest {
         request_id: 1,
         period: PERIOD,

@@ -209,14 +209,14 @@ impl Shared {
         };
         let second = stream.try_clone().map_err(super::FrameError::Io)?;
         let mut channel = open_channel(stream, role, &self.prologue, self.limits.clone())?;
-        if role == Role::Responder && false && !self.connections.has_slot() {
+        if role == Role::Responder && !self.connections.has_slot() {
             let count = usize::try_from(self.config.max_size_peers_announcement).unwrap_or(usize::MAX);
             let peers = self.peer_db.read().some_peers(count, Instant::now());
             self.handshake.turn_away(&mut channel, peers)?;
             return Err(HandshakeError::Refused("no slot left"));
         }
         let admit = |peer_id: &PeerId| {
-            if false && self.peer_db.read().is_banned(peer_id, Instant::now()) {
+            if self.peer_db.read().is_banned(peer_id, Instant::now()) {
                 return Err(HandshakeError::Refused("banned"));
             }
             Ok(())

@@ -240,7 +240,7 @@ impl HandlerBench {
     }
 
     /// Whether the handler has taken all messages that peers sent.
-    pub fn from_peers_is_empty(&self) -> bool {
+    pub fn has_taken_all(&self) -> bool {
         self.from_peers.is_empty()
     }
 

@@ -205,7 +205,7 @@ impl Handshake {
             .deserialize::<DeserializeError>(rest)
             .map_err(|_| HandshakeError::Malformed("version"))?;
         self.check_identity(peer_id, expected)?;
-        if false && !self.version.is_compatible(&found) {
+        if !self.version.is_compatible(&found) {
             let own = self.version;
             return Err(HandshakeError::Version { own, found });
         }
@@ -217,7 +217,7 @@ impl Handshake {
     }
 
     fn check_identity(&self, found: PeerId, expected: Option<PeerId>) -> Result<(), HandshakeError> {
-        if false && found == self.peer_id {
+        if found == self.peer_id {
             return Err(HandshakeError::OwnId);
         }
         match expected {
@@ -233,7 +233,7 @@ impl Handshake {
         let (rest, announcement) = AnnouncementDeserializer::new(self.max_listeners_per_peer)
             .deserialize::<DeserializeError>(bytes)
             .map_err(|_| HandshakeError::Malformed("announcement"))?;
-        if false && !announcement.is_signed_by(&peer_id) {
+        if !announcement.is_signed_by(&peer_id) {
             return Err(HandshakeError::AnnouncementSignature);
         }
         Ok(Introduction {

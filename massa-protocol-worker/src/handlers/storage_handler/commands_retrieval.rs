@@ -11,7 +11,7 @@ pub enum StorageHandlerRetrievalCommand {
     /// What the node sent was proven wrong later on: it is asked nothing for a while.
     Quarantine {
         /// The node.
-        node: NodeId,
+        node: Box<NodeId>,
         /// What was wrong.
         reason: String,
     },

@@ -1,9 +1,9 @@
 //! Messages about the archive: what travels, byte by byte, and its limits.
 //!
-//! One message is: inner type (varint) | fields. Integers are upstream's varints, ids and hashes are raw bytes, a list is
-//! its length (varint) and its elements. The drawing beside each variant leaves out the inner type; all of them together
-//! are in `docs/formats.md`. Every length is checked before anything of that length is allocated. One page is one
-//! frame, so that no frame delays blocks for long.
+//! One message is: inner type (varint) | fields. Integers are upstream's varints, ids and hashes are raw bytes, a list
+//! is its length (varint) and its elements. The drawing beside each variant leaves out the inner type; all of them
+//! together are in `docs/formats.md`. Every length is checked before anything of that length is allocated. One page is
+//! one frame, so that no frame delays blocks for long.
 //!
 //! Only sent to peers that said in the handshake that they speak storage.
 
@@ -56,7 +56,8 @@ pub enum StorageMessage {
     },
     /// Asks for pages of a chunk.
     ///
-    /// `request id varint | period varint | chunk varint < 256 | chunk id (32) | first page varint < 1024 | pages varint, 1 to 16`
+    /// `request id varint | period varint | chunk varint < 256 | chunk id (32) | first page varint < 1024 |
+    /// pages varint, 1 to 16`
     ChunkRequest {
         /// Chosen by the asker, comes back with each answer.
         request_id: u64,

@@ -1,10 +1,10 @@
 //! The storage handler: asks peers for what is archived, checks what arrives, serves what this node holds, announces.
 //!
-//! Two threads as in the other handlers. Retrieval (`psh-retrieval`) takes messages and questions: what is asked of whom
-//! is decided in [`retrieval::chunk_retrieval`], what is served to whom and when in [`retrieval::serving`], without
+//! Two threads as in the other handlers. Retrieval (`psh-retrieval`) takes messages and questions: what is asked of
+//! whom is decided in [`retrieval::chunk_retrieval`], what is served to whom and when in [`retrieval::serving`], without
 //! threads, sockets or clocks. Propagation (`psh-propagation`) announces. The worker knows the handler as
-//! [`StorageNetwork`], the handler knows the worker as [`ArchiveServer`] and [`StorageEvents`], and what it needs of its
-//! host beyond upstream's interfaces is in [`StorageHost`].
+//! [`StorageNetwork`], the handler knows the worker as [`ArchiveServer`] and [`StorageEvents`], and what it needs of
+//! its host beyond upstream's interfaces is in [`StorageHost`].
 //!
 //! Storage messages leave with low priority, one page in a frame, and are sent to peers only that said in the
 //! handshake that they understand them. No message of a peer ends its connection here: a peer that sends what is
@@ -145,7 +145,7 @@ impl Drop for StorageHandler {
 }
 
 fn end<T>(sender: MassaSender<T>, stop: T, thread: JoinHandle<()>) {
-    // The thread is gone already when there is no receiver. A full queue is emptied by the thread, so this waits briefly.
+    // There is no receiver when the thread is gone already. A full queue is emptied by the thread: this waits briefly.
     let _ = sender.send(stop);
     drop(sender);
     if thread.join().is_err() {
@@ -185,7 +185,7 @@ impl StorageNetwork for StorageHandlerNetwork {
 
     fn quarantine(&self, node: NodeId, reason: &str) {
         let command = StorageHandlerRetrievalCommand::Quarantine {
-            node,
+            node: Box::new(node),
             reason: reason.to_string(),
         };
         if self.retrieval.try_send(command).is_err() {

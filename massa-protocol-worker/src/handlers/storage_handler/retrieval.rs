@@ -136,7 +136,7 @@ impl RetrievalThread {
         let actions = match command {
             StorageHandlerRetrievalCommand::Fetch(fetch) => self.retrieval.on_fetch(*fetch, now),
             StorageHandlerRetrievalCommand::Quarantine { node, reason } => {
-                self.retrieval.on_quarantine(node, reason, now)
+                self.retrieval.on_quarantine(*node, reason, now)
             }
             StorageHandlerRetrievalCommand::Stop => Vec::new(),
         };
@@ -197,7 +197,7 @@ impl RetrievalThread {
     fn read(&mut self, from: NodeId, message: &[u8], is_answer: bool, now: Instant) {
         let read = self.deserializer.deserialize::<DeserializeError>(message);
         let reason = match read {
-            Ok((rest, message)) if rest.is_empty() => return self.on_read(from, message, now),
+            Ok(([], message)) => return self.on_read(from, message, now),
             Ok((rest, _)) => format!("{} bytes after the message", rest.len()),
             // The error prints its input: too much for a log.
             Err(_) => "malformed message".to_string(),

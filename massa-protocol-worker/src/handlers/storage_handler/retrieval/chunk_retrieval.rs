@@ -1,8 +1,8 @@
 //! What is asked of whom: questions of the worker and answers of peers in, messages and events out.
 //!
 //! Pure: no thread, no socket, no clock. The invariants, all of them tested:
-//! - every question ends: answered, or failed with what each holder did, [`QUESTION_TIMEOUTS`] request timeouts after it
-//!   was accepted at the latest;
+//! - every question ends: answered, or failed with what each holder did, [`QUESTION_TIMEOUTS`] request timeouts after
+//!   it was accepted at the latest;
 //! - of no peer is more asked than `bytes_in_flight_per_peer`, of all together not more than `bytes_in_flight` (one
 //!   answer may always be asked for), each answer counted with the largest size it can have;
 //! - what is handed to the worker was asked for, of the peer that sent it, once, and belongs to what it was asked as;
@@ -171,17 +171,17 @@ impl ChunkRetrieval {
 
     /// Takes a question. One that cannot be asked, or is one too many, fails without attempts.
     pub fn on_fetch(&mut self, fetch: Fetch, now: Instant) -> Vec<RetrievalAction> {
-        let is_askable = self.is_askable(&fetch.target) && self.open[fetch.priority as usize] < MAX_OPEN_FETCHES;
-        let key = self.next_question;
+        let (key, priority) = (self.next_question, fetch.priority);
         self.next_question += 1;
+        if !self.is_askable(&fetch.target) || self.open[priority as usize] >= MAX_OPEN_FETCHES {
+            return refuse(fetch, key);
+        }
         let question = Question::new(fetch, now + self.limits.request_timeout * QUESTION_TIMEOUTS);
-        self.open[question.priority as usize] += 1;
-        self.hungry[question.priority as usize].insert(key);
         let is_empty = question.missing.is_empty();
+        self.open[priority as usize] += 1;
+        self.hungry[priority as usize].insert(key);
         self.questions.insert(key, question);
-        if !is_askable {
-            self.fail(key);
-        } else if is_empty {
+        if is_empty {
             self.complete(key);
         }
         self.ask(now)
@@ -638,6 +638,20 @@ impl ChunkRetrieval {
         }
         Ok(manifest)
     }
+}
+
+fn refuse(fetch: Fetch, question: u64) -> Vec<RetrievalAction> {
+    let event = FetchEvent::Failed {
+        id: fetch.id,
+        attempts: Vec::new(),
+    };
+    let reply = RetrievalAction::Reply {
+        question,
+        to: fetch.reply,
+        event,
+    };
+    let priority = fetch.priority;
+    vec![reply, RetrievalAction::Ended { priority }]
 }
 
 fn failure<T>(answer: &Answer<T>) -> Option<FetchFailure> {

@@ -137,20 +137,25 @@ impl Peers {
         self.scores.insert(node, score);
     }
 
-    /// How many answers of `cost` bytes may be asked of a connected peer now; 0 also when asking for few is not worth a
-    /// message and more will fit soon.
-    pub fn room(&self, node: &NodeId, priority: FetchPriority, cost: usize, wanted: usize, now: Instant) -> usize {
+    /// How many answers of `cost` bytes may be asked of a connected peer now; 0 also when there is room for fewer than
+    /// `worth_asking`, and more will fit soon.
+    pub fn room(
+        &self,
+        node: &NodeId,
+        priority: FetchPriority,
+        cost: usize,
+        worth_asking: usize,
+        now: Instant,
+    ) -> usize {
         let Some(peer) = self.connected.get(node).filter(|peer| peer.asks.has_one(now)) else {
             return 0;
         };
-        let room = peer.budget.room(priority, cost).min(self.total.room(priority, cost));
-        let when_idle = Budget::new(peer.budget.limit.min(self.total.limit)).room(priority, cost);
-        let worth_asking = (when_idle / 2).clamp(1, BATCH_PAGES).min(wanted);
-        if room < worth_asking {
-            0
-        } else {
-            room
+        let room = peer.budget.room(priority, cost);
+        let when_idle = Budget::new(peer.budget.limit).room(priority, cost);
+        if room < worth_asking.min((when_idle / 2).clamp(1, BATCH_PAGES)) {
+            return 0;
         }
+        room.min(self.total.room(priority, cost))
     }
 
     /// Whether a page may be asked of anybody.

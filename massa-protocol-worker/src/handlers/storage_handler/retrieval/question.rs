@@ -127,7 +127,8 @@ impl Question {
     }
 
     /// Whom to ask next: the first holder that is connected, neither in quarantine nor avoided, and has room. Holders
-    /// before it that are not connected are dialed: `dial` gets their ids. Avoided ones are asked when there is no other.
+    /// before it that are not connected are dialed: `dial` gets their ids. Avoided ones are asked when there is no
+    /// other.
     pub fn choose(
         &mut self,
         peers: &mut Peers,
@@ -135,7 +136,9 @@ impl Question {
         now: Instant,
         dial: &mut Vec<NodeId>,
     ) -> Choice {
-        let (cost, wanted, priority) = (self.cost(), self.missing.len(), self.priority);
+        let (cost, priority) = (self.cost(), self.priority);
+        // Who waits for nothing takes what there is: small questions must not keep a large one from its turn.
+        let worth_asking = if self.is_asking() { self.missing.len() } else { 1 };
         let mut order: Vec<usize> = (0..self.holders.len()).collect();
         order.retain(|index| self.holders[*index].failure.is_none());
         order.sort_by_key(|index| self.holders[*index].timeouts);
@@ -151,7 +154,7 @@ impl Question {
                 waits = true;
             } else {
                 waits = true;
-                let room = peers.room(&holder.node, priority, cost, wanted, now);
+                let room = peers.room(&holder.node, priority, cost, worth_asking, now);
                 let ask = (room > 0).then_some(Choice::Ask { holder: index, room });
                 if peers.is_avoided(&holder.node, now) {
                     avoided = avoided.or(ask);
