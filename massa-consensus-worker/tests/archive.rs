@@ -135,6 +135,34 @@ fn a_block_that_jumps_over_both_ages_between_two_prunes_is_archived_once_with_it
 }
 
 #[test]
+fn what_the_last_final_block_of_a_silent_thread_continues_stays_in_the_graph() {
+    let mut node = Node::new(config(2, 1));
+    let (mut maker, mut parents, mut blocks) = (Maker::new(2), node.genesis(), Vec::new());
+    for period in 1..=42 {
+        let block = maker.block(period, 0, &parents);
+        parents[0] = block.id;
+        node.register([&block]);
+        blocks.push(block);
+        if period == 20 {
+            let last = maker.block(period, 1, &parents);
+            parents[1] = last.id;
+            node.register([&last]);
+        }
+    }
+    assert_eq!(node.state.latest_final_blocks_periods[1], (parents[1], 20));
+    node.state.prune().unwrap();
+    // Period 20 is a parent of the silent thread's block, and period 19 its parent; then there are no gaps.
+    let is_kept = |block: &TestBlock| has_content(&node, &block.id).is_some();
+    let kept: Vec<u64> = blocks
+        .iter()
+        .filter(|block| is_kept(block))
+        .map(|block| block.slot.period)
+        .collect();
+    assert_eq!(kept, (19..=42).collect::<Vec<_>>());
+    assert_archived_is_what_the_graph_let_go(&node);
+}
+
+#[test]
 fn what_the_archive_lets_go_leaves_the_memory_of_the_node() {
     let (mut node, blocks) = node_with_final(40);
     node.state.prune().unwrap();

@@ -242,6 +242,11 @@ fn a_block_at_or_before_the_last_final_block_of_its_thread_is_stale() {
         node.register([&late]);
         assert_eq!(node.status(&late), BlockGraphStatus::Discarded);
     }
+    // Nothing is asked from peers for its sake.
+    let unknown = maker.block(1, 1, &genesis);
+    let orphan = maker.block(2, 0, &with_parent(&genesis, 1, &unknown));
+    node.register([&orphan]);
+    assert_eq!(node.status(&orphan), BlockGraphStatus::Discarded);
     // The same slot in another thread is still open.
     let open = maker.block(1, 1, &genesis);
     node.register([&open]);

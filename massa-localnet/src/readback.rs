@@ -17,6 +17,7 @@ use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use std::error::Error;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long a place is asked for: a node may be busy, or wait for a holder that just went away.
@@ -330,7 +331,7 @@ fn tasks_of(
             Readers::One => {
                 let chunks = manifest.block_range(thread).map(|range| {
                     let size = u64::from(of.chunk_size);
-                    range.start / size..=(range.end.max(1) - 1) / size
+                    range.start / size..range.end.div_ceil(size)
                 });
                 vec![reader_of(surveyed, chunks, nodes, turn)]
             }
@@ -341,13 +342,8 @@ fn tasks_of(
 }
 
 /// The node that holds the fewest of these chunks; among those, the one whose turn it is.
-fn reader_of(
-    surveyed: &PeriodSurvey,
-    chunks: Option<std::ops::RangeInclusive<u64>>,
-    nodes: usize,
-    turn: usize,
-) -> usize {
-    let chunks = chunks.unwrap_or(1..=0);
+fn reader_of(surveyed: &PeriodSurvey, chunks: Option<Range<u64>>, nodes: usize, turn: usize) -> usize {
+    let chunks = chunks.unwrap_or(0..0);
     let holds = |node: &usize| {
         let held = chunks.clone().filter(|chunk| {
             let chunk = surveyed.chunks.get(*chunk as usize);
@@ -437,15 +433,15 @@ mod tests {
     #[test]
     fn a_block_is_read_from_the_node_that_holds_least_of_it() {
         let period = surveyed([[true, true], [true, false], [false, true]]);
-        assert_eq!(reader_of(&period, Some(0..=0), 3, 0), 2);
-        assert_eq!(reader_of(&period, Some(1..=1), 3, 0), 1);
-        assert_eq!(reader_of(&period, Some(0..=1), 3, 2), 2);
+        assert_eq!(reader_of(&period, Some(0..1), 3, 0), 2);
+        assert_eq!(reader_of(&period, Some(1..2), 3, 0), 1);
+        assert_eq!(reader_of(&period, Some(0..2), 3, 2), 2);
     }
 
     #[test]
     fn where_all_hold_it_nodes_take_turns() {
         let period = surveyed([[true; 2]; 3]);
-        let readers = [0, 1, 2, 3].map(|turn| reader_of(&period, Some(0..=1), 3, turn));
+        let readers = [0, 1, 2, 3].map(|turn| reader_of(&period, Some(0..2), 3, turn));
         assert_eq!(readers, [0, 1, 2, 0]);
         assert_eq!(reader_of(&period, None, 3, 1), 1);
     }

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn each_condition_of_a_good_run_is_judged() {
-        let worse: [(&str, fn(&mut Report)); 5] = [
+        type Change = fn(&mut Report);
+        let worse: [(&str, Change); 5] = [
             ("11 of 12 periods", |report| report.periods_archived = 11),
             ("different roots", |report| report.roots_agree = false),
             ("2 replicas, 3 are needed", |report| report.replicas_min = 2),

@@ -16,7 +16,7 @@ use massa_distributed_storage_exports::verification::{parse_secure_share_block, 
 use massa_distributed_storage_exports::StorageArchiver;
 use massa_distributed_storage_worker::repair_worker::RepairManager;
 use massa_execution_exports::{ExecutionController, ExecutionManager, FinalBlock};
-use massa_execution_worker::{start_execution_worker, ExecutionConfig};
+use massa_execution_worker::{start_execution_worker, ExecutionConfig, ExecutionHandles};
 use massa_factory_worker::{start_factory_worker, FactoryChannels, FactoryConfig, FactoryManager};
 use massa_models::address::Address;
 use massa_models::block::SecureShareBlock;
@@ -113,7 +113,7 @@ impl Base {
         NodeId::new(self.keypair.get_public_key())
     }
 
-    fn start_execution(&self) -> Result<(Box<dyn ExecutionManager>, Box<dyn ExecutionController>), LaunchError> {
+    fn start_execution(&self) -> Result<ExecutionHandles, LaunchError> {
         let config = ExecutionConfig {
             path: self.settings.execution.ledger_path.clone(),
             chain_id: self.genesis.chain_id,

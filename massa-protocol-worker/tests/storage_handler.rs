@@ -384,6 +384,25 @@ fn a_peer_that_does_not_speak_storage_stays_connected_and_is_never_sent_a_storag
 }
 
 #[test]
+fn a_peer_that_came_back_without_the_capability_is_sent_nothing_from_that_moment_on() {
+    let bench = HandlerBench::new(server(), config());
+    bench.connect(BOB);
+    for round in 0..10 {
+        bench.connect(ALICE);
+        bench.connections.connect(peer(ALICE), false);
+        // The handler looks at the connections every 50 ms: it may still think that the peer speaks storage.
+        bench.receive(ALICE, &manifest_request(round, PERIOD));
+        bench.receive(BOB, &manifest_request(round, PERIOD));
+        assert_eq!(
+            bench.next_sent().0,
+            node(BOB),
+            "the handler lives, and sent nothing to the other"
+        );
+        bench.wait_for_told(|told| *told == Told::Gone(node(ALICE)));
+    }
+}
+
+#[test]
 fn pages_are_fetched_and_handed_over_checked() {
     let bench = HandlerBench::new(server(), config());
     bench.connect(ALICE);

@@ -191,6 +191,19 @@ impl Simulation {
         assert!(self.retrieval.in_flight_total() <= BYTES);
         let peers = self.manners.keys();
         peers.for_each(|peer| assert!(self.retrieval.in_flight(peer) <= BYTES_PER_PEER));
+        // The same, counted on the way: an honest peer answers all that it is asked.
+        let mut pages_on_the_way: HashMap<NodeId, usize> = HashMap::new();
+        for (from, message) in self.on_the_way.values() {
+            let is_page = matches!(message, StorageMessage::ChunkResponse { .. });
+            if is_page && self.manners[from] == Manner::Honest {
+                *pages_on_the_way.entry(*from).or_default() += 1;
+            }
+        }
+        let most = pages_on_the_way.values().max().copied().unwrap_or_default();
+        assert!(
+            most * MAX_PAGE_FRAME_BYTES <= BYTES_PER_PEER,
+            "{most} pages of one peer"
+        );
     }
 
     /// A request reaches a peer, which answers in its manner.

@@ -41,7 +41,10 @@ fn a_killed_node_and_a_wiped_store_heal() {
 
     let survey = settled(&mut network, &all, last, deadline);
     assert!(survey.roots_agree());
-    assert!(survey.sum(|period| period.misses) > 0, "slots of the nodes that were down are misses");
+    assert!(
+        survey.sum(|period| period.misses) > 0,
+        "slots of the nodes that were down are misses"
+    );
     let read = read_everything(&network, &survey, Readers::All, deadline);
     assert_eq!(read.failures, []);
     let nodes = NODES as u64;

@@ -13,7 +13,9 @@ use massa_distributed_storage_worker::chunking::EncodedPeriod;
 use massa_distributed_storage_worker::storage_backend::read::Check;
 use massa_distributed_storage_worker::storage_backend::writer::Durability;
 use massa_distributed_storage_worker::storage_backend::PendingRows;
-use massa_distributed_storage_worker::{start_distributed_storage_worker, Acknowledge, Ingest, Store, StoreOptions, WorkerOptions};
+use massa_distributed_storage_worker::{
+    start_distributed_storage_worker, Acknowledge, Ingest, Store, StoreOptions, WorkerOptions,
+};
 use massa_models::active_block::ActiveBlock;
 use massa_models::block_id::BlockId;
 use massa_models::prehash::PreHashSet;
@@ -257,8 +259,12 @@ fn imports(periods: &Periods, load: &str) -> Vec<Row> {
 fn stored(periods: &Periods) -> (TempDir, Arc<Store>) {
     let directory = tempdir().expect("a directory can be made");
     let store = open(directory.path(), &periods.parameters, true);
-    let (mut ingest, _) =
-        Ingest::open(Arc::clone(&store), Acknowledge::EachPeriod, massa_distributed_storage_worker::ingest::keep_all()).expect("the store opens");
+    let (mut ingest, _) = Ingest::open(
+        Arc::clone(&store),
+        Acknowledge::EachPeriod,
+        massa_distributed_storage_worker::ingest::keep_all(),
+    )
+    .expect("the store opens");
     for record in periods.records() {
         ingest.add(record.clone()).expect("the block is taken");
     }
@@ -454,8 +460,11 @@ fn hook(periods: &Periods) -> Row {
         .map(|record| handed_over(periods, &root, record))
         .collect();
     let count = blocks.len();
-    let (mut manager, handle) =
-        start_distributed_storage_worker(store, WorkerOptions::new(count, massa_distributed_storage_worker::ingest::keep_all())).expect("the worker starts");
+    let (mut manager, handle) = start_distributed_storage_worker(
+        store,
+        WorkerOptions::new(count, massa_distributed_storage_worker::ingest::keep_all()),
+    )
+    .expect("the worker starts");
     let times = blocks.into_iter().map(|(active, content)| {
         let begin = Instant::now();
         handle.archive_finalized_block(active.slot.period, &active.block_id, &active, content);

@@ -114,6 +114,13 @@ impl StorageHandler {
             propagation: (propagation, propagation_commands),
             cache,
         } = channels;
+        if (config.max_chunk_size as u64) < u64::from(parts.parameters.chunk_size) {
+            let (max_chunk_size, chunk_size) = (config.max_chunk_size, parts.parameters.chunk_size);
+            warn!(
+                max_chunk_size,
+                chunk_size, "max_chunk_size is less than a chunk: full chunks are neither asked for nor served"
+            );
+        }
         let mut handler = Self {
             retrieval: None,
             propagation: None,

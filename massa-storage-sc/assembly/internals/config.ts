@@ -1,0 +1,163 @@
+/** The contract's configuration: the one in force and the one that follows. */
+import { Storage } from '@massalabs/massa-as-sdk';
+import { Reader, Writer, utf8 } from './bytes';
+import { CONFIG_KEY } from './keys';
+import { mul } from './math';
+
+const FIELDS = 11;
+const NAMES: string[] = [
+  'rewardPerGbPerPeriod',
+  'minAllocatedGb',
+  'maxAllocatedGb',
+  'challengeResponseTimeout',
+  'slashPercentage',
+  'minStake',
+  'stakePerGb',
+  'replicationFactor',
+  'chunkSizeBytes',
+  'challengeFrequencyPeriods',
+  'firstSegment',
+];
+/** 1000 MAS for a GB and period. With 2⁴⁴ leaves and 256 periods the product stays below 2¹²⁸. */
+const MAX_RATE: u64 = 1_000_000_000_000;
+/** 16 PB: 2⁴⁴ leaves. */
+const MAX_GB: u64 = 1 << 24;
+const MAX_TIMEOUT_MS: u64 = 30 * 86_400_000;
+/** A thousand million MAS, more than exist. */
+const MAX_STAKE: u64 = 1_000_000_000_000_000_000;
+/** Bounds the gas of a refutation. */
+const MAX_REPLICATION: u64 = 32;
+const PAGE_BYTES: u64 = 65_536;
+const MAX_CHUNK_BYTES: u64 = 64 << 20;
+/** Opening takes three periods, the window ends at half. */
+const MIN_SEGMENT_PERIODS: u64 = 8;
+const MAX_SEGMENT_PERIODS: u64 = 256;
+
+/** The plan's six fields, in the plan's order, then the network parameters. Each a u64. */
+export class StorageConfig {
+  values: StaticArray<u64> = new StaticArray<u64>(FIELDS);
+
+  /** nanoMAS for a GB and period. */
+  get rewardPerGbPerPeriod(): u64 {
+    return this.values[0];
+  }
+  get minAllocatedGb(): u64 {
+    return this.values[1];
+  }
+  get maxAllocatedGb(): u64 {
+    return this.values[2];
+  }
+  /** Milliseconds. */
+  get challengeResponseTimeout(): u64 {
+    return this.values[3];
+  }
+  get slashPercentage(): u64 {
+    return this.values[4];
+  }
+  /** nanoMAS. */
+  get minStake(): u64 {
+    return this.values[5];
+  }
+  /** nanoMAS. */
+  get stakePerGb(): u64 {
+    return this.values[6];
+  }
+  get replicationFactor(): u64 {
+    return this.values[7];
+  }
+  /** P: periods of a segment and of a round. Never changes. */
+  get segmentPeriods(): u64 {
+    return this.values[9];
+  }
+  /** First segment that is anchored. Never changes. */
+  get firstSegment(): u64 {
+    return this.values[10];
+  }
+
+  static read(reader: Reader): StorageConfig {
+    const config = new StorageConfig();
+    for (let i = 0; i < FIELDS; i++) config.values[i] = reader.u64(NAMES[i]);
+    return config;
+  }
+
+  write(writer: Writer): void {
+    for (let i = 0; i < FIELDS; i++) writer.u64(this.values[i]);
+  }
+
+  toBytes(): StaticArray<u8> {
+    const writer = new Writer(8 * FIELDS);
+    this.write(writer);
+    return writer.bytes;
+  }
+
+  check(): void {
+    assert(this.rewardPerGbPerPeriod <= MAX_RATE, 'rewardPerGbPerPeriod: at most ' + MAX_RATE.toString());
+    assert(this.minAllocatedGb >= 1, 'minAllocatedGb: at least 1');
+    assert(this.maxAllocatedGb >= this.minAllocatedGb, 'maxAllocatedGb: below minAllocatedGb');
+    assert(this.maxAllocatedGb <= MAX_GB, 'maxAllocatedGb: at most ' + MAX_GB.toString());
+    const timeout = this.challengeResponseTimeout;
+    assert(timeout >= 1 && timeout <= MAX_TIMEOUT_MS, 'challengeResponseTimeout: 1 to ' + MAX_TIMEOUT_MS.toString());
+    assert(this.slashPercentage >= 1 && this.slashPercentage <= 100, 'slashPercentage: 1 to 100');
+    assert(this.minStake >= 1 && this.minStake <= MAX_STAKE, 'minStake: 1 to ' + MAX_STAKE.toString());
+    assert(mul(this.stakePerGb, this.maxAllocatedGb) <= MAX_STAKE, 'stakePerGb: too large for maxAllocatedGb');
+    const factor = this.replicationFactor;
+    assert(factor >= 1 && factor <= MAX_REPLICATION, 'replicationFactor: 1 to ' + MAX_REPLICATION.toString());
+    const chunk = this.values[8];
+    const isChunk = popcnt(chunk) == 1 && chunk >= PAGE_BYTES && chunk <= MAX_CHUNK_BYTES;
+    assert(isChunk, 'chunkSizeBytes: a power of two, 65536 to 67108864');
+    const periods = this.segmentPeriods;
+    const inRange = periods >= MIN_SEGMENT_PERIODS && periods <= MAX_SEGMENT_PERIODS;
+    assert(inRange, 'challengeFrequencyPeriods: 8 to 256');
+    assert(this.firstSegment < 1 << 24, 'firstSegment: below 16777216');
+  }
+}
+
+/** One changed field. */
+export class ConfigChange {
+  constructor(
+    public field: string,
+    public before: u64,
+    public after: u64,
+  ) {}
+}
+
+/** What is stored under `config`: the values now, the values that follow, and the round from which those count (u64). */
+export class ConfigRecord {
+  constructor(
+    public now: StorageConfig,
+    public next: StorageConfig,
+    public nextRound: u64,
+  ) {}
+
+  static load(): ConfigRecord {
+    const reader = new Reader(Storage.get<StaticArray<u8>>(utf8(CONFIG_KEY)));
+    return new ConfigRecord(StorageConfig.read(reader), StorageConfig.read(reader), reader.u64('nextRound'));
+  }
+
+  save(): void {
+    const writer = new Writer(16 * FIELDS + 8);
+    this.now.write(writer);
+    this.next.write(writer);
+    Storage.set<StaticArray<u8>>(utf8(CONFIG_KEY), writer.u64(this.nextRound).bytes);
+  }
+
+  at(round: u64): StorageConfig {
+    return round >= this.nextRound ? this.next : this.now;
+  }
+
+  /** Sets what counts from `from` on; returns what differs from what would have counted. */
+  change(config: StorageConfig, round: u64, from: u64): ConfigChange[] {
+    assert(this.nextRound <= round || this.nextRound == from, 'a change of configuration is pending');
+    const changes: ConfigChange[] = [];
+    for (let i = 0; i < FIELDS; i++) {
+      const before = this.next.values[i];
+      if (before != config.values[i]) changes.push(new ConfigChange(NAMES[i], before, config.values[i]));
+    }
+    assert(config.segmentPeriods == this.next.segmentPeriods, 'challengeFrequencyPeriods: cannot change');
+    assert(config.firstSegment == this.next.firstSegment, 'firstSegment: cannot change');
+    if (this.nextRound <= round) this.now = this.next;
+    this.next = config;
+    this.nextRound = from;
+    return changes;
+  }
+}

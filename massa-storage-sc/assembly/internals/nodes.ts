@@ -1,0 +1,206 @@
+/** Joining, changing, leaving. */
+import { Context, Storage } from '@massalabs/massa-as-sdk';
+import { u64ToBytes } from '@massalabs/as-types';
+import { Reader, utf8, utf8Text } from './bytes';
+import { placementKey, requiredStake } from './formulas';
+import { TOTAL_NODES_KEY, indexKey, nodeIdKey, nodeKey } from './keys';
+import { add, sub } from './math';
+import { Operation } from './operation';
+import { NEVER, NodeRecord, RoundRecord } from './records';
+import { addStake, hasOpenSlot, settle, takeStake } from './rounds';
+import { checkNodeId } from './signatures';
+
+const MAX_NODE_ID: u32 = 64;
+const MAX_ADDRESSES: u32 = 256;
+const MAX_SIGNATURE: u32 = 128;
+/** Rounds between leaving and being paid: outlasts claims, refutations and root votes. */
+const LEAVE_ROUNDS: u64 = 10;
+/** A join, a change and leaving count from the second segment that starts after them. */
+const NOTICE_SEGMENTS: u64 = 2;
+
+export function totalNodes(): u64 {
+  return load<u64>(changetype<usize>(Storage.get<StaticArray<u8>>(utf8(TOTAL_NODES_KEY))));
+}
+
+export function setTotalNodes(count: u64): void {
+  Storage.set<StaticArray<u8>>(utf8(TOTAL_NODES_KEY), u64ToBytes(count));
+}
+
+/** allocatedGb u64; optional: stake u64, retentionPeriods u64, nodeId, addresses, signature of the node id. */
+export function register(input: StaticArray<u8>): void {
+  const op = new Operation();
+  const reader = new Reader(input);
+  const gb = reader.u64('allocatedGb');
+  const more = reader.left > 0;
+  const stakeAsked = more ? reader.u64('stake') : 0;
+  const retention = more ? reader.u64('retentionPeriods') : 0;
+  const nodeId = more ? reader.text(MAX_NODE_ID, 'nodeId') : '';
+  const addresses = more ? utf8Text(reader.sized(MAX_ADDRESSES, 'addresses')) : '';
+  const signature = more ? reader.text(MAX_SIGNATURE, 'signature') : '';
+  reader.end('registerStorageNode');
+  assert(!NodeRecord.exists(op.caller), 'already registered');
+  const stake = checkAllocation(op, gb, stakeAsked);
+  checkRetention(op, retention);
+  const node = NodeRecord.fresh(op.caller, nodeId, addresses);
+  if (nodeId.length > 0) claimNodeId(op, nodeId, signature);
+  join(op, node, gb, retention);
+  addStake(op, node, stake);
+  op.keep(stake);
+  node.save();
+  op.event('STORAGE_NODE_REGISTERED', [op.caller, gb.toString()]);
+  op.finish();
+}
+
+/** The stake to take: what was asked for, or the least. */
+function checkAllocation(op: Operation, gb: u64, stakeAsked: u64): u64 {
+  const config = op.config.at(op.round + NOTICE_SEGMENTS);
+  assert(gb >= config.minAllocatedGb, 'allocatedGb: at least ' + config.minAllocatedGb.toString());
+  assert(gb <= config.maxAllocatedGb, 'allocatedGb: at most ' + config.maxAllocatedGb.toString());
+  const required = requiredStake(config.minStake, config.stakePerGb, gb);
+  assert(stakeAsked == 0 || stakeAsked >= required, 'stake: at least ' + required.toString());
+  return max(required, stakeAsked);
+}
+
+function checkRetention(op: Operation, retention: u64): void {
+  const covers = retention == 0 || retention >= 4 * op.periods;
+  assert(covers, 'retentionPeriods: 0 for all, or at least 4 segments');
+}
+
+function claimNodeId(op: Operation, nodeId: string, signature: string): void {
+  const key = nodeIdKey(nodeId);
+  assert(!Storage.has<StaticArray<u8>>(key), 'node id is registered already');
+  checkNodeId(nodeId, op.caller, Context.chainId(), op.registry, signature);
+  Storage.set<StaticArray<u8>>(key, utf8(op.caller));
+}
+
+function join(op: Operation, node: NodeRecord, gb: u64, retention: u64): void {
+  node.registeredPeriod = op.period;
+  node.retentionPeriods = retention;
+  node.weightNext = gb;
+  node.weightSegment = op.round + NOTICE_SEGMENTS;
+  node.lastCounted = op.round;
+  node.lastSeen = op.round;
+  node.active = true;
+  if (op.state.lastAccepted == NEVER) node.setKey(placementKey(op.caller, utf8(op.registry)));
+  node.index = totalNodes();
+  Storage.set<StaticArray<u8>>(indexKey(node.index), utf8(op.caller));
+  setTotalNodes(add(node.index, 1));
+}
+
+/**
+ * address, round u64: gives a node its placement key, from the first accepted beacon of a round that opened after the node
+ * registered. Anybody may call it; nobody can choose the key.
+ */
+export function setPlacementKey(input: StaticArray<u8>): void {
+  const op = new Operation();
+  const reader = new Reader(input);
+  const address = reader.text(64, 'address');
+  const round = reader.u64('round');
+  reader.end('setPlacementKey');
+  const node = NodeRecord.load(address);
+  assert(!node.hasKey, 'placement key is set already');
+  assert(round <= op.round, 'round has not opened');
+  const record = RoundRecord.load(round, op.periods);
+  assert(record.accepted, 'round has no accepted beacon');
+  assert(record.firstPeriod > node.registeredPeriod, 'round opened before the registration');
+  const previous = record.previousAccepted;
+  const isFirst = previous == NEVER || previous * op.periods <= node.registeredPeriod;
+  assert(isFirst, 'an earlier round was the first after the registration');
+  node.setKey(placementKey(address, record.beacon));
+  // Weight begins now, with the usual notice; so do the rounds in which it must be counted.
+  if (node.weightSegment < op.round + NOTICE_SEGMENTS) {
+    if (node.weightNow != 0) node.weightNow = 0;
+    node.weightSegment = op.round + NOTICE_SEGMENTS;
+  }
+  node.lastCounted = max(node.lastCounted, op.round);
+  node.save();
+  op.event('PLACEMENT_KEY_SET', [address, round.toString()]);
+  op.finish();
+}
+
+/** newAllocatedGb u64; optional: stake to add u64 (nanoMAS, from the coins sent). */
+export function update(input: StaticArray<u8>): void {
+  const op = new Operation();
+  const reader = new Reader(input);
+  const gb = reader.u64('newAllocatedGb');
+  const added = reader.left > 0 ? reader.u64('addedStake') : 0;
+  reader.end('updateStorageAllocation');
+  const node = NodeRecord.load(op.caller);
+  assert(!node.leaving, 'node is leaving');
+  settle(op, node);
+  checkAllocation(op, gb, add(node.stake, added));
+  const from = op.round + NOTICE_SEGMENTS;
+  const before = node.weightNext;
+  if (gb != before) {
+    assert(node.weightSegment <= op.round || node.weightSegment == from, 'a change of allocation is pending');
+    if (node.weightSegment <= op.round) node.weightNow = node.weightNext;
+    node.weightNext = gb;
+    node.weightSegment = from;
+  }
+  addStake(op, node, added);
+  op.keep(added);
+  node.save();
+  op.event('STORAGE_NODE_UPDATED', [op.caller, before.toString(), gb.toString()]);
+  op.finish();
+}
+
+/** First call: leaves. Second call, 10 rounds later: pays the stake less slashes and forgets the node. */
+export function unregister(): void {
+  const op = new Operation();
+  const node = NodeRecord.load(op.caller);
+  settle(op, node);
+  if (!node.leaving) {
+    node.leaveSegment = op.round + NOTICE_SEGMENTS;
+    node.save();
+    op.event('STORAGE_NODE_LEAVING', [op.caller, node.leaveSegment.toString()]);
+    return op.finish();
+  }
+  const from = node.leaveSegment - NOTICE_SEGMENTS + LEAVE_ROUNDS;
+  assert(op.round >= from, 'stake is locked until round ' + from.toString());
+  assert(!hasOpenSlot(node), 'a claim waits for its result');
+  const stake = node.stake;
+  takeStake(op, node, stake);
+  op.pay(op.caller, stake);
+  payMatured(op, node);
+  forget(node);
+  op.event('STORAGE_NODE_UNREGISTERED', [op.caller, stake.toString()]);
+  op.finish();
+}
+
+/** The last node of the index takes the place of the one that goes. */
+function forget(node: NodeRecord): void {
+  const last = sub(totalNodes(), 1);
+  const lastKey = indexKey(last);
+  if (node.index != last) {
+    const moved = NodeRecord.load(utf8Text(Storage.get<StaticArray<u8>>(lastKey)));
+    moved.index = node.index;
+    moved.save();
+    Storage.set<StaticArray<u8>>(indexKey(node.index), utf8(moved.address));
+  }
+  Storage.del<StaticArray<u8>>(lastKey);
+  setTotalNodes(last);
+  const nodeId = node.nodeId;
+  if (nodeId.length > 0) Storage.del<StaticArray<u8>>(nodeIdKey(nodeId));
+  Storage.del<StaticArray<u8>>(nodeKey(node.address));
+}
+
+function payMatured(op: Operation, node: NodeRecord): u64 {
+  const amount = node.matured;
+  if (amount == 0) return 0;
+  node.matured = 0;
+  op.state.credited = sub(op.state.credited, amount);
+  op.pay(op.caller, amount);
+  op.event('REWARDS_CLAIMED', [op.caller, amount.toString()]);
+  return amount;
+}
+
+/** Pays the matured credit of the caller. */
+export function claim(): void {
+  const op = new Operation();
+  const node = NodeRecord.load(op.caller);
+  settle(op, node);
+  assert(payMatured(op, node) > 0, 'no matured rewards');
+  node.save();
+  op.finish();
+}
+

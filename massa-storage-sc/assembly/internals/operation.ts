@@ -1,0 +1,97 @@
+/**
+ * One state-changing operation: who calls, when, with what coins. `begin` checks, `finish` moves money last.
+ *
+ * The ledger charges storage to the contract as it writes. `finish` makes the caller pay for it out of the coins sent, and
+ * returns the rest (or what shrinking storage freed), so that rewards and stakes never pay for storage.
+ */
+import {
+  Address,
+  Constant,
+  Context,
+  balance,
+  generateEvent,
+  transferCoins,
+} from '@massalabs/massa-as-sdk';
+import { ConfigRecord } from './config';
+import { State } from './records';
+import { add, sub } from './math';
+
+/** 1 MAS. Slashes are sent to the burn address once this much is there: a transfer can fail for tiny amounts. */
+const BURN_BATCH: u64 = 1_000_000_000;
+
+export class Operation {
+  readonly caller: string;
+  readonly registry: string;
+  readonly coins: u64;
+  readonly period: u64;
+  readonly config: ConfigRecord;
+  readonly state: State;
+  private before: u64;
+  /** Coins kept, beyond storage. */
+  private kept: u64 = 0;
+  private outTo: string[] = [];
+  private outAmount: u64[] = [];
+  private events: string[] = [];
+
+  constructor(evenPaused: bool = false) {
+    const stack = Context.addressStack();
+    assert(stack.length >= 2, 'call the registry from an address');
+    this.caller = stack[stack.length - 2].toString();
+    this.registry = stack[stack.length - 1].toString();
+    assert(this.caller != this.registry, 'the registry cannot call itself');
+    this.before = balance();
+    this.coins = Context.transferredCoins();
+    this.period = Context.currentPeriod();
+    this.config = ConfigRecord.load();
+    this.state = State.load();
+    assert(evenPaused || !this.state.paused, 'the registry is paused');
+  }
+
+  /** P */
+  get periods(): u64 {
+    return this.config.next.segmentPeriods;
+  }
+
+  get round(): u64 {
+    return this.period / this.periods;
+  }
+
+  /** Keeps coins of the caller. Whatever it is for is booked in the state. */
+  keep(amount: u64): void {
+    this.kept = add(this.kept, amount);
+  }
+
+  /** Pays at the end. */
+  pay(to: string, amount: u64): void {
+    if (amount == 0) return;
+    this.outTo.push(to);
+    this.outAmount.push(amount);
+  }
+
+  /** Emitted at the end. */
+  event(name: string, fields: string[]): void {
+    this.events.push(name + ':' + fields.join(','));
+  }
+
+  /** State, then transfers, then events. */
+  finish(): void {
+    const state = this.state;
+    const burn = state.toBurn >= BURN_BATCH ? state.toBurn : 0;
+    if (burn > 0) {
+      state.toBurn = 0;
+      state.burned = add(state.burned, burn);
+      this.pay(Constant.BURN_ADDRESS, burn);
+    }
+    state.save();
+    const now = balance();
+    const due = add(this.coins, now);
+    // now = before − storage paid (+ storage freed). What is left of the coins after storage and what is kept goes back.
+    const spent = add(this.before, this.kept);
+    assert(due >= spent, 'coins sent do not cover stake and storage: ' + (spent - min(due, spent)).toString() + ' missing');
+    this.pay(this.caller, due - spent);
+    for (let i = 0; i < this.outTo.length; i++) {
+      transferCoins(new Address(this.outTo[i]), this.outAmount[i]);
+    }
+    for (let i = 0; i < this.events.length; i++) generateEvent(this.events[i]);
+  }
+}
