@@ -91,7 +91,8 @@ fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
     let directory = Directory::new(arguments.dir.as_deref())?;
     let result = run_in(arguments, directory.path(), &interrupted);
     match &result {
-        Ok(_) => directory.remove()?,
+        // Nothing ran yet, so there is nothing to look at.
+        Ok(_) | Err(RunError::Network(_)) => directory.remove()?,
         Err(_) => eprintln!("localnet: logs are in {}", directory.keep().display()),
     }
     result

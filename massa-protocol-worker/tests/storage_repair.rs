@@ -138,9 +138,10 @@ struct ArchiveNode {
 }
 
 impl ArchiveNode {
-    /// Starts node `own` of `all`. `declared`: misses at the end of the chain are known; for nodes that are to be asked.
+    /// Starts node `own` of `all`, which archives `blocks`. Each chunk is on `replicas` nodes.
     fn start(
         own: usize,
+        replicas: usize,
         all: &[Identity],
         parameters: &ArchiveParameters,
         blocks: impl Iterator<Item = BlockRecord>,
@@ -153,7 +154,7 @@ impl ArchiveNode {
         let assignments = Arc::new(Assignments::new(
             node_id,
             registry,
-            REPLICATION_FACTOR,
+            replicas,
             parameters.segment_periods,
             parameters.first_period,
         ));
@@ -299,7 +300,16 @@ fn with_200_ms_delay_and_2_percent_loss_a_node_that_saw_only_the_end_archives_ev
         loss_one_in: 50,
         seed: 3,
     };
-    let start = |own, from| ArchiveNode::start(own, &all, &chain.parameters, chain.blocks(from..=PERIODS), faults);
+    let start = |own, from| {
+        ArchiveNode::start(
+            own,
+            REPLICATION_FACTOR,
+            &all,
+            &chain.parameters,
+            chain.blocks(from..=PERIODS),
+            faults,
+        )
+    };
     let whole = [start(0, 1), start(1, 1)];
     let late = start(2, PERIODS - 2);
     wait_for("the late node's archive", || late.roots() == chain.roots());
@@ -315,6 +325,7 @@ fn blocks_of_chunks_that_a_node_does_not_hold_are_read_from_the_others() {
     let start = |own| {
         ArchiveNode::start(
             own,
+            REPLICATION_FACTOR,
             &all,
             &chain.parameters,
             chain.blocks(1..=PERIODS),
@@ -364,6 +375,7 @@ fn a_false_miss_is_not_believed_and_its_author_is_put_in_quarantine() {
     let lie = chain.with_false_miss(COMPLETE - 2);
     let liar = ArchiveNode::start(
         0,
+        NODES,
         &all,
         &chain.parameters,
         lie.blocks(1..=PERIODS),
@@ -383,12 +395,16 @@ fn a_false_miss_is_not_believed_and_its_author_is_put_in_quarantine() {
 
     let late = ArchiveNode::start(
         2,
+        NODES,
         &all,
         &chain.parameters,
         chain.blocks(PERIODS - 2..=PERIODS),
         LinkFaults::default(),
     );
-    wait_for("all other periods", || late.roots().len() as u64 >= COMPLETE - 3);
+    wait_for("the periods above the lie", || {
+        let archived = late.roots();
+        archived.contains_key(&COMPLETE) && archived.contains_key(&(COMPLETE - 1))
+    });
     assert!(
         late.store.period_root(COMPLETE - 2).unwrap().is_none(),
         "a false miss was believed"
@@ -396,6 +412,7 @@ fn a_false_miss_is_not_believed_and_its_author_is_put_in_quarantine() {
 
     let honest = ArchiveNode::start(
         1,
+        NODES,
         &all,
         &chain.parameters,
         chain.blocks(1..=PERIODS),

@@ -11,6 +11,9 @@ use std::time::Instant;
 
 const NODES: usize = 3;
 
+/// A way to ask a node to stop.
+type Ask = fn(&mut Node);
+
 #[test]
 fn a_node_stops_cleanly_within_five_seconds_and_goes_on_later() {
     let deadline = Instant::now() + DEADLINE;
@@ -19,7 +22,7 @@ fn a_node_stops_cleanly_within_five_seconds_and_goes_on_later() {
     let all: Vec<usize> = (0..NODES).collect();
     archived_everywhere(&mut network, &all, 1, deadline);
 
-    let ways: [(&str, fn(&mut Node)); NODES] = [
+    let ways: [(&str, Ask); NODES] = [
         ("SIGINT", |node| node.signal(Signal::INT).unwrap()),
         ("SIGTERM", |node| node.signal(Signal::TERM).unwrap()),
         // As if whoever started it had died.

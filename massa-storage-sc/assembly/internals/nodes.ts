@@ -6,7 +6,7 @@ import { placementKey, requiredStake } from './formulas';
 import { TOTAL_NODES_KEY, indexKey, nodeIdKey, nodeKey } from './keys';
 import { add, sub } from './math';
 import { Operation } from './operation';
-import { NEVER, NodeRecord, RoundRecord } from './records';
+import { LAPSE_ROUNDS, NEVER, NodeRecord, RoundRecord } from './records';
 import { addStake, hasOpenSlot, settle, takeStake } from './rounds';
 import { checkNodeId } from './signatures';
 
@@ -89,7 +89,7 @@ function join(op: Operation, node: NodeRecord, gb: u64, retention: u64): void {
 
 /**
  * address, round u64: gives a node its placement key, from the first accepted beacon of a round that opened after the node
- * registered. Anybody may call it; nobody can choose the key.
+ * registered. Anybody may call it; nobody can choose the key. See `checkKeyRound`.
  */
 export function setPlacementKey(input: StaticArray<u8>): void {
   const op = new Operation();
@@ -102,20 +102,33 @@ export function setPlacementKey(input: StaticArray<u8>): void {
   assert(round <= op.round, 'round has not opened');
   const record = RoundRecord.load(round, op.periods);
   assert(record.accepted, 'round has no accepted beacon');
-  assert(record.firstPeriod > node.registeredPeriod, 'round opened before the registration');
-  const previous = record.previousAccepted;
-  const isFirst = previous == NEVER || previous * op.periods <= node.registeredPeriod;
-  assert(isFirst, 'an earlier round was the first after the registration');
+  checkKeyRound(op, node, record);
   node.setKey(placementKey(address, record.beacon));
   // Weight begins now, with the usual notice; so do the rounds in which it must be counted.
   if (node.weightSegment < op.round + NOTICE_SEGMENTS) {
-    if (node.weightNow != 0) node.weightNow = 0;
+    node.weightNow = 0;
     node.weightSegment = op.round + NOTICE_SEGMENTS;
   }
   node.lastCounted = max(node.lastCounted, op.round);
   node.save();
   op.event('PLACEMENT_KEY_SET', [address, round.toString()]);
   op.finish();
+}
+
+/**
+ * The round must be the first accepted one that opened after the registration. Where none was accepted for eight rounds, nobody
+ * has weight any more and no such round could ever come: then the last accepted one serves, so that the network starts anew.
+ */
+function checkKeyRound(op: Operation, node: NodeRecord, record: RoundRecord): void {
+  if (record.firstPeriod <= node.registeredPeriod) {
+    const last = op.state.lastAccepted;
+    const startsAnew = record.round == last && op.round > last + LAPSE_ROUNDS;
+    assert(startsAnew, 'round opened before the registration');
+    return;
+  }
+  const previous = record.previousAccepted;
+  const isFirst = previous == NEVER || previous * op.periods <= node.registeredPeriod;
+  assert(isFirst, 'an earlier round was the first after the registration');
 }
 
 /** newAllocatedGb u64; optional: stake to add u64 (nanoMAS, from the coins sent). */

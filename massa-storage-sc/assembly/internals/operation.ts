@@ -26,7 +26,8 @@ export class Operation {
   readonly period: u64;
   readonly config: ConfigRecord;
   readonly state: State;
-  private before: u64;
+  /** Balance when the call began, coins included. */
+  readonly balanceBefore: u64;
   /** Coins kept, beyond storage. */
   private kept: u64 = 0;
   private outTo: string[] = [];
@@ -36,14 +37,14 @@ export class Operation {
   constructor(evenPaused: bool = false) {
     const stack = Context.addressStack();
     assert(stack.length >= 2, 'call the registry from an address');
-    this.caller = stack[stack.length - 2].toString();
-    this.registry = stack[stack.length - 1].toString();
-    assert(this.caller != this.registry, 'the registry cannot call itself');
-    this.before = balance();
-    this.coins = Context.transferredCoins();
-    this.period = Context.currentPeriod();
     this.config = ConfigRecord.load();
     this.state = State.load();
+    this.caller = stack[stack.length - 2].toString();
+    this.registry = stack[stack.length - 1].toString();
+    this.balanceBefore = balance();
+    this.coins = Context.transferredCoins();
+    this.period = Context.currentPeriod();
+    assert(this.caller != this.registry, 'the registry cannot call itself');
     assert(evenPaused || !this.state.paused, 'the registry is paused');
   }
 
@@ -68,6 +69,10 @@ export class Operation {
     this.outAmount.push(amount);
   }
 
+  get eventCount(): i32 {
+    return this.events.length;
+  }
+
   /** Emitted at the end. */
   event(name: string, fields: string[]): void {
     this.events.push(name + ':' + fields.join(','));
@@ -86,7 +91,7 @@ export class Operation {
     const now = balance();
     const due = add(this.coins, now);
     // now = before − storage paid (+ storage freed). What is left of the coins after storage and what is kept goes back.
-    const spent = add(this.before, this.kept);
+    const spent = add(this.balanceBefore, this.kept);
     assert(due >= spent, 'coins sent do not cover stake and storage: ' + (spent - min(due, spent)).toString() + ' missing');
     this.pay(this.caller, due - spent);
     for (let i = 0; i < this.outTo.length; i++) {

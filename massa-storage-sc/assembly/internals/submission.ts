@@ -43,7 +43,7 @@ export function submitRound(op: Operation, roundText: string, content: StaticArr
 function answerDraws(op: Operation, node: NodeRecord, record: RoundRecord, reader: Reader): void {
   const slot = node.slot(record.round);
   assert(slot.round == record.round, 'nothing was claimed for this round');
-  assert(slot.state == CLAIMED, 'this round is answered already');
+  assert(slot.state == CLAIMED, 'this round is answered, or over');
   assert(inWindow(op.period, op.periods), 'answers are taken in periods 3 to half of the round');
   freeze(op, record);
   slot.beacon = reader.fixed(32, 'beacon');

@@ -1,0 +1,127 @@
+/** Deployment, configuration, challengers, pause, funding. */
+import { Context, Storage, balance, createEvent, generateEvent } from '@massalabs/massa-as-sdk';
+import { Reader, utf8, utf8Text } from './bytes';
+import { ConfigRecord, StorageConfig } from './config';
+import { ADMIN_KEY, challengerKey } from './keys';
+import { add, sub } from './math';
+import { setTotalNodes } from './nodes';
+import { Operation } from './operation';
+import { RoundRecord, State } from './records';
+import { windowOver } from './rounds';
+
+const MAX_ADDRESS: u32 = 64;
+
+/** admin, then the fields of `StorageConfig`. Coins sent pay for storage and fill the pool. */
+export function construct(input: StaticArray<u8>): void {
+  assert(Context.isDeployingContract(), 'the constructor runs at deployment only');
+  const reader = new Reader(input);
+  const admin = reader.text(MAX_ADDRESS, 'admin');
+  const config = StorageConfig.read(reader);
+  reader.end('constructor');
+  config.check();
+  Storage.set<StaticArray<u8>>(utf8(ADMIN_KEY), utf8(admin));
+  new ConfigRecord(config, config, 0).save();
+  setTotalNodes(0);
+  const state = State.fresh(config.firstSegment);
+  state.save();
+  // What storage left of the coins sent. Same size, so this costs nothing.
+  state.pool = balance();
+  state.save();
+  generateEvent(createEvent('STORAGE_REGISTRY_CREATED', [admin]));
+}
+
+/** An operation of the admin. */
+class AdminOperation extends Operation {
+  constructor() {
+    super(true);
+    const admin = utf8Text(Storage.get<StaticArray<u8>>(utf8(ADMIN_KEY)));
+    assert(this.caller == admin, 'only the admin may do this');
+  }
+}
+
+/** The fields of `StorageConfig`; in force from the round after the next on. */
+export function updateConfig(input: StaticArray<u8>): void {
+  const op = new AdminOperation();
+  const reader = new Reader(input);
+  const config = StorageConfig.read(reader);
+  reader.end('updateConfig');
+  config.check();
+  const changes = op.config.change(config, op.round, op.round + 2);
+  assert(changes.length > 0, 'nothing changes');
+  op.config.save();
+  for (let i = 0; i < changes.length; i++) {
+    const change = changes[i];
+    op.event('CONFIG_UPDATED', [change.field, change.before.toString(), change.after.toString()]);
+  }
+  op.finish();
+}
+
+export function addChallenger(input: StaticArray<u8>): void {
+  const op = new AdminOperation();
+  const address = challengerArgument(input);
+  const key = challengerKey(address);
+  assert(!Storage.has<StaticArray<u8>>(key), 'is a challenger already');
+  Storage.set<StaticArray<u8>>(key, [1]);
+  op.event('CHALLENGER_ADDED', [address]);
+  op.finish();
+}
+
+export function removeChallenger(input: StaticArray<u8>): void {
+  const op = new AdminOperation();
+  const address = challengerArgument(input);
+  const key = challengerKey(address);
+  assert(Storage.has<StaticArray<u8>>(key), 'is not a challenger');
+  Storage.del<StaticArray<u8>>(key);
+  op.event('CHALLENGER_REMOVED', [address]);
+  op.finish();
+}
+
+function challengerArgument(input: StaticArray<u8>): string {
+  const reader = new Reader(input);
+  const address = reader.text(MAX_ADDRESS, 'address');
+  reader.end('challenger');
+  assert(address.length > 0, 'argument address: empty');
+  return address;
+}
+
+/**
+ * paused: bool. Nothing but the admin's functions and `fund` works while paused. Rounds whose window a pause touches slash
+ * nobody: only the one in which it begins and the next can have claims.
+ */
+export function setPaused(input: StaticArray<u8>): void {
+  const op = new AdminOperation();
+  const reader = new Reader(input);
+  const paused = reader.bool('paused');
+  reader.end('setPaused');
+  const state = op.state;
+  assert(paused != state.paused, paused ? 'is paused already' : 'is not paused');
+  state.paused = paused;
+  if (paused) {
+    state.pausedRound = op.round;
+    if (!windowOver(op.round, op.period, op.periods)) markPaused(op, op.round);
+  } else if (op.round > state.pausedRound) {
+    markPaused(op, state.pausedRound + 1);
+  }
+  op.event('PAUSED', [paused.toString()]);
+  op.finish();
+}
+
+function markPaused(op: Operation, round: u64): void {
+  const record = RoundRecord.load(round, op.periods);
+  if (record.claims == 0) return;
+  record.paused = true;
+  record.save();
+}
+
+/** Adds the coins sent, and what was transferred to the contract outside of a call, to the pool. */
+export function fund(): void {
+  const op = new Operation(true);
+  const state = op.state;
+  const stray = sub(sub(op.balanceBefore, op.coins), state.owed);
+  const amount = add(op.coins, stray);
+  assert(amount > 0, 'no coins sent');
+  op.keep(op.coins);
+  state.pool = add(state.pool, amount);
+  op.event('FUNDED', [op.caller, amount.toString()]);
+  op.finish();
+}

@@ -1,0 +1,167 @@
+/** Manual challenges, which neither pay nor slash, and settling for others. */
+import { Context, Storage } from '@massalabs/massa-as-sdk';
+import { Challenge } from '../structs/Challenge';
+import { MAX_ANSWER_BYTES, parseAnswer } from './answer';
+import { Reader, Writer, hex } from './bytes';
+import { challengeKey, challengerKey } from './keys';
+import { Operation } from './operation';
+import { LAPSE_ROUNDS, NodeRecord, segmentRoot } from './records';
+import { ARCHIVE_PATH, MALFORMED, NOT_DRAWN, PASSED, SEGMENT_UNKNOWN, reasonText } from './reasons';
+import { setActive, settle } from './rounds';
+import { checkSubmission } from './signatures';
+import { submitRound } from './submission';
+
+/** Hex digits of a challenge id and of a chunk id. A round number is shorter, so they cannot be confused. */
+const ID_DIGITS = 64;
+/** Bounds gas and the 25 events of an operation. */
+const MAX_RESOLVED: u32 = 20;
+/** Rounds that a resolved challenge can be looked up. */
+const KEEP_ROUNDS: u64 = 10;
+const MAX_SUBMISSION: u32 = 16 * (MAX_ANSWER_BYTES + 5) + 512;
+const MAX_SIGNATURE: u32 = 256;
+
+// What became of each entry of `resolveExpiredChallenges`.
+const NOTHING: u8 = 0;
+const EXPIRED: u8 = 1;
+const REMOVED: u8 = 2;
+const SETTLED_NODE: u8 = 3;
+const UNKNOWN: u8 = 4;
+const NOT_REACHED: u8 = 5;
+
+/** The ledger's limit for one operation. */
+const MAX_EVENTS = 25;
+/** Two rounds may be due, each with a slash and a distribution. */
+const MAX_NODE_EVENTS = 4;
+
+function checkHexId(id: string, field: string): void {
+  assert(id.length == ID_DIGITS, 'argument ' + field + ': 64 hex digits');
+  for (let i = 0; i < ID_DIGITS; i++) {
+    const c = id.charCodeAt(i);
+    const digit = (c >= 0x30 && c <= 0x39) || (c >= 0x61 && c <= 0x66);
+    assert(digit, 'argument ' + field + ': 64 hex digits');
+  }
+}
+
+function load(id: string): Challenge {
+  return Challenge.parse(Storage.get<StaticArray<u8>>(challengeKey(id)));
+}
+
+function save(challenge: Challenge): void {
+  Storage.set<StaticArray<u8>>(challengeKey(challenge.id), challenge.serialize());
+}
+
+/** challengeId, nodeAddress, chunkId, nonce u64 */
+export function issue(input: StaticArray<u8>): void {
+  const op = new Operation();
+  const reader = new Reader(input);
+  const challenge = new Challenge();
+  challenge.id = reader.text(64, 'challengeId');
+  challenge.nodeAddress = reader.text(64, 'nodeAddress');
+  challenge.chunkId = reader.text(64, 'chunkId');
+  challenge.nonce = reader.u64('nonce');
+  reader.end('issueChallenge');
+  const authorised = Storage.has<StaticArray<u8>>(challengerKey(op.caller));
+  assert(authorised, 'only challengers issue challenges');
+  checkHexId(challenge.id, 'challengeId');
+  checkHexId(challenge.chunkId, 'chunkId');
+  assert(!Storage.has<StaticArray<u8>>(challengeKey(challenge.id)), 'challenge exists already');
+  const node = NodeRecord.load(challenge.nodeAddress);
+  assert(!node.leaving, 'node is leaving');
+  challenge.issuedPeriod = op.period;
+  challenge.deadline = Context.timestamp() + op.config.at(op.round).challengeResponseTimeout;
+  node.lastChallengedPeriod = op.period;
+  node.save();
+  save(challenge);
+  op.event('CHALLENGE_ISSUED', [challenge.id, challenge.nodeAddress, challenge.chunkId]);
+  op.finish();
+}
+
+/** challengeId, merkleProof, signature: a manual challenge, or with a round number the operation of a round. */
+export function submit(input: StaticArray<u8>): void {
+  const op = new Operation();
+  const reader = new Reader(input);
+  const id = reader.text(64, 'challengeId');
+  const proof = reader.sized(MAX_SUBMISSION, 'merkleProof');
+  const signature = reader.sized(MAX_SIGNATURE, 'signature');
+  reader.end('submitProof');
+  if (id.length != ID_DIGITS) return submitRound(op, id, proof, signature);
+  assert(Storage.has<StaticArray<u8>>(challengeKey(id)), 'no such challenge');
+  const challenge = load(id);
+  assert(!challenge.resolved, 'challenge is resolved already');
+  assert(Context.timestamp() <= challenge.deadline, 'challenge has expired');
+  const node = challenge.nodeAddress;
+  if (op.caller != node) checkSubmission(node, Context.chainId(), op.registry, bound(id, proof), signature);
+  const reason = checkManual(op, challenge, proof);
+  challenge.resolved = true;
+  challenge.passed = reason == PASSED;
+  save(challenge);
+  if (challenge.passed) op.event('CHALLENGE_PASSED', [id, node]);
+  else op.event('CHALLENGE_FAILED', [id, node, reasonText(reason)]);
+  op.finish();
+}
+
+/** What the node signs for a relayer: the id binds the proof to the challenge. */
+function bound(id: string, proof: StaticArray<u8>): StaticArray<u8> {
+  const writer = new Writer(ID_DIGITS + proof.length);
+  for (let i = 0; i < ID_DIGITS; i++) writer.u8(<u8>id.charCodeAt(i));
+  return writer.raw(proof).bytes;
+}
+
+/** An answer without a sum path, for leaf `nonce` modulo the number of leaves. */
+function checkManual(op: Operation, challenge: Challenge, proof: StaticArray<u8>): u8 {
+  const held = parseAnswer(proof);
+  if (!held.ok || held.mask != 0) return MALFORMED;
+  if (hex(held.chunkId) != challenge.chunkId) return NOT_DRAWN;
+  const root = segmentRoot(held.segment);
+  if (root.length == 0) return SEGMENT_UNKNOWN;
+  const leaf = held.checkLeaf(challenge.nonce % held.leaves);
+  if (leaf != PASSED) return leaf;
+  return held.underSegment(root, op.periods) ? PASSED : ARCHIVE_PATH;
+}
+
+/**
+ * challengeIds: texts, each the id of a manual challenge or the address of a node; at most 20. Returns one byte for each: 0
+ * nothing was due, 1 expired, 2 removed, 3 node settled, 4 unknown, 5 not reached: an operation may have 25 events.
+ */
+export function resolve(input: StaticArray<u8>): StaticArray<u8> {
+  const op = new Operation();
+  const outer = new Reader(input);
+  const list = new Reader(outer.sized(MAX_RESOLVED * 68, 'challengeIds'));
+  outer.end('resolveExpiredChallenges');
+  const results = new Writer(MAX_RESOLVED);
+  let count: u32 = 0;
+  while (list.left > 0) {
+    assert(count < MAX_RESOLVED, 'argument challengeIds: at most 20');
+    const id = list.text(64, 'challengeIds');
+    const room = op.eventCount <= MAX_EVENTS - MAX_NODE_EVENTS;
+    results.u8(!room ? NOT_REACHED : id.length == ID_DIGITS ? resolveManual(op, id) : resolveNode(op, id));
+    count++;
+  }
+  assert(count > 0, 'argument challengeIds: empty');
+  op.finish();
+  return results.bytes.slice<StaticArray<u8>>(0, count);
+}
+
+function resolveManual(op: Operation, id: string): u8 {
+  if (!Storage.has<StaticArray<u8>>(challengeKey(id))) return UNKNOWN;
+  const challenge = load(id);
+  if (challenge.resolved) {
+    if (op.period < challenge.issuedPeriod + KEEP_ROUNDS * op.periods) return NOTHING;
+    Storage.del<StaticArray<u8>>(challengeKey(id));
+    return REMOVED;
+  }
+  if (Context.timestamp() <= challenge.deadline) return NOTHING;
+  challenge.resolved = true;
+  save(challenge);
+  op.event('CHALLENGE_EXPIRED', [id, challenge.nodeAddress]);
+  return EXPIRED;
+}
+
+function resolveNode(op: Operation, address: string): u8 {
+  if (!NodeRecord.exists(address)) return UNKNOWN;
+  const node = NodeRecord.load(address);
+  settle(op, node);
+  if (op.round > node.lastSeen + LAPSE_ROUNDS) setActive(op, node, false);
+  node.save();
+  return SETTLED_NODE;
+}

@@ -1,0 +1,81 @@
+/** The pure parts, exported one by one for tests. Not part of the contract. */
+import { Committed, checkAnswer, parseAnswer } from '../internals/answer';
+import { Reader, Writer, utf8 } from '../internals/bytes';
+import * as formulas from '../internals/formulas';
+import { moreThanTwoThirds, mulDiv } from '../internals/math';
+import { u64ToBytes } from '@massalabs/as-types';
+
+/** claim root, T, drawn leaf, segment root, P, answer */
+export function check(input: StaticArray<u8>): StaticArray<u8> {
+  const reader = new Reader(input);
+  const claim = new Committed(reader.fixed(32, 'root'), reader.u64('sum'));
+  const drawn = reader.u64('drawn');
+  const segmentRoot = reader.fixed(32, 'segment root');
+  const periods = reader.u64('periods');
+  return [checkAnswer(parseAnswer(reader.sized(10_000, 'answer')), claim, drawn, segmentRoot, periods)];
+}
+
+function context(reader: Reader): formulas.RoundContext {
+  return new formulas.RoundContext(reader.u64('chain'), reader.text(64, 'registry'), reader.u64('round'));
+}
+
+export function draw(input: StaticArray<u8>): StaticArray<u8> {
+  const reader = new Reader(input);
+  const round = context(reader);
+  const key = reader.fixed(32, 'key');
+  const beacon = reader.fixed(32, 'beacon');
+  return u64ToBytes(formulas.drawnLeaf(round, key, beacon, reader.u8('d'), reader.u64('leaves')));
+}
+
+export function challengeId(input: StaticArray<u8>): StaticArray<u8> {
+  const reader = new Reader(input);
+  const round = context(reader);
+  const node = reader.text(64, 'node');
+  const beacon = reader.fixed(32, 'beacon');
+  return utf8(formulas.challengeId(round, node, beacon, reader.u8('d')));
+}
+
+export function drawCount(input: StaticArray<u8>): StaticArray<u8> {
+  return u64ToBytes(formulas.drawCount(new Reader(input).u64('leaves')));
+}
+
+export function credit(input: StaticArray<u8>): StaticArray<u8> {
+  const r = new Reader(input);
+  return u64ToBytes(formulas.credit(r.u64('T'), r.u64('P'), r.u64('rate'), r.u64('passes'), r.u64('K')));
+}
+
+/** rate and reserve */
+export function round(input: StaticArray<u8>): StaticArray<u8> {
+  const r = new Reader(input);
+  const configured = r.u64('configured');
+  const pool = r.u64('pool');
+  const leaves = r.u64('leaves');
+  const periods = r.u64('periods');
+  const rate = formulas.roundRate(configured, pool, leaves, periods);
+  return new Writer(16).u64(rate).u64(formulas.roundReserve(leaves, periods, rate)).bytes;
+}
+
+export function slash(input: StaticArray<u8>): StaticArray<u8> {
+  const r = new Reader(input);
+  return u64ToBytes(formulas.slashAmount(r.u64('stake'), r.u64('percent'), r.u64('missed'), r.u64('K')));
+}
+
+export function negativeLog2(input: StaticArray<u8>): StaticArray<u8> {
+  return u64ToBytes(formulas.negativeLog2(new Reader(input).u64('h')));
+}
+
+export function score(input: StaticArray<u8>): StaticArray<u8> {
+  const reader = new Reader(input);
+  const chunk = reader.fixed(32, 'chunk');
+  return u64ToBytes(formulas.placementScore(chunk, reader.fixed(32, 'key'), reader.u64('weight')));
+}
+
+export function divide(input: StaticArray<u8>): StaticArray<u8> {
+  const r = new Reader(input);
+  return u64ToBytes(mulDiv(r.u64('a'), r.u64('b'), r.u64('c')));
+}
+
+export function twoThirds(input: StaticArray<u8>): StaticArray<u8> {
+  const r = new Reader(input);
+  return [moreThanTwoThirds(r.u64('part'), r.u64('whole')) ? 1 : 0];
+}

@@ -1,0 +1,107 @@
+// Writes the gas table into README.md, between its markers. Upstream's price: 23 for each executed operator (counted by
+// meter.mjs), the table price of each host call, 15 700 for the launch. Registrations at each size are real ones.
+import { readFileSync, writeFileSync } from 'node:fs';
+import * as m from '../tests/model.mjs';
+import { ADMIN, MAS, World, WASM } from '../tests/world.mjs';
+import { meter } from './meter.mjs';
+
+const SIZES = process.env.SIZES ? process.env.SIZES.split(',').map(Number) : [10, 1_000, 10_000];
+const wasm = meter(WASM);
+const MIB = 1 << 20;
+
+/** A registry with `size` nodes. Ten of them take part; the last draws are of chunks of 1 MiB, in segments of 100 periods. */
+function measure(size) {
+  const gas = {};
+  const names = Array.from({ length: 10 }, (_, i) => 'n' + i);
+  const chunkLengths = Object.fromEntries(Array.from({ length: 100 }, (_, p) => [p, [MIB, MIB, 300_000]]));
+  const world = new World({ wasm, config: { stakePerGb: 1n } });
+  const ok = world.ok.bind(world);
+  world.ok = (fn, args, options) => {
+    const done = ok(fn, args, options);
+    gas[fn] = Math.max(gas[fn] ?? 0, done.gas);
+    return done;
+  };
+  for (const name of names) world.register(name, 10, { identity: true });
+  for (let i = names.length; i < size; i++) world.register('m' + i, 10);
+  const segment = world.segment(0, chunkLengths);
+  world.holding = new m.Holding([segment]);
+  anchor(world, segment);
+  world.at(1, 60);
+  for (const name of names) world.submit(name, { claim: world.holding.claim });
+  const admin = { from: ADMIN.address, coins: 10n * MAS };
+  for (let round = 2; round < 9; round++) {
+    world.at(round, 3);
+    if (round === 8) world.ok('setPlacementKey', m.cat(m.sized(world.nodes.get('late').address), m.u64(7)), { from: ADMIN.address, coins: MAS });
+    if (round === 6) world.register('late');
+    gas['submitProof, 4 draws, 4 root votes, claim'] = Math.max(...names.map((name) => honest(world, name).gas));
+  }
+  const address = (name) => world.nodes.get(name).address;
+  const position = segment.position(0, 0);
+  const { id } = segment.chunks.get(position);
+  const ranked = [...names].sort((a, b) => (m.score(id, world.key(a), 10n) < m.score(id, world.key(b), 10n) ? -1 : 1));
+  const witnesses = ranked.slice(0, 3).map(address).sort().map((a) => m.sized(a));
+  world.ok('refuteClaim', m.cat(m.sized(address(ranked[9])), m.u64(8), m.sized(world.holding.exhibit(position)), ...witnesses), admin);
+  world.at(8, 51).ok('resolveExpiredChallenges', m.texts(names.map(address)), admin);
+  gas['resolveExpiredChallenges, 10 nodes'] = gas.resolveExpiredChallenges;
+  world.ok('fund', undefined, admin);
+  const who = { from: address(ranked[0]), coins: MAS };
+  world.at(10, 3).ok('claimRewards', undefined, who);
+  world.ok('updateStorageAllocation', m.u64(11), who);
+  world.ok('addChallenger', m.sized(ADMIN.address), admin);
+  world.ok('issueChallenge', m.cat(m.sized(id.toString('hex')), m.sized(who.from), m.sized(id.toString('hex')), m.u64(0)), admin);
+  world.ok('removeChallenger', m.sized(ADMIN.address), admin);
+  world.ok('updateConfig', m.encodeConfig({ ...world.config, minStake: 5n, slashPercentage: 20n, replicationFactor: 4n }), admin);
+  views(world, who.from, id);
+  world.ok('unregisterStorageNode', undefined, who);
+  world.at(20, 0).ok('unregisterStorageNode', undefined, who);
+  world.ok('setPaused', m.u8(1), admin);
+  for (const fn of ['submitProof', 'resolveExpiredChallenges']) delete gas[fn];
+  return gas;
+}
+
+/** Anchors the segment by the stake of all: the gas of votes does not depend on how many there are, so stake is given. */
+function anchor(world, segment) {
+  const state = world.chain.data.get('state');
+  const value = m.cat(segment.root, m.u64(1));
+  state.writeBigUInt64LE(1n, 56);
+  world.chain.data.set('segment_0', value);
+}
+
+function honest(world, name) {
+  const beacon = world.beacon(world.round);
+  const first = Number(world.state().nextSegment);
+  const roots = [];
+  for (let s = first; s < first + 4 && s < world.round; s++) roots.push([s, m.hash(Buffer.from('segment ' + s + name.slice(0, 1)))]);
+  return world.submit(name, { beacon, answers: world.answersFor(name, world.holding, world.round, beacon), roots, claim: world.holding.claim });
+}
+
+function views(world, address, id) {
+  world.view('getNodeInfo', m.sized(address));
+  world.view('getChallenge', m.sized(id.toString('hex')));
+  world.view('getPeriodStats', m.u64(800));
+  for (const fn of ['getConfig', 'getNextConfig', 'getTotalNodes', 'getState']) world.view(fn);
+  world.view('getNodes', m.cat(m.u64(0), m.u64(100)));
+  world.view('calculatePendingRewards', m.sized(address));
+  world.view('getRoundResult', m.cat(m.sized(address), m.u64(8)));
+  world.view('getDraws', m.cat(m.sized(address), m.u64(8), world.beacon(8)));
+  world.view('getSegmentRoot', m.u64(0));
+}
+
+/** `distributeRewards` is measured on a fresh round: settling a node closes it, too. */
+function distribute(size) {
+  const world = World.running(['a', 'b', 'c'], { wasm });
+  for (let i = 3; i < size; i++) world.register('m' + i);
+  world.at(2, 3);
+  for (const name of ['a', 'b', 'c']) world.honest(name);
+  return world.at(2, 51).ok('distributeRewards', m.u64(200), { from: ADMIN.address, coins: MAS }).gas;
+}
+
+const columns = SIZES.map((size) => ({ ...measure(size), distributeRewards: distribute(size) }));
+const rows = Object.keys(columns[0]).sort().map((name) => `| ${name} | ${columns.map((c) => (c[name] / 1e6).toFixed(2)).join(' | ')} |`);
+const table = [`| gas, in millions, at | ${SIZES.map((s) => s.toLocaleString('en').replace(',', ' ') + ' nodes').join(' | ')} |`, '|---|' + '---:|'.repeat(SIZES.length), ...rows].join('\n');
+const readme = new URL('../README.md', import.meta.url);
+const text = readFileSync(readme, 'utf8');
+const marked = /(<!-- gas: begin -->\n)[^]*(\n<!-- gas: end -->)/;
+if (!marked.test(text)) throw new Error('README.md has no markers for the gas table');
+writeFileSync(readme, text.replace(marked, (_, begin, end) => begin + table + end));
+console.log(table);

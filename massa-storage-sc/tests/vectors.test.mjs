@@ -1,0 +1,119 @@
+// The pure parts against committed vectors, which the Rust code is held to, too; and the compiled contract against tampering.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Chain } from './host.mjs';
+import * as m from './model.mjs';
+import { MAS, World } from './world.mjs';
+import { text } from '../scripts/make-vectors.mjs';
+
+const root = new URL('..', import.meta.url).pathname;
+const folder = mkdtempSync(join(tmpdir(), 'storage-sc-'));
+after(() => rmSync(folder, { recursive: true }));
+const compile = (entry, out) => {
+  execFileSync(join(root, 'node_modules/.bin/asc'), [entry, '-o', out], { cwd: root, stdio: 'pipe' });
+  return readFileSync(out);
+};
+const pure = new Chain(compile('assembly/testing/pure.ts', join(folder, 'pure.wasm')));
+const run = (fn, ...args) => {
+  const done = pure.call(fn, m.cat(...args));
+  assert.equal(done.error, undefined);
+  return done.result;
+};
+const number = (fn, ...args) => run(fn, ...args.map(m.u64)).readBigUInt64LE();
+const data = (name) => JSON.parse(readFileSync(new URL(`../../tests/data/${name}`, import.meta.url)));
+const hex = (s) => Buffer.from(s, 'hex');
+const vectors = data('contract-answer-vectors.json');
+
+test('the committed wasm is what the sources give', () => {
+  assert.ok(compile('assembly/contracts/storage-registry.ts', join(folder, 'registry.wasm')).equals(readFileSync(join(root, 'build/storage-registry.wasm'))));
+});
+
+test('the committed answer vectors are what their script gives', () => {
+  assert.equal(readFileSync(new URL('../../tests/data/contract-answer-vectors.json', import.meta.url), 'utf8'), text);
+});
+
+const check = ({ drawn, answer }) => {
+  const position = answer.length >= 8 ? answer.readBigUInt64LE() : 0n;
+  const anchored = vectors.segment_roots.find((s) => BigInt(s.segment) === position >> 16n);
+  if (!anchored && position >> 40n === 0n) return 7;
+  const segmentRoot = hex(anchored?.root ?? '00'.repeat(32));
+  return run('check', hex(vectors.claim.root), m.u64(vectors.claim.sum), m.u64(drawn), segmentRoot, m.u64(vectors.periods_per_segment), m.sized(answer))[0];
+};
+for (const vector of vectors.answers) {
+  test(`answer: ${vector.name}`, () => assert.equal(check({ drawn: vector.drawn, answer: hex(vector.answer) }), vector.reason));
+}
+test('answer: every byte of a valid one matters', () => {
+  for (const vector of vectors.answers.filter((v) => v.reason === 0)) {
+    const answer = hex(vector.answer);
+    for (let at = 0; at < answer.length; at++) {
+      const changed = Buffer.from(answer);
+      changed[at] ^= 1 << at % 8;
+      assert.notEqual(check({ drawn: vector.drawn, answer: changed }), 0, `${vector.name}, byte ${at}`);
+    }
+  }
+});
+
+const context = () => m.cat(m.u64(vectors.chain_id), m.sized(vectors.registry), m.u64(vectors.round));
+test('draws and challenge ids', () => {
+  for (const { d, leaf, challenge_id: id } of vectors.draws) {
+    const drawn = run('draw', context(), hex(vectors.placement_key), hex(vectors.beacon), m.u8(d), m.u64(vectors.claim.sum));
+    assert.equal(String(drawn.readBigUInt64LE()), leaf);
+    assert.equal(run('challengeId', context(), m.sized(vectors.node), hex(vectors.beacon), m.u8(d)).toString(), id);
+  }
+});
+test('the number of draws: 4, one more for each 256 GB, at most 16', () => {
+  for (const { leaves, draws } of vectors.draw_counts) assert.equal(number('drawCount', leaves), BigInt(draws));
+});
+test('credit', () => {
+  for (const c of vectors.credits) assert.equal(String(number('credit', c.leaves, c.periods, c.rate, c.passes, c.draws)), c.credit);
+  assert.equal(number('credit', 1n << 20n, 100, 1_000_000, 0, 4), 0n);
+});
+test('the rate of a round is the configured one, or what the pool pays; the reserve never exceeds the pool', () => {
+  const round = (...args) => { const b = run('round', ...args.map(m.u64)); return [b.readBigUInt64LE(), b.readBigUInt64LE(8)]; };
+  assert.deepEqual(round(1_000_000, 10n ** 12n, 1 << 20, 100), [1_000_000n, 100_000_000n]);
+  assert.deepEqual(round(1_000_000, 99_999_999, 1 << 20, 100), [999_999n, 99_999_900n]);
+  assert.deepEqual(round(1_000_000, 0, 1 << 20, 100), [0n, 0n]);
+  assert.deepEqual(round(1_000_000, 5, 0, 100), [0n, 0n]);
+});
+test('slashes: stake · percent / 100 · missed / K', () => {
+  assert.equal(number('slash', 100n * MAS, 10, 1, 4), 2_500_000_000n);
+  assert.equal(number('slash', 100n * MAS, 100, 4, 4), 100n * MAS);
+  assert.equal(number('slash', 7, 10, 1, 4), 0n);
+});
+test('128-bit division agrees with big integers', () => {
+  let seed = 1n;
+  const next = () => { seed = (seed * 6364136223846793005n + 1442695040888963407n) & ((1n << 64n) - 1n); return seed >> (seed & 63n); };
+  for (let i = 0; i < 3000; i++) {
+    const [a, b, c] = [next(), next(), next() || 1n];
+    const exact = (a * b) / c;
+    const most = (1n << 64n) - 1n;
+    assert.equal(number('divide', a, b, c), exact > most ? most : exact);
+    assert.equal(run('twoThirds', m.u64(a), m.u64(b))[0], 3n * a > 2n * b ? 1 : 0);
+  }
+});
+
+const placement = data('placement-vectors.json');
+test('placement: logarithms and scores', () => {
+  for (const { h, negative_log2: l } of placement.logarithms) assert.equal(String(number('negativeLog2', BigInt(h))), l);
+  for (const s of placement.scores.filter((v) => v.weight !== '0')) {
+    const score = run('score', hex(s.chunk_id), hex(s.placement_key), m.u64(BigInt(s.weight)));
+    assert.equal(String(score.readBigUInt64LE()), s.score);
+  }
+});
+
+test('the whole contract refuses an answer with any byte changed', () => {
+  const world = World.running().at(2, 3);
+  const beacon = world.beacon(2);
+  const answers = world.answersFor('ann', world.holding, 2, beacon);
+  const longest = Math.max(...answers.map(([, a]) => a.length));
+  for (let at = 0; at < longest; at += 7) {
+    const changed = answers.filter(([, a]) => at < a.length).map(([d, a]) => { const b = Buffer.from(a); b[at] ^= 0x10; return [d, b]; });
+    const { args } = world.submitArgs('ann', { beacon, answers: changed });
+    const done = world.call('submitProof', args, { from: world.nodes.get('ann').address, coins: MAS, readOnly: true });
+    assert.equal(done.events.filter((e) => e.startsWith('CHALLENGE_FAILED')).length, changed.length, `byte ${at}`);
+  }
+});
