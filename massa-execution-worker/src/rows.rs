@@ -26,7 +26,7 @@ pub(crate) const META_CF: &str = "meta";
 /// Final blocks from which consensus starts again.
 ///
 /// key:   slot (period u64 big-endian | thread u8)
-/// value: block id (33) | `SecureShareBlock` bytes
+/// value: block id (33) | length u32 | `SecureShareBlock` | each operation: length u32 | `SecureShareOperation`
 pub(crate) const FINAL_BLOCKS_CF: &str = "final_blocks";
 
 /// Operations that were executed and whose validity is not long over.

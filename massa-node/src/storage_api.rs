@@ -196,6 +196,16 @@ impl NodeStorageApi {
                 totals.missing
             ));
         }
+        if let Some((period, here)) = worker.missing.periods.last() {
+            let open = worker.missing.periods.len() as u64 + worker.missing.more_periods;
+            let threads = usize::from(self.store().parameters().thread_count);
+            if worker.archived.last() > Some(*period) {
+                let places = threads - here.len();
+                reasons.push(format!(
+                    "{open} periods are open; period {period} lacks {places} of {threads} places"
+                ));
+            }
+        }
         if worker.awaited.places > 0 {
             reasons.push(format!("{} blocks are awaited from peers", worker.awaited.places));
         }

@@ -150,6 +150,11 @@ impl StorageHost for ProtocolStorageHost {
         self.connections.speaks_storage(&peer_id)
     }
 
+    fn unsent_messages(&self, node: &NodeId) -> usize {
+        let peer_id = PeerId::from_public_key(node.get_public_key());
+        self.connections.unsent_messages(&peer_id)
+    }
+
     fn dial(&self, node: &NodeId) {
         let peer_id = PeerId::from_public_key(node.get_public_key());
         if let Err(error) = self.connectivity.try_send(ConnectivityCommand::ConnectTo(peer_id)) {

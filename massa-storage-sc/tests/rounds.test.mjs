@@ -384,7 +384,7 @@ test('a witness that may have been full proves nothing', () => {
   const claims = { full: air(8 * (1 << 20) + 1), most: air(8 * (1 << 20)) };
   for (const [kind, claim] of Object.entries(claims)) {
     const from = world.round + 1;
-    for (let round = from - 1; round < from + 6; round++) {
+    for (let round = from - 1; round < from + 8; round++) {
       if (round >= from) world.at(round, 3);
       const beacon = world.beacon(round);
       for (const name of names) world.submit(name, round >= from ? { beacon, claim } : { claim });

@@ -125,6 +125,15 @@ impl ActiveConnections {
         }
     }
 
+    /// Messages of low priority that wait for a peer's connection; 0 if there is none.
+    pub fn unsent_messages(&self, peer_id: &PeerId) -> usize {
+        let table = self.table.read();
+        table
+            .connections
+            .get(peer_id)
+            .map_or(0, |connection| connection.queues.low_priority_len())
+    }
+
     /// Whether the peer said in the handshake that it understands storage messages.
     pub fn speaks_storage(&self, peer_id: &PeerId) -> bool {
         let table = self.table.read();

@@ -81,6 +81,11 @@ impl SendQueues {
         }
     }
 
+    /// Messages that wait in the queue of low priority.
+    pub(crate) fn low_priority_len(&self) -> usize {
+        self.queues.lock().low.messages.len()
+    }
+
     /// Queues a message.
     pub(crate) fn push(&self, message: Vec<u8>, high_priority: bool, now: Instant) -> Result<(), PushError> {
         let mut queues = self.queues.lock();
