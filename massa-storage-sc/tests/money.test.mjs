@@ -20,7 +20,7 @@ class Dice {
 class Chaos {
   constructor(seed) {
     this.dice = new Dice(seed);
-    this.world = new World({ config: { challengeFrequencyPeriods: 8n, minStake: 10n * MAS, stakePerGb: MAS, replicationFactor: 2n }, period: 0 });
+    this.world = new World({ config: { challengeFrequencyPeriods: 8n, minStake: 10n * MAS, stakePerGb: MAS, replicationFactor: 1n }, period: 0 });
     this.names = Array.from({ length: 9 }, (_, i) => 'u' + i);
     for (const name of this.names) { const who = user(name); this.world.nodes.set(name, who); this.world.give(who.address); }
     this.stranger = user('stranger');
@@ -53,8 +53,8 @@ class Chaos {
     const junk = () => { const b = Buffer.alloc(dice.below(200)); for (let i = 0; i < b.length; i++) b[i] = dice.below(256); return b; };
     const challenge = id(dice.below(20));
     return {
-      register: () => ['registerStorageNode', m.u64(dice.pick([0, 1, 5, 20, 1 << 20])), this.options(name, dice.chance(70) ? 50n * MAS : undefined)],
-      update: () => ['updateStorageAllocation', m.cat(m.u64(dice.pick([1, 5, 20])), m.u64(dice.pick([0, 1, Number(MAS)]))), this.options(name)],
+      register: () => ['registerStorageNode', m.u64(dice.chance(80) ? 5 : dice.pick([0, 1, 20, 1 << 20])), this.options(name, dice.chance(70) ? 50n * MAS : undefined)],
+      update: () => ['updateStorageAllocation', m.cat(m.u64(dice.chance(90) ? 5 : dice.pick([1, 20])), m.u64(dice.pick([0, 1, Number(MAS)]))), this.options(name)],
       unregister: () => ['unregisterStorageNode', undefined, this.options(name)],
       claim: () => ['claimRewards', undefined, this.options(name)],
       fund: () => ['fund', undefined, { ...any, coins: BigInt(dice.below(1_000_000_000)) }],
@@ -73,7 +73,7 @@ class Chaos {
   refutation(name, other) {
     const round = Math.max(0, this.world.round - this.dice.below(3));
     const proof = this.holdings[0].exhibit(this.world.segments[0].position(0, 0));
-    const witnesses = [other, this.dice.pick(this.names)].map((n) => this.address(n)).sort().map((a) => m.sized(a));
+    const witnesses = [other].map((n) => this.address(n)).sort().map((a) => m.sized(a));
     return m.cat(m.sized(this.address(name)), m.u64(round), m.sized(proof), ...witnesses);
   }
   submission(name) {
@@ -141,9 +141,9 @@ test(`${STEPS} random operations, seed ${SEED}`, () => {
   }
   const { world, counts } = chaos;
   if (process.env.SHOW) console.log(counts);
-  for (const happened of ['submit', 'register', 'unregister', 'claim', 'refute', 'pause', 'config', 'STORAGE_NODE_UNREGISTERED', 'REWARDS_CLAIMED', 'STORAGE_NODE_SLASHED']) {
-    if (happened !== 'refute') assert.ok(counts.get(happened) > 0, happened + ' never happened');
-  }
+  // The committed run has met all of these; another seed or length may not.
+  const kinds = ['submit', 'register', 'unregister', 'claim', 'refute', 'pause', 'config', 'STORAGE_NODE_UNREGISTERED', 'REWARDS_CLAIMED', 'STORAGE_NODE_SLASHED'];
+  if (!process.env.STEPS && !process.env.SEED) for (const kind of kinds) assert.ok(counts.get(kind) > 0, kind + ' never happened');
   laterRoundsGoOn(chaos, world);
 });
 

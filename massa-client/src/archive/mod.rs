@@ -9,7 +9,6 @@ pub mod list_periods;
 pub mod open_periods;
 pub mod period;
 mod pipeline;
-pub mod proof;
 pub mod show;
 pub mod stat;
 pub mod verify;

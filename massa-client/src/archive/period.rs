@@ -1,6 +1,5 @@
 //! `massa-cli archive get-period`.
 
-use crate::archive::proof::prove_period;
 use crate::archive::stat::chunks_kept;
 use crate::archive::{ArchiveError, StoreArguments};
 use crate::output::{name_value_lines, table, Output, Report};
@@ -9,6 +8,7 @@ use massa_distributed_storage_exports::manifest::Manifest;
 use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
 use massa_distributed_storage_worker::ingest::restore;
 use massa_distributed_storage_worker::places::Settled;
+use massa_distributed_storage_worker::proofs::prove_period;
 use massa_distributed_storage_worker::storage_backend::read::ReadError;
 use massa_distributed_storage_worker::Store;
 use massa_models::block_id::BlockId;

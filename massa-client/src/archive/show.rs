@@ -2,13 +2,13 @@
 //!
 //! What is shown was verified down to its signatures, unless `--merkle-only` says otherwise.
 
-use crate::archive::proof::{prove_block, prove_miss, prove_operation};
 use crate::archive::{parse_slot, slot_text, ArchiveError, StoreArguments};
 use crate::output::{count, name_value_lines, table, Output, Report};
 use clap::{ArgGroup, Args};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::{parse_secure_share_block, parse_secure_share_operation};
 use massa_distributed_storage_worker::ingest::restore;
+use massa_distributed_storage_worker::proofs::{prove_block, prove_miss, prove_operation};
 use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent, ReadError};
 use massa_distributed_storage_worker::Store;
 use massa_models::block::SecureShareBlock;
