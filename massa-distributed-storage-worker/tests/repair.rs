@@ -408,6 +408,40 @@ fn a_manifest_whose_pages_hold_other_blocks_puts_its_author_in_quarantine() {
 }
 
 #[test]
+fn a_manifest_whose_blocks_list_other_operations_puts_its_author_in_quarantine() {
+    let chain = Chain::new(9);
+    let mut liar = Peer::honest(&chain);
+    for (places, period) in chain.periods.iter().zip(1..) {
+        let forged: Vec<_> = places
+            .iter()
+            .map(|place| place.as_ref().map(forge_operations))
+            .collect();
+        let forged: Vec<_> = forged.iter().map(Option::as_ref).collect();
+        let encoded = EncodedPeriod::new(&chain.parameters, period, &forged).unwrap();
+        liar.archive.insert(period, encoded);
+    }
+    let (liar_id, honest) = (liar.node, Peer::honest(&chain));
+    let mut node = Repairing::new(&chain, vec![liar, honest]);
+    node.hand_over(chain.blocks(PERIODS - 1..=PERIODS));
+    assert!(
+        node.run(|node| node.agrees_with(&chain)),
+        "{:?}",
+        node.ingest.missing(64)
+    );
+    assert_eq!(node.quarantined, BTreeSet::from([liar_id]));
+}
+
+/// The block with the last byte of each operation changed.
+fn forge_operations(record: &BlockRecord) -> BlockRecord {
+    let operations = record.operations().map(|operation| {
+        let mut bytes = operation.to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    });
+    BlockRecord::new(record.block(), &operations.collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
 fn false_signatures_are_refused_and_fetched_from_somebody_else() {
     let chain = Chain::new(9);
     let mut liar = Peer::honest(&chain);

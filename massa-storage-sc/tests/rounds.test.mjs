@@ -328,6 +328,10 @@ test('a chunk that was not assigned is refuted: ten times the percentage and unm
   world.at(8, 51);
   settle(world, last);
   assert.deepEqual([world.result(last, 8).reason, world.result(last, 8).credit], [20, 0n]);
+  // What the refuted answer would have earned is burned, not kept for ever.
+  world.at(10, 0);
+  for (const name of ranked) world.ok('claimRewards', undefined, as(world, name));
+  assert.equal(world.state().credited, 0n);
 });
 
 test('refutation: each guard', () => {
@@ -467,4 +471,22 @@ test('a slash of an active node lowers the electorate, too', () => {
   world.at(2, 51);
   settle(world, 'dan');
   assert.equal(world.state().activeStake, world.state().stakes);
+});
+
+test('a pause slashes nobody for draws that were missed in the same round', () => {
+  const world = World.running().at(2, 3);
+  for (const name of ALL) world.honest(name, { change: (a) => a.slice(1) });
+  world.at(2, 10).ok('setPaused', m.u8(1), admin);
+  world.at(2, 90).ok('setPaused', m.u8(0), admin);
+  settle(world, ...ALL);
+  for (const name of ALL) assert.equal(world.info(name).stake, 100n * MAS);
+  assert.ok(world.result('ann', 2).credit > 0n);
+});
+
+test('segment roots: in a round with claims who claimed decides, whatever others have staked', () => {
+  const world = World.running();
+  world.register('dan', 10, { stake: 100_000n * MAS, coins: 100_001n * MAS });
+  world.at(2, 60);
+  for (const name of ALL) world.submit(name, { roots: [[1, m.hash(m.u8(1))]] });
+  assert.equal(world.state().nextSegment, 2n);
 });

@@ -26,6 +26,7 @@ const run = (fn, ...args) => {
 const number = (fn, ...args) => run(fn, ...args.map(m.u64)).readBigUInt64LE();
 const data = (name) => JSON.parse(readFileSync(new URL(`../../tests/data/${name}`, import.meta.url)));
 const hex = (s) => Buffer.from(s, 'hex');
+const popcount = (mask) => mask.toString(2).replaceAll('0', '').length;
 const vectors = data('contract-answer-vectors.json');
 
 test('the committed wasm is what the sources give', () => {
@@ -55,6 +56,20 @@ test('answer: every byte of a valid one matters', () => {
       assert.notEqual(check({ drawn: vector.drawn, answer: changed }), 0, `${vector.name}, byte ${at}`);
     }
   }
+});
+
+test('answer: a claim whose sums overflow is worth nothing', () => {
+  const answer = hex(vectors.answers.find((v) => v.drawn === '0' && v.reason === 0).answer);
+  const [length, id] = [answer.readUInt32LE(8), answer.subarray(12, 44)];
+  const rest = answer.subarray(52 + 40 * popcount(answer.readBigUInt64LE(44)));
+  const leaves = BigInt(Math.ceil(length / 1024));
+  const huge = (1n << 64n) - 1n;
+  const sibling = m.hash(m.u8(1));
+  let root = m.hash(m.u8(3), m.u64(leaves), m.hash(m.u8(2), m.u64(0), m.u64(leaves), id), m.u64(huge), sibling);
+  for (let level = 1; level < 40; level++) root = m.hash(m.u8(3), m.u64(leaves - 1n), root, m.u64(0), Buffer.alloc(32));
+  const crafted = m.cat(answer.subarray(0, 44), m.u64(1), m.u64(huge), sibling, rest);
+  const reason = run('check', root, m.u64(leaves - 1n), m.u64(0), hex(vectors.segment_roots[0].root), m.u64(vectors.periods_per_segment), m.sized(crafted))[0];
+  assert.equal(reason, 3);
 });
 
 const context = () => m.cat(m.u64(vectors.chain_id), m.sized(vectors.registry), m.u64(vectors.round));

@@ -41,7 +41,14 @@ export function refute(input: StaticArray<u8>): void {
 }
 
 /** R different nodes, in ascending order of their addresses, with lower scores. */
-function checkWitnesses(op: Operation, reader: Reader, accused: string, round: u64, chunkId: StaticArray<u8>, score: u64): void {
+function checkWitnesses(
+  op: Operation,
+  reader: Reader,
+  accused: string,
+  round: u64,
+  chunkId: StaticArray<u8>,
+  score: u64,
+): void {
   const factor = max(op.config.now.replicationFactor, op.config.next.replicationFactor);
   let previous = '';
   for (let i: u64 = 0; i < factor; i++) {

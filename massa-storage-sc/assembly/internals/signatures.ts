@@ -15,7 +15,13 @@ function context(domain: string, chainId: u64, registry: string, content: Static
 }
 
 /** Whether `signature` (public key text, signature text, each with a u32 length) is the node's over `content`. */
-export function checkSubmission(node: string, chainId: u64, registry: string, content: StaticArray<u8>, signature: StaticArray<u8>): void {
+export function checkSubmission(
+  node: string,
+  chainId: u64,
+  registry: string,
+  content: StaticArray<u8>,
+  signature: StaticArray<u8>,
+): void {
   const reader = new Reader(signature);
   const publicKey = reader.text(MAX_KEY_TEXT, 'public key');
   const text = reader.text(MAX_SIGNATURE_TEXT, 'signature');

@@ -19,8 +19,13 @@ import { checkSubmission } from './signatures';
 const MAX_ROOT_VOTES: u8 = 4;
 const MAX_ADDRESS: u32 = 64;
 
-/** Positions below 2²⁴ segments. */
-export function submitRound(op: Operation, roundText: string, content: StaticArray<u8>, signature: StaticArray<u8>): void {
+/** `roundText` is the challenge id of the call, `content` the submission. */
+export function submitRound(
+  op: Operation,
+  roundText: string,
+  content: StaticArray<u8>,
+  signature: StaticArray<u8>,
+): void {
   const reader = new Reader(content);
   const address = reader.text(MAX_ADDRESS, 'node');
   const round = reader.u64('round');
@@ -63,7 +68,14 @@ function answerDraws(op: Operation, node: NodeRecord, record: RoundRecord, reade
   countAnswer(op, record, slot, slotCredit(slot, record, op.periods));
 }
 
-function answerOne(op: Operation, node: NodeRecord, slot: Slot, context: RoundContext, d: u8, answer: StaticArray<u8>): void {
+function answerOne(
+  op: Operation,
+  node: NodeRecord,
+  slot: Slot,
+  context: RoundContext,
+  d: u8,
+  answer: StaticArray<u8>,
+): void {
   const beacon = slot.beacon;
   const reason = checkOne(op, node, slot, context, d, answer);
   const id = challengeId(context, node.address, beacon, d);
@@ -76,7 +88,14 @@ function answerOne(op: Operation, node: NodeRecord, slot: Slot, context: RoundCo
   }
 }
 
-function checkOne(op: Operation, node: NodeRecord, slot: Slot, context: RoundContext, d: u8, answer: StaticArray<u8>): u8 {
+function checkOne(
+  op: Operation,
+  node: NodeRecord,
+  slot: Slot,
+  context: RoundContext,
+  d: u8,
+  answer: StaticArray<u8>,
+): u8 {
   const held = parseAnswer(answer);
   if (!held.ok) return MALFORMED;
   const root = segmentRoot(held.segment);
