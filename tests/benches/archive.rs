@@ -7,12 +7,16 @@
 mod baseline;
 #[path = "archive/cases.rs"]
 mod cases;
+#[path = "archive/consensus.rs"]
+mod consensus;
 #[path = "archive/data.rs"]
 mod data;
 #[path = "archive/placement.rs"]
 mod placement;
 #[path = "archive/report.rs"]
 mod report;
+#[path = "archive/transfer.rs"]
+mod transfer;
 
 use clap::Parser;
 use std::path::PathBuf;
@@ -38,6 +42,8 @@ fn main() {
         None => data::Data::generate(),
     };
     let mut rows = cases::all(&data);
+    rows.extend(consensus::rows());
+    rows.extend(transfer::rows(&data));
     rows.extend(placement::rows());
     print!("{}", report::table(&rows));
     std::fs::write(&arguments.output, report::json(&rows)).expect("the output file can be written");

@@ -48,7 +48,7 @@ impl Row {
     fn target_text(&self) -> String {
         match self.target {
             Target::Ratio(target) => format!("ratio ≥ {target}"),
-            Target::AtMost(target) => format!("≤ {target} {}", self.unit),
+            Target::AtMost(target) => format!("≤ {} {}", (target * 100.0).round() / 100.0, self.unit),
             Target::None => String::new(),
         }
     }
