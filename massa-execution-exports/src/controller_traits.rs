@@ -1,10 +1,15 @@
 //! The execution thread, seen from outside.
 
-use crate::{ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionError, ExecutionStats, FinalBlock};
+use crate::{
+    DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionError, ExecutionStats, FinalBlock,
+    ReadOnlyExecutionOutput, ReadOnlyExecutionRequest,
+};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
+use massa_models::execution::EventFilter;
 use massa_models::operation::OperationId;
+use massa_models::output_event::SCOutputEvent;
 use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
 use std::collections::HashMap;
@@ -24,6 +29,30 @@ pub trait ExecutionController: Send + Sync {
 
     /// (final, candidate) balance of each address; `None` where there is no such address.
     fn get_final_and_candidate_balance(&self, addresses: &[Address]) -> Vec<(Option<Amount>, Option<Amount>)>;
+
+    /// (final, candidate) value of each (address, key) of a datastore; all of one state.
+    fn get_final_and_active_data_entry(
+        &self,
+        input: Vec<(Address, Vec<u8>)>,
+    ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
+
+    /// Keys of a datastore, ascending; none where there is no such address.
+    fn get_datastore_keys(&self, request: &DatastoreKeysRequest) -> Vec<Vec<u8>>;
+
+    /// (final, candidate) bytecode of each address.
+    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
+
+    /// Events of contracts: those of candidate slots, and those of the last final ones.
+    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent>;
+
+    /// Runs something on the candidate state and changes nothing. Waits for it.
+    ///
+    /// # Errors
+    /// [`ExecutionError::Request`]; a failure of what is run is in the output.
+    fn execute_readonly_request(
+        &self,
+        req: ReadOnlyExecutionRequest,
+    ) -> Result<ReadOnlyExecutionOutput, ExecutionError>;
 
     /// What is known of each address.
     fn get_addresses_infos(&self, addresses: &[Address]) -> Vec<ExecutionAddressInfo>;

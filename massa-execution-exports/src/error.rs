@@ -27,6 +27,14 @@ pub enum ExecutionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A request is not acceptable.
+    #[error("{field}: {reason}")]
+    Request {
+        /// The part of the request.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The system did not start the thread.
     #[error("could not start the execution thread: {0}")]
     Thread(String),

@@ -6,4 +6,7 @@ mod types;
 
 pub use controller_traits::{ExecutionController, ExecutionManager};
 pub use error::ExecutionError;
-pub use types::{ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionStats, FinalBlock};
+pub use types::{
+    DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionStackElement, ExecutionStats,
+    FinalBlock, ReadOnlyExecutionOutput, ReadOnlyExecutionRequest, ReadOnlyExecutionTarget,
+};

@@ -2,8 +2,11 @@
 
 use massa_models::address::Address;
 use massa_models::amount::Amount;
+use massa_models::datastore::Datastore;
+use massa_models::output_event::SCOutputEvent;
 use massa_models::slot::Slot;
 use massa_storage::Storage;
+use std::ops::Bound;
 
 /// What execution needs to know of a block beside its id.
 #[derive(Clone)]
@@ -49,4 +52,78 @@ pub struct FinalBlock {
     pub block: Vec<u8>,
     /// `SecureShareOperation` bytes of its operations, in the block's order.
     pub operations: Vec<Vec<u8>>,
+}
+
+/// Someone in the call stack of an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionStackElement {
+    /// Who.
+    pub address: Address,
+    /// Coins that came with the call.
+    pub coins: Amount,
+    /// Addresses whose balance and datastore it may change.
+    pub owned_addresses: Vec<Address>,
+    /// The datastore of the operation: at the bottom of `ExecuteSC` only.
+    pub operation_datastore: Option<Datastore>,
+}
+
+/// What a read-only execution runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadOnlyExecutionTarget {
+    /// The `main` function of a module.
+    BytecodeExecution(Vec<u8>),
+    /// A function of a contract.
+    FunctionCall {
+        /// The contract.
+        target_addr: Address,
+        /// The function.
+        target_func: String,
+        /// Its parameter.
+        parameter: Vec<u8>,
+    },
+}
+
+/// An execution on the candidate state, at the slot after it, that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOnlyExecutionRequest {
+    /// Most gas it may use.
+    pub max_gas: u64,
+    /// Who calls whom. For a function call: the caller, then the contract.
+    pub call_stack: Vec<ExecutionStackElement>,
+    /// What is run.
+    pub target: ReadOnlyExecutionTarget,
+    /// Coins that the caller sends along. `None`: none, and its balance is not looked at.
+    pub coins: Option<Amount>,
+    /// Fee that the caller pays before. `None`: none.
+    pub fee: Option<Amount>,
+}
+
+/// What a read-only execution did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOnlyExecutionOutput {
+    /// The slot it was executed at.
+    pub slot: Slot,
+    /// Gas used, never below the least that loads a module.
+    pub gas_cost: u64,
+    /// What the function returned, or why it failed.
+    pub call_result: Result<Vec<u8>, String>,
+    /// What the contracts said.
+    pub events: Vec<SCOutputEvent>,
+}
+
+/// Which keys of a datastore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatastoreKeysRequest {
+    /// Whose.
+    pub address: Address,
+    /// After the final slots; else after the candidate slots.
+    pub is_final: bool,
+    /// What the keys begin with.
+    pub prefix: Vec<u8>,
+    /// Where to begin.
+    pub start: Bound<Vec<u8>>,
+    /// Where to end.
+    pub end: Bound<Vec<u8>>,
+    /// Most keys.
+    pub count: usize,
 }

@@ -219,6 +219,35 @@ mod tests {
             Vec::new()
         }
 
+        fn get_final_and_active_data_entry(
+            &self,
+            _: Vec<(Address, Vec<u8>)>,
+        ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+            Vec::new()
+        }
+
+        fn get_datastore_keys(&self, _: &massa_execution_exports::DatastoreKeysRequest) -> Vec<Vec<u8>> {
+            Vec::new()
+        }
+
+        fn get_final_and_candidate_bytecode(&self, _: &[Address]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+            Vec::new()
+        }
+
+        fn get_filtered_sc_output_event(
+            &self,
+            _: massa_models::execution::EventFilter,
+        ) -> Vec<massa_models::output_event::SCOutputEvent> {
+            Vec::new()
+        }
+
+        fn execute_readonly_request(
+            &self,
+            _: massa_execution_exports::ReadOnlyExecutionRequest,
+        ) -> Result<massa_execution_exports::ReadOnlyExecutionOutput, massa_execution_exports::ExecutionError> {
+            unimplemented!("these tests run no contract")
+        }
+
         fn get_addresses_infos(&self, _: &[Address]) -> Vec<ExecutionAddressInfo> {
             Vec::new()
         }
