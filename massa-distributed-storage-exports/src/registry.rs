@@ -45,6 +45,10 @@ impl NodeSet {
 }
 
 /// Where the node set comes from: the genesis file, or the registry contract.
+///
+/// A segment here is a time: while it is open, its node set places *every* chunk, those of older segments too, so that a
+/// node that joins takes over its share of the whole history (design, section 6, hand-over). A set is remembered for the
+/// few segments that a claim or a refutation can still be about, not for ever.
 pub trait StorageRegistry: Send + Sync + Debug {
     /// The nodes that count in `segment`. The same on every node.
     fn node_set(&self, segment: u64) -> Arc<NodeSet>;

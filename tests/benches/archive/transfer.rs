@@ -1,6 +1,5 @@
 //! Pages between two nodes on loopback, against the same encrypted transport moving plain bytes.
 
-#[allow(dead_code)]
 #[path = "../../../massa-protocol-worker/tests/common/mod.rs"]
 mod common;
 
