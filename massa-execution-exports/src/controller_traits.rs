@@ -14,6 +14,9 @@ use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
 use std::collections::HashMap;
 
+/// (final, candidate) value; `None` where there is none.
+pub type FinalAndCandidateBytes = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Execution of blocks and the ledger.
 pub trait ExecutionController: Send + Sync {
     /// Tells what became final and what the best clique is now. Never waits.
@@ -31,16 +34,13 @@ pub trait ExecutionController: Send + Sync {
     fn get_final_and_candidate_balance(&self, addresses: &[Address]) -> Vec<(Option<Amount>, Option<Amount>)>;
 
     /// (final, candidate) value of each (address, key) of a datastore; all of one state.
-    fn get_final_and_active_data_entry(
-        &self,
-        input: Vec<(Address, Vec<u8>)>,
-    ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
+    fn get_final_and_active_data_entry(&self, input: Vec<(Address, Vec<u8>)>) -> Vec<FinalAndCandidateBytes>;
 
     /// Keys of a datastore, ascending; none where there is no such address.
     fn get_datastore_keys(&self, request: &DatastoreKeysRequest) -> Vec<Vec<u8>>;
 
     /// (final, candidate) bytecode of each address.
-    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
+    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<FinalAndCandidateBytes>;
 
     /// Events of contracts: those of candidate slots, and those of the last final ones.
     fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent>;
