@@ -66,3 +66,12 @@ pub struct AddressCycleInfo {
     /// Rolls that the draws were made with.
     pub active_rolls: Option<u64>,
 }
+
+/// An address, after which slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct AddressFilter {
+    /// The address.
+    pub address: Address,
+    /// After the executed final slots; else after the executed slots.
+    pub is_final: bool,
+}

@@ -1,10 +1,12 @@
 //! The archive in the API: what it tells, and what a node implements to tell it.
 
+use crate::challenge::{ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress};
 use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::{verify_block, VerifiedBlock, VerifyBlockError};
 use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
 use massa_models::address::Address;
+use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::operation::OperationId;
@@ -81,6 +83,71 @@ pub struct StorageStatus {
     pub synced: bool,
     /// Why the node does not archive or hold more, in words for its operator.
     pub why_not_more: Vec<String>,
+    /// The registry contract, and this node in it.
+    #[serde(default)]
+    pub registry: RegistryInfo,
+}
+
+/// The registry contract as the node asked sees it in final state, and that node in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RegistryInfo {
+    /// The registry that the node follows; without one the nodes of the genesis file count.
+    pub address: Option<Address>,
+    /// Why none is followed, or why another one is not.
+    pub problem: Option<String>,
+    /// Nodes that are registered.
+    pub registered_nodes: u64,
+    /// The node asked, if its operator is registered.
+    pub own: Option<RegisteredNode>,
+    /// Coins of the operator.
+    pub balance: Option<Amount>,
+    /// Why the operator should see to its coins.
+    pub low_balance: Option<String>,
+    /// Fees that the node paid in the last 24 hours.
+    pub fees_last_day: Amount,
+    /// The last operation that the contract, or the node itself, refused.
+    pub last_refusal: Option<RefusedOperation>,
+    /// What operations are to be sent, or under way, for.
+    pub pending: Vec<String>,
+}
+
+/// What the registry has of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct RegisteredNode {
+    /// Its stake.
+    pub stake: Amount,
+    /// Disk space that it declared for the segment that is open, in GB.
+    pub allocated_gb: u64,
+    /// Its weight in that segment, in GB.
+    pub weight: u64,
+    /// Its weight in the second segment after it, in GB.
+    pub weight_soon: u64,
+    /// Whether it holds its share.
+    pub filled: bool,
+    /// Whether it has a placement key: without one it weighs nothing.
+    pub has_placement_key: bool,
+    /// From this segment on it weighs nothing, because it leaves.
+    pub leave_segment: Option<u64>,
+    /// Its last counted round, at first the one in which it registered.
+    pub last_counted_round: u64,
+    /// Draws of its rounds that are over.
+    pub total_draws: u64,
+    /// Those it answered correctly.
+    pub passed_draws: u64,
+    /// Credit that can be claimed.
+    pub matured_rewards: Amount,
+}
+
+/// An operation that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct RefusedOperation {
+    /// What it was for.
+    pub purpose: String,
+    /// The contract's own words, or the node's.
+    pub reason: String,
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
 }
 
 /// Places (period, thread) of which the block, or that there is none, is not known yet.
@@ -377,6 +444,9 @@ pub struct StorageNodeInfo {
     pub capabilities: Option<NodeCapabilities>,
     /// Bytes of the chunks that are assigned to it.
     pub assigned_bytes: u64,
+    /// What the registry has of it.
+    #[serde(default)]
+    pub registered: Option<RegisteredNode>,
 }
 
 /// What a node says of itself.
@@ -602,6 +672,28 @@ pub trait StorageApi: Send + Sync {
     /// # Errors
     /// [`StorageApiError`].
     fn operation(&self, id: &OperationId) -> Result<Option<ArchivedOperation>, StorageApiError>;
+
+    /// Puts a challenge to a node; its result will be in [`StorageApi::challenge_history`].
+    ///
+    /// # Errors
+    /// [`StorageApiError`]; [`StorageApiError::Disabled`] where peers are not audited.
+    fn issue_challenge(
+        &self,
+        node: &NodeOrAddress,
+        chunk: &ChunkOrPosition,
+    ) -> Result<IssuedChallenge, StorageApiError> {
+        let _ = (node, chunk);
+        Err(StorageApiError::Disabled)
+    }
+
+    /// What came of audits of peers.
+    ///
+    /// # Errors
+    /// [`StorageApiError`]; [`StorageApiError::Disabled`] where peers are not audited.
+    fn challenge_history(&self, request: &GetChallengeHistory) -> Result<ChallengeHistory, StorageApiError> {
+        let _ = request;
+        Err(StorageApiError::Disabled)
+    }
 }
 
 /// The archive of a node that does not archive.
@@ -645,6 +737,7 @@ impl StorageApi for DisabledStorage {
             last_period_final: None,
             synced: false,
             why_not_more: vec![StorageApiError::Disabled.to_string()],
+            registry: RegistryInfo::default(),
         })
     }
 

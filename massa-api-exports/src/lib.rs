@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod block;
+pub mod challenge;
 pub mod config;
 pub mod datastore;
 pub mod distributed_storage;

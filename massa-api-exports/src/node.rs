@@ -83,7 +83,7 @@ pub struct NetworkStats {
 }
 
 /// Figures of execution. The counts of blocks and operations are not kept by this node: 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExecutionStats {
     /// From when on the figures count.
     pub time_window_start: MassaTime,
@@ -97,6 +97,10 @@ pub struct ExecutionStats {
     pub active_cursor: Slot,
     /// The last final slot executed.
     pub final_cursor: Slot,
+    /// Hash of the final state after that slot, the same on every node: 64 hexadecimal digits. Empty where it is not told,
+    /// as by upstream's node.
+    #[serde(default)]
+    pub final_state_hash: String,
 }
 
 /// A signature with the key that made it.

@@ -3,14 +3,15 @@
 //! Both servers offer all of them; a method of the other server answers [`crate::ApiError::WrongAPI`]. Parameters are
 //! positional, and those beyond the declared ones are ignored: massa-web3 always sends one.
 
-use crate::address::AddressInfo;
+use crate::address::{AddressFilter, AddressInfo};
 use crate::block::{BlockInfo, BlockSummary};
-use crate::datastore::{DatastoreEntryInput, DatastoreEntryOutput};
+use crate::challenge::{ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress};
+use crate::datastore::{DatastoreEntryInput, DatastoreEntryOutput, DatastoreKeysInput, DatastoreKeysOutput};
 use crate::distributed_storage::{
     ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk,
     StorageNodeInfo, StoragePeriod, StorageStatus,
 };
-use crate::execution::{EventFilter, SCOutputEvent};
+use crate::execution::{EventFilter, ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall, SCOutputEvent};
 use crate::node::{NodeStatus, PubkeySig};
 use crate::operation::{OperationInfo, OperationInput};
 use crate::page::{PageRequest, TimeInterval};
@@ -79,6 +80,14 @@ pub trait MassaRpc {
     #[method(name = "get_addresses", blocking)]
     fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>>;
 
+    /// Bytecodes of contracts; no bytes where there is none.
+    #[method(name = "get_addresses_bytecode", blocking)]
+    fn get_addresses_bytecode(&self, addresses: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>>;
+
+    /// Keys of datastores.
+    #[method(name = "get_addresses_datastore_keys", blocking)]
+    fn get_addresses_datastore_keys(&self, requests: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>>;
+
     /// Checks operations, tells them to the peers and puts them into the pool.
     #[method(name = "send_operations", blocking)]
     fn send_operations(&self, operations: Vec<OperationInput>) -> RpcResult<Vec<OperationId>>;
@@ -86,6 +95,17 @@ pub trait MassaRpc {
     /// Events of contracts.
     #[method(name = "get_filtered_sc_output_event", blocking)]
     fn get_filtered_sc_output_event(&self, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>>;
+
+    /// Runs modules on the state after the last executed slot, and changes nothing.
+    #[method(name = "execute_read_only_bytecode", blocking)]
+    fn execute_read_only_bytecode(
+        &self,
+        executions: Vec<ReadOnlyBytecodeExecution>,
+    ) -> RpcResult<Vec<ExecuteReadOnlyResponse>>;
+
+    /// Calls contracts on the state after the last executed slot, and changes nothing.
+    #[method(name = "execute_read_only_call", blocking)]
+    fn execute_read_only_call(&self, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>>;
 
     /// What the node archives, holds and misses, and why it does not more.
     #[method(name = "get_storage_status", blocking)]
@@ -114,4 +134,12 @@ pub trait MassaRpc {
     /// The nodes that offer disk space.
     #[method(name = "get_storage_nodes", blocking)]
     fn get_storage_nodes(&self) -> RpcResult<Vec<StorageNodeInfo>>;
+
+    /// Private: puts a challenge to a storage node, off chain. Its result will be in the challenge history.
+    #[method(name = "issue_storage_challenge", blocking)]
+    fn issue_storage_challenge(&self, node: NodeOrAddress, chunk: ChunkOrPosition) -> RpcResult<IssuedChallenge>;
+
+    /// What came of audits of other storage nodes.
+    #[method(name = "get_challenge_history", blocking)]
+    fn get_challenge_history(&self, request: GetChallengeHistory) -> RpcResult<ChallengeHistory>;
 }

@@ -2,17 +2,25 @@
 
 use crate::context::ApiContext;
 use crate::limiter::ArchiveLimiter;
+use crate::turns::Turns;
 use crate::ApiConfig;
 use jsonrpsee::core::{async_trait, RpcResult};
 use jsonrpsee::Extensions;
-use massa_api_exports::address::AddressInfo;
+use massa_api_exports::address::{AddressFilter, AddressInfo};
 use massa_api_exports::block::{BlockInfo, BlockSummary};
-use massa_api_exports::datastore::{DatastoreEntryInput, DatastoreEntryOutput};
+use massa_api_exports::challenge::{
+    ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress,
+};
+use massa_api_exports::datastore::{
+    DatastoreEntryInput, DatastoreEntryOutput, DatastoreKeysInput, DatastoreKeysOutput,
+};
 use massa_api_exports::distributed_storage::{
     ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk,
     StorageNodeInfo, StoragePeriod, StorageStatus,
 };
-use massa_api_exports::execution::{EventFilter, SCOutputEvent};
+use massa_api_exports::execution::{
+    EventFilter, ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall, SCOutputEvent,
+};
 use massa_api_exports::node::{NodeStatus, PubkeySig};
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_api_exports::page::{PageRequest, TimeInterval};
@@ -57,6 +65,7 @@ pub(crate) struct Node {
     pub context: ApiContext,
     pub started: MassaTime,
     pub limiter: Mutex<ArchiveLimiter>,
+    pub read_only_turns: Turns,
 }
 
 /// Where a request comes from; the server adds it to each.
@@ -74,11 +83,13 @@ impl MassaApi {
     /// The methods of the public and of the private server.
     pub fn both(config: ApiConfig, context: ApiContext) -> [Self; 2] {
         let limiter = Mutex::new(ArchiveLimiter::new(config.archive_limits));
+        let read_only_turns = Turns::new(config.read_only_at_once, config.read_only_waiting);
         let node = Arc::new(Node {
             config,
             context,
             started: MassaTime::now(),
             limiter,
+            read_only_turns,
         });
         [Side::Public, Side::Private].map(|side| Self {
             side,
@@ -166,23 +177,38 @@ impl MassaRpcServer for MassaApi {
     }
 
     fn get_datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
-        self.public()?.check_arguments("entries", entries.len())?;
-        // No contract has been executed here, so no datastore has anything.
-        Ok(vec![DatastoreEntryOutput::default(); entries.len()])
+        Ok(self.public()?.datastore_entries(entries)?)
     }
 
     fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
         Ok(self.public()?.addresses(&addresses, MassaTime::now())?)
     }
 
+    fn get_addresses_bytecode(&self, addresses: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
+        Ok(self.public()?.bytecodes(&addresses)?)
+    }
+
+    fn get_addresses_datastore_keys(&self, requests: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
+        Ok(self.public()?.datastore_keys(requests)?)
+    }
+
     fn send_operations(&self, operations: Vec<OperationInput>) -> RpcResult<Vec<OperationId>> {
         Ok(self.public()?.send(operations, MassaTime::now())?)
     }
 
-    fn get_filtered_sc_output_event(&self, _filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
-        self.public()?;
-        // No contract has been executed here, so none said anything.
-        Ok(Vec::new())
+    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+        Ok(self.public()?.events(filter))
+    }
+
+    fn execute_read_only_bytecode(
+        &self,
+        executions: Vec<ReadOnlyBytecodeExecution>,
+    ) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+        Ok(self.public()?.execute_bytecodes(executions)?)
+    }
+
+    fn execute_read_only_call(&self, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+        Ok(self.public()?.execute_calls(calls)?)
     }
 
     fn get_storage_status(&self) -> RpcResult<StorageStatus> {
@@ -222,18 +248,33 @@ impl MassaRpcServer for MassaApi {
         let nodes = self.public()?.context.storage_api.nodes();
         Ok(nodes.map_err(ApiError::from)?)
     }
+
+    fn issue_storage_challenge(&self, node: NodeOrAddress, chunk: ChunkOrPosition) -> RpcResult<IssuedChallenge> {
+        let issued = self.private()?.context.storage_api.issue_challenge(&node, &chunk);
+        Ok(issued.map_err(ApiError::from)?)
+    }
+
+    fn get_challenge_history(&self, request: GetChallengeHistory) -> RpcResult<ChallengeHistory> {
+        let archive = &self.public()?.context.storage_api;
+        let history = request.check().and_then(|()| archive.challenge_history(&request));
+        Ok(history.map_err(ApiError::from)?)
+    }
+}
+
+/// Refuses lists with more than `max` entries.
+pub(crate) fn check_count(field: &str, count: usize, max: usize) -> Result<(), ApiError> {
+    if count > max {
+        return Err(ApiError::BadRequest(format!(
+            "{field}: {count} entries are more than {max}"
+        )));
+    }
+    Ok(())
 }
 
 impl Node {
     /// Refuses lists that are too long.
     pub fn check_arguments(&self, field: &str, count: usize) -> Result<(), ApiError> {
-        let max = self.config.max_arguments;
-        if count > max {
-            return Err(ApiError::BadRequest(format!(
-                "{field}: {count} entries are more than {max}"
-            )));
-        }
-        Ok(())
+        check_count(field, count, self.config.max_arguments)
     }
 
     /// Refuses threads that do not exist.

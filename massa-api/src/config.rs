@@ -4,8 +4,8 @@ use crate::limiter::ArchiveLimits;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::config::{
-    BLOCK_REWARD, CHAINID, DELTA_F0, GENESIS_TIMESTAMP, MAX_BLOCK_SIZE, OPERATION_VALIDITY_PERIODS, PERIODS_PER_CYCLE,
-    ROLL_PRICE, T0, THREAD_COUNT, VERSION,
+    BLOCK_REWARD, CHAINID, DELTA_F0, GENESIS_TIMESTAMP, MAX_BLOCK_SIZE, MAX_GAS_PER_BLOCK, OPERATION_VALIDITY_PERIODS,
+    PERIODS_PER_CYCLE, ROLL_PRICE, T0, THREAD_COUNT, VERSION,
 };
 use massa_models::version::Version;
 use massa_time::MassaTime;
@@ -30,6 +30,18 @@ pub struct ApiConfig {
     pub batch_request_limit: u32,
     /// Entries of a list given as argument.
     pub max_arguments: usize,
+    /// Requests for keys of datastores in one call.
+    pub max_datastore_keys_queries: usize,
+    /// Keys of a datastore told at once.
+    pub max_datastore_keys: usize,
+    /// Gas of an execution that changes nothing.
+    pub max_read_only_gas: u64,
+    /// Calls at a time whose executions run: each takes all of a processor.
+    pub read_only_at_once: usize,
+    /// Calls that wait for that; more are refused. With those that run, fewer than there are threads for calls.
+    pub read_only_waiting: usize,
+    /// How long the executions of one call may wait and take, but for the last of them.
+    pub read_only_deadline: MassaTime,
     /// Periods ahead for which draws are told.
     pub draw_lookahead_period_count: u64,
     /// Connections on which nothing arrives for so long are closed. Longer than `archive_deadline`.
@@ -78,6 +90,12 @@ impl Default for ApiConfig {
             max_response_body_size: 50 << 20,
             batch_request_limit: 16,
             max_arguments: 128,
+            max_datastore_keys_queries: 50,
+            max_datastore_keys: 500,
+            max_read_only_gas: MAX_GAS_PER_BLOCK,
+            read_only_at_once: 2,
+            read_only_waiting: 16,
+            read_only_deadline: MassaTime::from_millis(30_000),
             draw_lookahead_period_count: 10,
             idle_timeout: MassaTime::from_millis(60_000),
             archive_deadline: MassaTime::from_millis(30_000),
@@ -122,6 +140,9 @@ impl ApiConfig {
             ("max_response_body_size", u64::from(self.max_response_body_size)),
             ("batch_request_limit", u64::from(self.batch_request_limit)),
             ("max_arguments", self.max_arguments as u64),
+            ("max_datastore_keys_queries", self.max_datastore_keys_queries as u64),
+            ("max_datastore_keys", self.max_datastore_keys as u64),
+            ("read_only_at_once", self.read_only_at_once as u64),
             ("archive_limits.reads_at_once", self.archive_limits.reads_at_once as u64),
             (
                 "archive_limits.reads_per_second",

@@ -8,7 +8,7 @@ use massa_distributed_storage_exports::verification::parse_secure_share_operatio
 use massa_models::block_id::BlockId;
 use massa_models::config::{BASE_OPERATION_GAS_COST, MAX_GAS_PER_BLOCK};
 use massa_models::error::ModelsError;
-use massa_models::operation::{OperationId, SecureShareOperation};
+use massa_models::operation::{OperationId, OperationType, SecureShareOperation};
 use massa_models::prehash::PreHashMap;
 use massa_models::timeslots::get_latest_block_slot_at_timestamp;
 use massa_signature::verify_signature_batch;
@@ -17,6 +17,11 @@ use std::net::IpAddr;
 
 /// How long the pool may take to answer.
 pub(crate) const POOL_TIMEOUT: MassaTime = MassaTime::from_millis(1_000);
+
+/// Gas that `ExecuteSC` takes from its block for compiling the module.
+const COMPILATION_GAS_COST: u64 = 314_000_000;
+/// Gas without which no module is loaded.
+const MIN_MODULE_GAS: u64 = 2_100_000;
 
 type ExecStatus = (Option<bool>, Option<bool>);
 
@@ -136,15 +141,48 @@ impl Node {
             let (fee, least) = (content.fee, config.minimal_fees);
             return Ok(Err(format!("fee: {fee} is less than this node's minimum, {least}")));
         }
-        let (size, max) = (operation.serialized_size(), config.max_block_size);
-        if size > max as usize {
-            return Ok(Err(format!(
-                "serialized_content: {size} bytes do not fit a block of {max}"
-            )));
-        }
-        let gas = operation.check_gas_usage(MAX_GAS_PER_BLOCK, BASE_OPERATION_GAS_COST, 0);
-        Ok(gas.map_err(|reason| format!("max_gas: {reason}")))
+        Ok(check_size(operation, config.max_block_size).and_then(|()| check_gas(operation)))
     }
+}
+
+/// Whether an empty block has space for the operation.
+fn check_size(operation: &SecureShareOperation, max_block_size: u32) -> Result<(), String> {
+    let size = operation.serialized_size();
+    if size <= max_block_size as usize {
+        return Ok(());
+    }
+    let parts = match &operation.content.op {
+        OperationType::ExecuteSC { data, datastore, .. } => {
+            let datastore: usize = datastore.iter().map(|(key, value)| key.len() + value.len()).sum();
+            format!("; its module takes {} of them, its datastore {datastore}", data.len())
+        }
+        OperationType::CallSC { param, .. } => format!("; its parameter takes {} of them", param.len()),
+        _ => String::new(),
+    };
+    Err(format!(
+        "serialized_content: {size} bytes do not fit a block of {max_block_size}{parts}"
+    ))
+}
+
+/// Whether the operation's gas loads a module, and fits an empty block with what is charged beside it.
+fn check_gas(operation: &SecureShareOperation) -> Result<(), String> {
+    let (max_gas, beside) = match operation.content.op {
+        OperationType::ExecuteSC { max_gas, .. } => (max_gas, COMPILATION_GAS_COST + BASE_OPERATION_GAS_COST),
+        OperationType::CallSC { max_gas, .. } => (max_gas, BASE_OPERATION_GAS_COST),
+        _ => return Ok(()),
+    };
+    if max_gas < MIN_MODULE_GAS {
+        return Err(format!(
+            "max_gas: {max_gas} is less than {MIN_MODULE_GAS}, what it takes to load a module"
+        ));
+    }
+    let most = MAX_GAS_PER_BLOCK.saturating_sub(beside);
+    if max_gas > most {
+        return Err(format!(
+            "max_gas: {max_gas} is more than {most}: a block has {MAX_GAS_PER_BLOCK}, and {beside} are charged beside it"
+        ));
+    }
+    Ok(())
 }
 
 /// Checks the signatures in one batch, and one by one if it fails, to name the wrong one.

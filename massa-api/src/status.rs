@@ -62,6 +62,8 @@ impl Node {
     }
 
     fn execution_stats(&self, now: MassaTime) -> ExecutionStats {
+        // Before the statistics, so that no final slot is after the last one executed.
+        let (final_cursor, final_state_hash) = self.context.execution_controller.get_final_state_hash();
         let stats = self.context.execution_controller.get_stats();
         ExecutionStats {
             time_window_start: self.started,
@@ -69,7 +71,8 @@ impl Node {
             final_block_count: 0,
             final_executed_operations_count: 0,
             active_cursor: stats.active_cursor,
-            final_cursor: stats.final_cursor,
+            final_cursor,
+            final_state_hash: hex::encode(final_state_hash),
         }
     }
 

@@ -20,6 +20,10 @@ use massa_signature::KeyPair;
 use massa_time::MassaTime;
 use serde_json::{json, Value};
 
+/// Most gas of an operation, as massa-web3 knows it.
+const EXECUTE_GAS_MAX: u64 = 3_980_167_295;
+const CALL_GAS_MAX: u64 = 4_294_167_295;
+
 fn block_infos(node: &TestNode, blocks: &[&ArchivedBlock]) -> Vec<BlockInfo> {
     let ids: Vec<_> = blocks.iter().map(|block| block.id()).collect();
     node.call("get_blocks", json!([ids])).unwrap()
@@ -109,6 +113,21 @@ fn lists_are_bounded_by_name() {
         ("get_addresses", "addresses", json!(address)),
         ("get_datastore_entries", "entries", entry),
         ("send_operations", "operations", json!(input(&operation))),
+        (
+            "get_addresses_bytecode",
+            "addresses",
+            json!({"address": address, "is_final": true}),
+        ),
+        (
+            "execute_read_only_bytecode",
+            "executions",
+            json!({"max_gas": 1, "bytecode": []}),
+        ),
+        (
+            "execute_read_only_call",
+            "calls",
+            json!({"max_gas": 1, "target_address": address, "target_function": "f", "parameter": []}),
+        ),
     ] {
         let (code, message) = node.refusal(method, json!([vec![value; 129]]));
         assert_eq!(code, -32000, "{method}");
@@ -383,20 +402,6 @@ fn stakers_are_told_by_page_most_rolls_first() {
     assert_eq!(told(json!([{"limit": usize::MAX, "offset": usize::MAX}])), []);
 }
 
-#[test]
-fn contracts_have_neither_data_nor_events_yet() {
-    let node = TestNode::start();
-    let address = first_operation(&blocks()[0]).content_creator_address;
-    let entries: Value = node
-        .call("get_datastore_entries", json!([[{"address": address, "key": [1]}]]))
-        .unwrap();
-    assert_eq!(entries, json!([{"final_value": null, "candidate_value": null}]));
-    let events: Value = node
-        .call("get_filtered_sc_output_event", json!([{"is_final": true}]))
-        .unwrap();
-    assert_eq!(events, json!([]));
-}
-
 fn input(operation: &SecureShareOperation) -> OperationInput {
     OperationInput {
         creator_public_key: operation.content_creator_pub_key,
@@ -421,6 +426,39 @@ fn transaction() -> OperationType {
     }
 }
 
+fn execute(data: Vec<u8>, max_gas: u64) -> OperationType {
+    OperationType::ExecuteSC {
+        data,
+        max_gas,
+        max_coins: Amount::zero(),
+        datastore: Default::default(),
+    }
+}
+
+fn call(max_gas: u64) -> OperationType {
+    OperationType::CallSC {
+        target_addr: Address::from_public_key(&KeyPair::generate(0).unwrap().get_public_key()),
+        target_func: "f".to_string(),
+        param: Vec::new(),
+        max_gas,
+        coins: Amount::zero(),
+    }
+}
+
+#[test]
+fn an_operation_may_take_all_the_gas_that_massa_web3_asks_for() {
+    let node = TestNode::start();
+    let operations = [
+        execute(vec![0], EXECUTE_GAS_MAX),
+        execute(vec![0], 2_100_000),
+        call(CALL_GAS_MAX),
+        call(2_100_000),
+    ];
+    let inputs = operations.map(|op| input(&operation("0.01", 9, op, CHAIN_ID)));
+    let ids: Vec<OperationId> = node.call("send_operations", json!([inputs])).unwrap();
+    assert_eq!(ids.len(), 4);
+}
+
 #[test]
 fn sent_operations_are_told_to_the_peers_and_go_into_the_pool() {
     let node = TestNode::start();
@@ -438,18 +476,8 @@ fn sent_operations_are_told_to_the_peers_and_go_into_the_pool() {
 fn an_operation_that_no_block_can_include_is_refused_by_field() {
     let node = TestNode::start();
     let good = operation("0.01", 9, transaction(), CHAIN_ID);
-    let large = OperationType::ExecuteSC {
-        data: vec![0; 300_001],
-        max_gas: 1,
-        max_coins: Amount::zero(),
-        datastore: Default::default(),
-    };
-    let hungry = OperationType::ExecuteSC {
-        data: vec![0],
-        max_gas: u64::from(u32::MAX),
-        max_coins: Amount::zero(),
-        datastore: Default::default(),
-    };
+    let large = execute(vec![0; 300_001], 2_100_000);
+    let hungry = execute(vec![0], EXECUTE_GAS_MAX + 1);
     let cases = [
         (
             operation("0.01", 4, transaction(), CHAIN_ID),
@@ -464,12 +492,24 @@ fn an_operation_that_no_block_can_include_is_refused_by_field() {
         (
             operation("0.01", 9, large, CHAIN_ID),
             -32000,
-            "operations[1].serialized_content: ",
+            "operations[1].serialized_content: 300114 bytes do not fit a block of 300000; its module takes 300001 of them, \
+             its datastore 0",
         ),
         (
             operation("0.01", 9, hungry, CHAIN_ID),
             -32000,
-            "operations[1].max_gas: ",
+            "operations[1].max_gas: 3980167296 is more than 3980167295: a block has 4294967295, and 314800000 are charged \
+             beside it",
+        ),
+        (
+            operation("0.01", 9, call(CALL_GAS_MAX + 1), CHAIN_ID),
+            -32000,
+            "operations[1].max_gas: 4294167296 is more than 4294167295",
+        ),
+        (
+            operation("0.01", 9, call(2_099_999), CHAIN_ID),
+            -32000,
+            "operations[1].max_gas: 2099999 is less than 2100000",
         ),
         (
             operation("0.01", 9, transaction(), 77),

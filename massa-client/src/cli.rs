@@ -4,6 +4,7 @@ use crate::archive::{self, ArchiveCommand};
 use crate::node::{NodeArguments, NodeCommandError};
 use crate::operator::{self, OperatorCommand};
 use crate::output::{one_line, unbroken, Output};
+use crate::sc::{self, ScCommand};
 use crate::status;
 use crate::storage::{self, StorageCommand};
 use crate::wallet::{self, SendArguments, WalletCommand};
@@ -46,9 +47,12 @@ pub enum Command {
     /// Work on a store directory; no node is needed.
     #[command(subcommand, arg_required_else_help = false)]
     Archive(ArchiveCommand),
-    /// Ask a node about the archive, and read from it.
+    /// Ask a node about the archive, read from it, and take part in it.
     #[command(subcommand, arg_required_else_help = false)]
     Storage(StorageCommand),
+    /// Contracts: call one, make the registry.
+    #[command(subcommand, arg_required_else_help = false)]
+    Sc(ScCommand),
     /// Keys and coins.
     #[command(subcommand, arg_required_else_help = false)]
     Wallet(WalletCommand),
@@ -82,7 +86,8 @@ fn execute(cli: Cli, output: Output) -> Result<(), Box<dyn Error>> {
     let Cli { node, wallet, .. } = cli;
     let result: Result<(), NodeCommandError> = match cli.command {
         Command::Archive(command) => return Ok(archive::run(command, output)?),
-        Command::Storage(command) => storage::run(command, &node, output),
+        Command::Sc(command) => sc::run(command, &node, &wallet, output),
+        Command::Storage(command) => storage::run(command, &node, &wallet, output),
         Command::Wallet(command) => wallet::run(command, &node, wallet, output),
         Command::Send(arguments) => wallet::send(&arguments, &node, wallet, output),
         Command::Status => status::run(&node, output),

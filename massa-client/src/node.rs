@@ -8,6 +8,8 @@ use clap::Args;
 use jsonrpsee::core::client::Error as ClientError;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use massa_distributed_storage_exports::verification::VerifyBlockError;
+use massa_distributed_storage_worker::smart_contract::args::DecodeError;
+use massa_models::operation::OperationId;
 use massa_wallet::WalletError;
 use std::error::Error;
 use std::future::Future;
@@ -138,6 +140,61 @@ pub enum NodeCommandError {
         expected: String,
         /// What was sent.
         found: String,
+    },
+    /// The contract does not do what it was asked for.
+    #[error("the contract refuses: {0}")]
+    Refused(String),
+    /// The contract knows no such thing.
+    #[error("the registry has no {0}")]
+    Absent(String),
+    /// What a contract answered is not what it should answer: it is another contract, or another version of it.
+    #[error("the contract's answer was refused")]
+    Contract(#[from] DecodeError),
+    /// No command names the registry, and neither does the node.
+    #[error("the node follows no registry: name one with --registry")]
+    NoRegistry,
+    /// The same operation was sent before.
+    #[error("operation {0} was sent before: wait for the next period, or pay another --fee")]
+    SentBefore(OperationId),
+    /// An operation was executed and failed; its fee is paid.
+    #[error("operation {operation} failed: {reason}")]
+    Failed {
+        /// The operation.
+        operation: OperationId,
+        /// What the contract, or its host, said.
+        reason: String,
+    },
+    /// An operation was not final in time. It may be yet.
+    #[error("operation {operation} was not final within {seconds} s: {state}")]
+    NotFinal {
+        /// The operation.
+        operation: OperationId,
+        /// How long it was waited for.
+        seconds: u64,
+        /// How far it was.
+        state: &'static str,
+    },
+    /// A file could not be read.
+    #[error("could not read {path}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The node that was challenged failed: it is at fault.
+    #[error("node {node} failed the challenge")]
+    ChallengeFailed {
+        /// The node.
+        node: massa_models::node::NodeId,
+    },
+    /// The node that was to put a challenge could not.
+    #[error(
+        "the challenge has no result after {seconds} s: the node that was to put it could not, or it was restarted"
+    )]
+    NoChallengeResult {
+        /// How long the node said it would take.
+        seconds: u64,
     },
     /// There is no proof yet.
     #[error("the node has no proof: {0}")]

@@ -23,9 +23,10 @@ impl Report for NodeStatus {
             consensus.final_block_count, consensus.stale_block_count, consensus.clique_count
         );
         let execution = format!(
-            "at slot {}, final at slot {}",
+            "at slot {}, final at slot {} with state {}",
             slot_text(self.execution_stats.active_cursor),
-            slot_text(self.execution_stats.final_cursor)
+            slot_text(self.execution_stats.final_cursor),
+            short(&self.execution_stats.final_state_hash)
         );
         let chain = format!(
             "{}, {} threads, periods of {} ms",
@@ -46,6 +47,14 @@ impl Report for NodeStatus {
             ("minimal fee", self.minimal_fees.to_string()),
             ("peers", peers),
         ])
+    }
+}
+
+/// Enough of a hash to compare it by eye.
+fn short(hash: &str) -> String {
+    match hash.char_indices().nth(12) {
+        Some((end, _)) => format!("{}…", &hash[..end]),
+        None => "unknown".to_string(),
     }
 }
 

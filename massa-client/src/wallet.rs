@@ -1,16 +1,14 @@
 //! `massa-cli wallet …` and `massa-cli send`.
 
 use crate::node::{Node, NodeArguments, NodeCommandError};
+use crate::operation::{open_wallet, Sent, Signer};
 use crate::output::{name_value_lines, table, Output, Report};
 use clap::{Args, Subcommand};
-use massa_api_exports::node::NodeStatus;
-use massa_api_exports::operation::OperationInput;
 use massa_api_exports::rpc::MassaRpcClient;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::config::CHAINID;
-use massa_models::operation::{Operation, OperationId, OperationType};
-use massa_models::slot::Slot;
+use massa_models::operation::{OperationId, OperationType};
 use massa_wallet::Wallet;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -145,23 +143,10 @@ pub fn run(
     }
 }
 
-/// A wallet with keys. One that is not there is not made.
-fn open(path: &Path, chain_id: u64) -> Result<Wallet, NodeCommandError> {
-    let empty = || NodeCommandError::EmptyWallet(path.display().to_string());
-    if !path.exists() {
-        return Err(empty());
-    }
-    let wallet = Wallet::new(path.to_path_buf(), chain_id)?;
-    if wallet.get_addresses().is_empty() {
-        return Err(empty());
-    }
-    Ok(wallet)
-}
-
 fn balance(address: Option<Address>, node: &NodeArguments, wallet: &Path) -> Result<BalanceReport, NodeCommandError> {
     let addresses = match address {
         Some(address) => vec![address],
-        None => open(wallet, *CHAINID)?.get_addresses(),
+        None => open_wallet(wallet, None)?.get_addresses(),
     };
     let node = Node::public(node)?;
     let max_arguments = 128;
@@ -192,59 +177,23 @@ pub fn send(
     wallet: PathBuf,
     output: Output,
 ) -> Result<(), NodeCommandError> {
+    if arguments.amount == Amount::zero() {
+        let (field, reason) = ("AMOUNT", "must be more than 0".to_string());
+        return Err(NodeCommandError::Argument { field, reason });
+    }
     let node = Node::public(node)?;
-    let status = node.call(|client| client.get_status())?;
-    let keys = open(&wallet, status.chain_id)?;
-    if keys.find_associated_keypair(&arguments.from).is_none() {
-        return Err(NodeCommandError::NoKey {
-            wallet: wallet.display().to_string(),
-            address: arguments.from,
-        });
-    }
-    let operation = transaction(arguments, &status)?;
-    let (fee, expire_period) = (operation.fee, operation.expire_period);
-    let signed = keys.create_operation(operation, arguments.from)?;
-    let input = OperationInput {
-        creator_public_key: signed.content_creator_pub_key,
-        signature: signed.signature,
-        serialized_content: signed.serialized_data,
+    let signer = Signer::new(&node, &wallet, arguments.from)?;
+    let operation = OperationType::Transaction {
+        recipient_address: arguments.to,
+        amount: arguments.amount,
     };
-    let ids = node.call(|client| client.send_operations(vec![input]))?;
-    if ids != [signed.id] {
-        return Err(NodeCommandError::answer("operation id", signed.id, format!("{ids:?}")));
-    }
+    let Sent { id, fee, expire_period } = signer.send(operation, signer.fee(arguments.fee)?)?;
     Ok(output.print(&SendReport {
-        operation_id: signed.id,
+        operation_id: id,
         from: arguments.from,
         to: arguments.to,
         amount: arguments.amount,
         fee,
         expire_period,
     })?)
-}
-
-fn transaction(arguments: &SendArguments, status: &NodeStatus) -> Result<Operation, NodeCommandError> {
-    if arguments.amount == Amount::zero() {
-        let (field, reason) = ("AMOUNT", "must be more than 0".to_string());
-        return Err(NodeCommandError::Argument { field, reason });
-    }
-    let fee = arguments.fee.unwrap_or(status.minimal_fees);
-    if fee < status.minimal_fees {
-        let reason = format!(
-            "{fee} is less than what the node takes at least, {}",
-            status.minimal_fees
-        );
-        return Err(NodeCommandError::Argument { field: "--fee", reason });
-    }
-    let period = status.last_slot.unwrap_or(Slot::new(0, 0)).period;
-    // One less than what is allowed: the node's clock may be a period behind the producer's.
-    let validity = status.config.operation_validity_periods.saturating_sub(1);
-    Ok(Operation {
-        fee,
-        expire_period: period.saturating_add(validity),
-        op: OperationType::Transaction {
-            recipient_address: arguments.to,
-            amount: arguments.amount,
-        },
-    })
 }

@@ -8,7 +8,6 @@ use common::{assert_says, run, TestDir, ROOT, UPSTREAM};
 use jsonrpsee::types::ErrorObjectOwned;
 use massa_distributed_storage_exports::record::operation_id;
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
-use massa_distributed_storage_exports::verification::parse_secure_share_operation;
 use massa_hash::Hash;
 use massa_models::address::Address;
 use massa_models::block_id::BlockId;
@@ -44,6 +43,13 @@ fn commands() -> Vec<Vec<String>> {
         "storage nodes".to_string(),
         format!("wallet balance {address}"),
         format!("send {address} {address} 1"),
+        "sc call storage_registry get_config".to_string(),
+        format!("sc deploy {address}"),
+        format!("storage register {address} --gb 1"),
+        format!("storage update {address} --gb 1"),
+        format!("storage unregister {address}"),
+        format!("storage claim-rewards {address}"),
+        format!("storage fund {address} --amount 1"),
         "node stop".to_string(),
         format!("node ban {node}"),
         format!("node unban {node}"),
@@ -61,7 +67,7 @@ fn words(command: &[String]) -> Vec<&str> {
 #[test]
 fn help_lists_every_command() {
     let help = run(&["--help"]).text();
-    assert_says(&help, &["archive", "storage", "wallet", "send", "status", "node"]);
+    assert_says(&help, &["archive", "storage", "sc", "wallet", "send", "status", "node"]);
     assert_says(
         &help,
         &[
@@ -86,8 +92,16 @@ fn help_lists_every_command() {
             "get-block",
             "get-operation",
             "nodes",
+            "issue-challenge",
+            "challenge-history",
+            "register",
+            "update",
+            "unregister",
+            "claim-rewards",
+            "fund",
         ],
     );
+    assert_says(&run(&["sc", "--help"]).text(), &["call", "deploy"]);
     assert_says(&run(&["wallet", "--help"]).text(), &["generate", "balance"]);
     assert_says(&run(&["archive", "--help"]).text(), &["import", "check-proof"]);
 }
@@ -115,7 +129,9 @@ fn without_a_node_every_command_names_address_and_port() {
 #[test]
 fn every_command_prints_one_json_document() {
     let node = TestNode::start();
-    for command in commands().iter().filter(|command| command[0] != "send") {
+    let needs_a_key = |command: &Vec<String>| command.contains(&address());
+    let needs_more = |command: &&Vec<String>| command[0] == "sc" || (command[0] != "wallet" && needs_a_key(command));
+    for command in commands().iter().filter(|command| !needs_more(command)) {
         assert!(
             node.cli(&[&words(command)[..], &["--json"]].concat())
                 .json()
@@ -192,7 +208,7 @@ fn status_tells_the_node_and_its_chain() {
             "0.01",
             "3 connected",
             "50 final",
-            "7:1",
+            "7:1, final at slot 5:9 with state 0123456789ab…",
         ],
     );
     assert_eq!(
@@ -226,12 +242,46 @@ fn storage_status_tells_stored_assigned_awaited_disk_peers_and_why() {
 }
 
 #[test]
+fn storage_status_tells_the_registry_and_the_node_in_it() {
+    let node = TestNode::start();
+    node.lie(|mut status| {
+        status["registry"]["address"] = json!("AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L");
+        status["registry"]["registered_nodes"] = json!(4);
+        status["registry"]["low_balance"] = json!("1 MAS last for about 2 days of fees");
+        status
+    });
+    let text = node.cli(&["storage", "status"]).text();
+    let says = [
+        "AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L, 4 nodes",
+        "this node is not",
+        "2 days of fees",
+    ];
+    assert_says(&text, &says);
+    node.lie(|mut status| {
+        status["registry"]["address"] = json!("AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L");
+        status["registry"]["own"] = json!({
+            "stake": "100", "allocated_gb": 10, "weight": 0, "weight_soon": 10, "filled": false, "has_placement_key": true,
+            "leave_segment": null, "last_counted_round": 3, "total_draws": 8, "passed_draws": 7, "matured_rewards": "2",
+        });
+        status
+    });
+    let text = node.cli(&["storage", "status"]).text();
+    assert_says(
+        &text,
+        &["10 GB, weight 0 GB, stake 100 MAS, 7 of 8 draws, 2 MAS to claim"],
+    );
+}
+
+#[test]
 fn storage_status_fits_a_screen_whatever_the_node_says() {
     let node = TestNode::start();
     node.lie(|mut status| {
         let long = "a word and \u{1b}[2J another ".repeat(20);
         status["store_error"] = json!(long);
         status["why_not_more"] = json!(vec![&long; 9]);
+        status["registry"]["problem"] = json!(&long);
+        status["registry"]["low_balance"] = json!(&long);
+        status["registry"]["last_refusal"] = json!({"purpose": &long, "reason": &long, "time_ms": 1});
         status["awaited"]["reasons"] = (0..30).map(|n| (format!("{n} {long}"), json!(n))).collect();
         for field in [
             "chunks_total",
@@ -645,10 +695,7 @@ fn a_wallet_has_keys_with_coins_and_sends_them() {
         .cli(&["send", &from, to, "1.5", "--wallet", wallet, "--json"])
         .json();
 
-    let input = node.world.lock().unwrap().sent.remove(0);
-    let head = [input.signature.to_bytes(), input.creator_public_key.to_bytes()].concat();
-    let bytes = [head, input.serialized_content].concat();
-    let operation = parse_secure_share_operation(&bytes, UPSTREAM.chain_id).unwrap();
+    let operation = node.sent().remove(0);
     operation.verify_signature().unwrap();
     assert_eq!(sent["operation_id"], operation.id.to_string());
     let content = &operation.content;
@@ -713,4 +760,42 @@ fn the_operator_bans_unbans_and_stops() {
     assert!(node.world.lock().unwrap().banned.is_empty());
     node.cli(&["node", "stop"]).expect_success();
     assert!(node.world.lock().unwrap().stopped);
+}
+
+#[test]
+fn a_challenge_by_hand_prints_its_result_and_fails_if_the_node_did() {
+    let node = TestNode::start();
+    let challenged = NodeId::new(KEY.get_public_key()).to_string();
+    let command = ["storage", "issue-challenge", "--node", &challenged, "--chunk", "3:0"];
+    let text = node.cli(&command).text();
+    assert_says(
+        &text,
+        &[&challenged, "VALID", "12 ms", "75% of 4 audits", "chunk 0 of period 3"],
+    );
+    let json = node.cli(&[&["--json"][..], &command].concat()).json();
+    assert_eq!((&json["outcome"], &json["failed"]), (&json!("passed"), &json!(false)));
+
+    node.lie(|mut answer| {
+        if let Some(result) = answer.get_mut("results").map(|results| &mut results[0]) {
+            (result["outcome"], result["failed"]) = (json!("not_held"), json!(true));
+        }
+        answer
+    });
+    assert_says(&node.cli(&command).error(1), &["failed the challenge"]);
+
+    let by_address = ["storage", "issue-challenge", "--node", &address(), "--chunk", "3:0"];
+    node.cli(&by_address).error(1);
+    for (field, value) in [("--node", "nobody"), ("--chunk", "3:x"), ("--chunk", "abc")] {
+        let at = command.iter().position(|argument| *argument == field).unwrap();
+        let mut wrong = command;
+        wrong[at + 1] = value;
+        assert_says(&node.cli(&wrong).error(2), &[field]);
+    }
+}
+
+#[test]
+fn the_challenge_history_shows_rates_and_results() {
+    let node = TestNode::start();
+    let text = node.cli(&["storage", "challenge-history"]).text();
+    assert_says(&text, &["75%", "3:0", "VALID", "alarm"]);
 }

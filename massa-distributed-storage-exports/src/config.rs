@@ -75,7 +75,7 @@ impl Default for DistributedStorageConfig {
             replication_factor: 3,
             chunk_size: 1 << 20,
             challenge_frequency_periods: 100,
-            reward_per_gb_per_period: Amount::from_raw(1_000_000),
+            reward_per_gb_per_period: Amount::from_raw(20_000),
             min_challenge_interval: MassaTime::from_millis(3_600_000),
             challenge_response_timeout: MassaTime::from_millis(60_000),
             storage_registry_address: String::new(),

@@ -7,6 +7,7 @@ pub mod archiver;
 pub mod body;
 pub mod bytes;
 pub mod config;
+pub mod contract;
 pub mod leaves;
 pub mod manifest;
 pub mod merkle;

@@ -5,10 +5,12 @@
 
 use crate::manifest::{ChunkEntry, Manifest};
 use crate::merkle::{MerkleProof, ProofError};
-use crate::types::{ChunkId, ChunkIndex, PeriodRoot, PAGE_BYTES, SIGNATURE_BYTES};
+use crate::types::{ChallengeId, ChunkId, ChunkIndex, PeriodRoot, PAGE_BYTES, SIGNATURE_BYTES};
 use crossbeam_channel::Sender;
 use massa_models::node::NodeId;
+use massa_time::MassaTime;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Objects that may end in one page. A record field takes 4 bytes at least, an operation many more.
 pub const MAX_PAGE_SIGNATURES: usize = PAGE_BYTES / 64;
@@ -16,6 +18,9 @@ pub const MAX_PAGE_SIGNATURES: usize = PAGE_BYTES / 64;
 pub const MAX_HELD_RANGES: usize = 64;
 /// Periods in one answer to a question for held chunks.
 pub const MAX_HELD_PERIODS: u32 = 128;
+/// Leaves that an audit of a peer draws, one after the other (design, section 8.13). Of a chunk of the largest size they
+/// are 32 KiB with 16 KiB of paths: one frame, smaller than one with a page.
+pub const CHALLENGE_LEAVES: usize = 32;
 
 /// What a node answers to a question for something archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +146,31 @@ pub struct Capabilities {
     pub ranges: Vec<HeldRange>,
 }
 
+/// An audit of a peer: it is to show [`CHALLENGE_LEAVES`] leaves of one chunk. Which ones follows from the challenge and
+/// from the leaves before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditChallenge {
+    /// Follows from the two peers and the other fields, so that nobody can pass a challenge on.
+    pub challenge_id: ChallengeId,
+    /// Period of the chunk.
+    pub period: u64,
+    /// Position of the chunk.
+    pub chunk: ChunkIndex,
+    /// The chunk.
+    pub chunk_id: ChunkId,
+    /// Drawn at random by the challenger.
+    pub nonce: u64,
+}
+
+/// One of the leaves that a challenge asks for: nothing in it is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditLeaf {
+    /// At most [`crate::types::LEAF_BYTES`].
+    pub bytes: Vec<u8>,
+    /// To the chunk id.
+    pub path: MerkleProof,
+}
+
 /// What this node serves. Implemented by the worker on top of its store; called on the handler's threads.
 pub trait ArchiveServer: Send + Sync {
     /// Bytes of the manifest of a period.
@@ -149,12 +179,28 @@ pub trait ArchiveServer: Send + Sync {
     /// One page of a chunk. `chunk_id` is what the asker expects at `chunk`; another one is not held.
     fn page(&self, period: u64, chunk: ChunkIndex, chunk_id: &ChunkId, page: u32) -> Answer<PageContent>;
 
-    /// For each of `periods` periods from `first_period` on, a bit for each chunk held: bit `i % 8` of byte `i / 8` is
-    /// chunk `i`. Without trailing zero bytes; empty for a period that is not archived here.
+    /// For each of `periods` periods from `first_period` on, a bit for each chunk that is held and assigned to this node:
+    /// bit `i % 8` of byte `i / 8` is chunk `i`. Others may drop their copies because of it, so it leaves out what this node
+    /// may drop itself. Without trailing zero bytes; empty for a period that is not archived here.
     fn held(&self, first_period: u64, periods: u32) -> Vec<Vec<u8>>;
 
     /// What this node says of itself.
     fn capabilities(&self) -> Capabilities;
+
+    /// Whether `to` may be served pages of a chunk, or be shown leaves of it, at `now`. Who may not is told to come back
+    /// later: while a round's answers are taken, no node helps another one to answer for chunks that it claims (design,
+    /// section 8).
+    fn may_serve(&self, to: &NodeId, period: u64, chunk: ChunkIndex, now: MassaTime) -> bool {
+        let _ = (to, period, chunk, now);
+        true
+    }
+
+    /// The leaves that a challenge of `challenger` asks for, in the order in which they are drawn. A chunk that is not the
+    /// one at its position, or not held, is not held; nor is anything for a challenge that was made for another node.
+    fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {
+        let _ = (challenger, challenge);
+        Answer::NotHeld
+    }
 }
 
 /// What peers tell without being asked. Implemented by the worker; called on the handler's threads, never waits.
@@ -282,6 +328,60 @@ pub enum FetchFailure {
     Quarantined,
 }
 
+/// A challenge to be put to a node, which is dialed if it is not connected.
+#[derive(Clone, Debug)]
+pub struct Challenge {
+    /// Chosen by the worker; comes back with the answer.
+    pub id: u64,
+    /// Who is challenged.
+    pub node: NodeId,
+    /// What it is asked.
+    pub challenge: AuditChallenge,
+    /// How long to wait, dialing included.
+    pub timeout: Duration,
+    /// Where the answer goes. When it is full or gone, the answer is lost.
+    pub reply: Sender<ChallengeEvent>,
+}
+
+/// What came of a challenge. There is exactly one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeEvent {
+    /// Of the challenge.
+    pub id: u64,
+    /// Who was challenged.
+    pub node: NodeId,
+    /// The answer.
+    pub answer: Result<ChallengeAnswer, ChallengeFailure>,
+}
+
+/// Leaves that a challenged node sent: nothing in them is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeAnswer {
+    /// The challenge that is answered, as the node says.
+    pub challenge_id: ChallengeId,
+    /// In the order in which they were drawn.
+    pub leaves: Vec<AuditLeaf>,
+    /// From sending the challenge to its answer.
+    pub elapsed: Duration,
+    /// The same for a small question just before: what of `elapsed` is the way and the queues on it.
+    pub round_trip: Duration,
+}
+
+/// What a challenged node did instead of answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeFailure {
+    /// It says that it does not hold the chunk: not yet, not any more, or never did.
+    NotHeld,
+    /// It says that it has too much to do.
+    Refused,
+    /// It did not answer in time.
+    Timeout,
+    /// It is not connected, and could not be dialed in time.
+    NotConnected,
+    /// It sent what cannot be read.
+    Malformed,
+}
+
 /// The queue to the storage handler is full, or the handler has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the storage handler does not take requests")]
@@ -311,6 +411,15 @@ pub trait StorageNetwork: Send + Sync {
     /// # Errors
     /// [`NetworkBusy`].
     fn announce(&self, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>) -> Result<(), NetworkBusy>;
+
+    /// Puts a challenge to a node; the answer goes to its `reply`.
+    ///
+    /// # Errors
+    /// [`NetworkBusy`].
+    fn challenge(&self, challenge: Challenge) -> Result<(), NetworkBusy> {
+        let _ = challenge;
+        Err(NetworkBusy)
+    }
 
     /// What `node` sent was proven wrong after it was handed over: it is put in quarantine.
     fn quarantine(&self, node: NodeId, reason: &str);

@@ -50,8 +50,19 @@ impl NodeSet {
 /// node that joins takes over its share of the whole history (design, section 6, hand-over). A set is remembered for the
 /// few segments that a claim or a refutation can still be about, not for ever.
 pub trait StorageRegistry: Send + Sync + Debug {
-    /// The nodes that count in `segment`. The same on every node.
+    /// The nodes that count in `segment`. The same on every node. Of a segment that is forgotten, or not known yet: the
+    /// nearest one that is known.
     fn node_set(&self, segment: u64) -> Arc<NodeSet>;
+
+    /// The segment that is open in final state, where that is known: the archive may be behind it.
+    fn open_segment(&self) -> Option<u64> {
+        None
+    }
+
+    /// Nodes that hold each chunk in `segment`, where the registry decides that.
+    fn replication_factor(&self, _segment: u64) -> Option<usize> {
+        None
+    }
 }
 
 /// A node set that never changes: from the genesis file.

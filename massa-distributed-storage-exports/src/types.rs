@@ -98,6 +98,10 @@ digest_type! {
     /// Merkle root of a segment: its periods and the root of the segment before.
     SegmentRoot
 }
+digest_type! {
+    /// Id of a challenge between two peers: follows from both of them, the chunk and the nonce.
+    ChallengeId
+}
 
 /// A text that is not the 64 hexadecimal digits of a hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

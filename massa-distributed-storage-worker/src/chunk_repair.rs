@@ -1,6 +1,9 @@
 //! Chunks that are assigned to this node and not held: which are fetched next, and what came of it.
 //!
-//! Rarest first, then newest. Used by the repair thread; reads the store, never writes it.
+//! Rarest first, then newest. How many hold a chunk nobody can know without asking everybody for everything; counted are
+//! the connected nodes among those who should hold it that say they hold all that is assigned to them in its period. So a
+//! chunk whose holders are gone, or are only beginning to fetch, comes before one that others have. Used by the repair
+//! thread; reads the store, never writes it.
 
 use crate::assignments::Assignments;
 use crate::storage_backend::Store;
@@ -8,7 +11,7 @@ use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
 use massa_distributed_storage_exports::network::{FetchTarget, PageContent, StoragePeer, VerifiedPage};
 use massa_distributed_storage_exports::ChunkIndex;
 use massa_models::node::NodeId;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// Questions for chunks have these numbers, so that they are told from those for periods.
@@ -25,11 +28,17 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(600);
 /// A chunk that is wanted, in the order in which chunks are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Nodes that should hold it and are connected.
+    /// Nodes that hold it, as far as is known without asking.
     holders: usize,
     /// The newest first.
     period: std::cmp::Reverse<u64>,
     chunk: ChunkIndex,
+}
+
+impl Rank {
+    fn position(&self) -> (u64, ChunkIndex) {
+        (self.period.0, self.chunk)
+    }
 }
 
 /// A chunk that is wanted.
@@ -46,6 +55,8 @@ struct Active {
     wanted: Wanted,
     /// With whoever sent each.
     pages: BTreeMap<u32, (NodeId, PageContent)>,
+    /// It may be assigned to others by now: not asked for again.
+    stale: bool,
 }
 
 /// A chunk of which every page is here.
@@ -66,6 +77,10 @@ pub struct ObtainedChunk {
 pub struct ChunkRepair {
     patience: Duration,
     wanted: BTreeMap<Rank, Wanted>,
+    /// Positions of what is wanted or being fetched.
+    known: HashSet<(u64, ChunkIndex)>,
+    /// Not all that is missing had room.
+    overflowed: bool,
     active: HashMap<u64, Active>,
     next_id: u64,
     /// Periods to be looked at soon.
@@ -83,6 +98,8 @@ impl ChunkRepair {
         Self {
             patience,
             wanted: BTreeMap::new(),
+            known: HashSet::new(),
+            overflowed: false,
             active: HashMap::new(),
             next_id: FIRST_ID,
             look_at: BTreeSet::new(),
@@ -109,6 +126,18 @@ impl ChunkRepair {
         }
     }
 
+    /// Other chunks are assigned to this node: looks at all periods again. What is under way is finished, hand-over drops
+    /// what came too late; damaged chunks stay wanted.
+    pub fn assignments_changed(&mut self) {
+        self.wanted.retain(|_, wanted| wanted.assigned.is_empty());
+        let wanted = self.wanted.keys().map(Rank::position);
+        self.known = wanted
+            .chain(self.active.values().map(|active| active.rank.position()))
+            .collect();
+        self.scan_below = None;
+        self.scanned = None;
+    }
+
     /// Looks at the periods that changed, and at a few more, newest first.
     pub fn scan(&mut self, store: &Store, assignments: &Assignments, peers: &[StoragePeer], now: Instant) {
         while let Some(period) = self.look_at.pop_first() {
@@ -118,7 +147,9 @@ impl ChunkRepair {
             None => true,
             Some(scanned) => now.duration_since(scanned) >= SCAN_INTERVAL,
         };
-        if self.scan_below.is_none() && due {
+        let has_room_again = self.overflowed && self.wanted.len() < WANTED_MAX / 2;
+        if self.scan_below.is_none() && (due || has_room_again) {
+            self.overflowed = false;
             self.scan_below = store.last_period().ok().flatten().map(|last| last + 1);
         }
         for _ in 0..SCAN_PERIODS {
@@ -148,10 +179,8 @@ impl ChunkRepair {
         let holders = assignments.holders(period, &manifest.chunks);
         for ((entry, index), assigned) in manifest.chunks.iter().zip(0u32..).zip(holders) {
             if assigned.contains(&assignments.own()) && !held.contains(&index) {
-                let connected = assigned
-                    .iter()
-                    .filter(|node| peers.iter().any(|peer| peer.node == **node));
-                let holders = connected.count();
+                let says_so = |node: &&NodeId| peers.iter().any(|peer| peer.node == **node && claims(peer, period));
+                let holders = assigned.iter().filter(says_so).count();
                 self.add(period, ChunkIndex(index), *entry, assigned, holders, now);
             }
         }
@@ -176,9 +205,7 @@ impl ChunkRepair {
         holders: usize,
         now: Instant,
     ) {
-        let same = |rank: &Rank| rank.period.0 == period && rank.chunk == chunk;
-        let known = self.active.values().any(|active| same(&active.rank)) || self.wanted.keys().any(same);
-        if known || self.wanted.len() >= WANTED_MAX {
+        if self.known.contains(&(period, chunk)) {
             return;
         }
         let rank = Rank {
@@ -186,6 +213,18 @@ impl ChunkRepair {
             period: std::cmp::Reverse(period),
             chunk,
         };
+        if self.wanted.len() >= WANTED_MAX {
+            self.overflowed = true;
+            // The least urgent makes room.
+            match self.wanted.last_key_value().map(|(last, _)| *last) {
+                Some(last) if rank < last => {
+                    self.wanted.remove(&last);
+                    self.known.remove(&last.position());
+                }
+                _ => return,
+            }
+        }
+        self.known.insert((period, chunk));
         let wanted = Wanted {
             entry,
             assigned,
@@ -212,7 +251,16 @@ impl ChunkRepair {
             };
             questions.push((id, target, wanted.assigned.clone()));
             let pages = BTreeMap::new();
-            self.active.insert(id, Active { rank, wanted, pages });
+            let stale = false;
+            self.active.insert(
+                id,
+                Active {
+                    rank,
+                    wanted,
+                    pages,
+                    stale,
+                },
+            );
         }
         questions
     }
@@ -228,9 +276,10 @@ impl ChunkRepair {
     pub fn on_complete(&mut self, id: u64) -> Option<ObtainedChunk> {
         let active = self.active.remove(&id)?;
         if active.pages.len() as u32 != active.wanted.entry.page_count() {
-            self.wanted.insert(active.rank, active.wanted);
+            self.put_back(active);
             return None;
         }
+        self.known.remove(&active.rank.position());
         let sources = active.pages.values().map(|(from, _)| *from).collect();
         Some(ObtainedChunk {
             period: active.rank.period.0,
@@ -245,6 +294,15 @@ impl ChunkRepair {
     pub fn on_failed(&mut self, id: u64, now: Instant) {
         if let Some(mut active) = self.active.remove(&id) {
             active.wanted.not_before = now + self.patience;
+            self.put_back(active);
+        }
+    }
+
+    fn put_back(&mut self, active: Active) {
+        if active.stale {
+            // The scan finds it if it is still assigned here.
+            self.known.remove(&active.rank.position());
+        } else {
             self.wanted.insert(active.rank, active.wanted);
         }
     }
@@ -257,6 +315,12 @@ impl ChunkRepair {
         self.scrubbed = (period, chunk.0 + 1);
         Some((period, chunk, entry))
     }
+}
+
+/// Whether a peer says that it holds all that is assigned to it in a period.
+fn claims(peer: &StoragePeer, period: u64) -> bool {
+    let ranges = peer.capabilities.iter().flat_map(|said| &said.ranges);
+    !peer.quarantined && { ranges }.any(|range| (range.first_period..=range.last_period).contains(&period))
 }
 
 /// The first held chunk at or after a position.

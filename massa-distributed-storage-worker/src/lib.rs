@@ -5,9 +5,13 @@
 
 pub mod assembly;
 pub mod assignments;
+pub mod audit;
+pub mod audit_worker;
+pub mod challenge;
 pub mod chunk_repair;
 pub mod chunking;
 pub mod commands;
+pub mod handover;
 pub mod ingest;
 pub mod period_set;
 pub mod places;
@@ -16,7 +20,11 @@ pub mod reader;
 pub mod repair;
 pub mod repair_worker;
 pub mod replication;
+pub mod rewards;
+pub mod round_worker;
+pub mod rounds;
 pub mod server;
+pub mod smart_contract;
 pub mod storage_backend;
 pub mod worker;
 

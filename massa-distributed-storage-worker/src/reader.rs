@@ -254,7 +254,7 @@ impl ArchiveReader {
         let answers_max: usize = wanted.iter().map(|piece| piece.pages.len() + 1).sum();
         let (reply, answers) = bounded(answers_max.max(1));
         let manifest = pages.manifest();
-        let placed = self.assignments.holders(period, &manifest.chunks);
+        let placed = self.assignments.sources(period, &manifest.chunks);
         let peers = self.network.as_ref().map(|network| network.peers()).unwrap_or_default();
         let mut asked = Asked {
             questions: HashMap::new(),

@@ -1,20 +1,22 @@
 //! The thread that repairs: it carries out what [`RepairPlan`] decides, fetches chunks that are assigned to this node and
-//! not held, looks for damage in what is held, and announces what was archived.
+//! not held, hands over what is assigned to others by now, looks for damage in what is held, and announces what was
+//! archived. Whenever it has time it places chunks anew for a node set that changed.
 //!
 //! It reads the store and asks the network; what it obtained it hands to the worker thread, the store's only writer.
 
-use crate::assignments::Assignments;
+use crate::assignments::{Assignments, CATCH_UP_SLICE};
 use crate::chunk_repair::{ChunkRepair, ObtainedChunk};
-use crate::commands::DistributedStorageCommand;
+use crate::commands::{ChunkDrop, DistributedStorageCommand};
+use crate::handover::{HandOver, HandOverAction, HandOverLimits, HandOverView, KeepClaimed};
 use crate::repair::{in_order, RepairAction, RepairLimits, RepairPlan, RepairView};
 use crate::storage_backend::held::PutChunkError;
 use crate::storage_backend::Store;
 use crate::worker::ArchiverHandle;
 use crossbeam_channel::{bounded, never, select, Receiver, Sender};
 use massa_distributed_storage_exports::network::{
-    Capabilities, Fetch, FetchEvent, FetchPriority, StorageEvents, StorageNetwork, StoragePeer,
+    Capabilities, Fetch, FetchEvent, FetchPriority, FetchTarget, StorageEvents, StorageNetwork, StoragePeer,
 };
-use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
+use massa_distributed_storage_exports::{ChunkId, ChunkIndex, PeriodRoot};
 use massa_models::node::NodeId;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -29,6 +31,8 @@ const ANSWERS_MAX: usize = 1024;
 const NEWS_MAX: usize = 1024;
 /// How often the plan is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How often to look whether the node set changed.
+const NODE_SET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What happened elsewhere.
 enum News {
@@ -89,6 +93,8 @@ pub struct RepairStatus {
     pub chunks_wanted: usize,
     /// Chunks found damaged since the start.
     pub chunks_damaged: u64,
+    /// Chunks that are held and assigned to others, who did not all confirm yet, as of the last look at all chunks.
+    pub chunks_to_hand_over: usize,
 }
 
 /// What repair works with.
@@ -105,6 +111,9 @@ pub struct RepairParts {
     pub limits: RepairLimits,
     /// How long to wait between two chunks that are looked at for damage.
     pub scrub_interval: Duration,
+    /// What is kept although it is assigned to others. Whoever makes a claim makes this say so before looking at what is
+    /// held.
+    pub keep: KeepClaimed,
 }
 
 /// Stops repair.
@@ -146,10 +155,19 @@ impl Drop for RepairManager {
 pub fn start_repair(parts: RepairParts, inbox: RepairInbox) -> RepairManager {
     let (stop, stopped) = bounded(1);
     let (reply, answers) = bounded(ANSWERS_MAX);
+    let (dropped, drops) = bounded(1);
+    let hand_over = HandOverLimits {
+        patience: parts.limits.patience,
+        ..HandOverLimits::default()
+    };
     let status = Arc::new(Mutex::new(RepairStatus::default()));
     let mut repair = Repair {
         plan: RepairPlan::new(parts.store.parameters().clone(), parts.limits),
         chunks: ChunkRepair::new(parts.limits.patience),
+        hand_over: HandOver::new(hand_over),
+        dropped,
+        epoch: parts.assignments.epoch(),
+        node_set_looked_at: None,
         reply,
         status: Arc::clone(&status),
         scrubbed: Instant::now(),
@@ -158,7 +176,7 @@ pub fn start_repair(parts: RepairParts, inbox: RepairInbox) -> RepairManager {
     };
     let thread = std::thread::Builder::new()
         .name("storage-repair".into())
-        .spawn(move || repair.run(&stopped, &inbox.0, &answers))
+        .spawn(move || repair.run(&stopped, &inbox.0, &answers, &drops))
         .expect("the system can start a thread");
     RepairManager {
         stop,
@@ -171,6 +189,13 @@ struct Repair {
     parts: RepairParts,
     plan: RepairPlan,
     chunks: ChunkRepair,
+    hand_over: HandOver,
+    /// Where the worker tells which chunks it dropped.
+    dropped: Sender<Vec<(u64, ChunkIndex)>>,
+    /// The placement that chunk repair knows of.
+    epoch: u64,
+    /// When the node set was looked at and all was placed.
+    node_set_looked_at: Option<Instant>,
     reply: Sender<FetchEvent>,
     status: Arc<Mutex<RepairStatus>>,
     scrubbed: Instant,
@@ -179,7 +204,13 @@ struct Repair {
 }
 
 impl Repair {
-    fn run(&mut self, stopped: &Receiver<()>, news: &Receiver<News>, answers: &Receiver<FetchEvent>) {
+    fn run(
+        &mut self,
+        stopped: &Receiver<()>,
+        news: &Receiver<News>,
+        answers: &Receiver<FetchEvent>,
+        drops: &Receiver<Vec<(u64, ChunkIndex)>>,
+    ) {
         let mut next_tick = Instant::now();
         let mut news = news.clone();
         loop {
@@ -192,6 +223,7 @@ impl Repair {
                     Err(_) => news = never(),
                 },
                 recv(answers) -> answer => if let Ok(answer) = answer { self.on_answer(answer) },
+                recv(drops) -> chunks => if let Ok(chunks) = chunks { self.on_dropped(&chunks) },
                 default(TICK) => {}
             }
             if Instant::now() >= next_tick {
@@ -210,19 +242,118 @@ impl Repair {
         let root_of = move |period| store.period_root(period).ok().flatten();
         let actions = self.with_view(now, |plan, view| plan.on_missing(&missing, &root_of, view));
         self.carry_out(actions);
+        self.place(now);
         self.repair_chunks(now);
+        self.hand_over(now);
         self.scrub(now);
         let (periods, questions) = self.plan.under_way();
         let mut status = self.status.lock();
         (status.periods, status.questions) = (periods, questions);
         (status.chunks_fetching, status.chunks_wanted) = self.chunks.counts();
+        status.chunks_to_hand_over = self.hand_over.counts().waiting;
+    }
+
+    /// Goes on with placing chunks anew if the node set changed.
+    fn place(&mut self, now: Instant) {
+        let rests = |looked_at| now.duration_since(looked_at) < NODE_SET_INTERVAL;
+        if self.node_set_looked_at.is_some_and(rests) {
+            return;
+        }
+        let assignments = &self.parts.assignments;
+        let is_done = assignments.catch_up_for(&self.parts.store, CATCH_UP_SLICE);
+        self.node_set_looked_at = is_done.then_some(now);
+        let epoch = assignments.epoch();
+        if epoch != self.epoch {
+            info!(
+                nodes = assignments.nodes().nodes().len(),
+                "node set changed, chunks are placed anew"
+            );
+            self.epoch = epoch;
+            self.chunks.assignments_changed();
+        }
+    }
+
+    fn hand_over(&mut self, now: Instant) {
+        let parts = &self.parts;
+        let held = |from, max| {
+            let mut found = Vec::new();
+            let scan = parts.store.for_each_held(from, |period, chunk| {
+                found.push((period, chunk));
+                found.len() < max
+            });
+            if let Err(error) = scan {
+                // Found again by the scrub, which has it replaced.
+                debug!(error = &error as &dyn std::error::Error, "held chunks not listed");
+            }
+            found
+        };
+        let view = HandOverView {
+            now,
+            epoch: parts.assignments.epoch(),
+            peers: &self.peers,
+            held: &held,
+            assigned: &|period| parts.assignments.settled(period),
+            keep: &*parts.keep,
+        };
+        for action in self.hand_over.on_tick(&view) {
+            self.carry_out_hand_over(action);
+        }
+    }
+
+    fn carry_out_hand_over(&mut self, action: HandOverAction) {
+        match action {
+            HandOverAction::Ask {
+                id,
+                node,
+                first_period,
+                periods,
+            } => {
+                let fetch = Fetch {
+                    id,
+                    target: FetchTarget::Held { first_period, periods },
+                    holders: vec![node],
+                    priority: FetchPriority::Repair,
+                    reply: self.reply.clone(),
+                };
+                if self.parts.network.fetch(fetch).is_err() {
+                    self.hand_over.on_failed(id);
+                }
+            }
+            HandOverAction::Drop { chunks, epoch } => {
+                let drop = ChunkDrop {
+                    chunks,
+                    epoch,
+                    assignments: Arc::clone(&self.parts.assignments),
+                    keep: Arc::clone(&self.parts.keep),
+                    done: self.dropped.clone(),
+                };
+                // The worker has stopped: so will this thread.
+                let _ = self.parts.worker.send(DistributedStorageCommand::DropChunks(drop));
+            }
+        }
+    }
+
+    /// The worker dropped chunks that were handed over: gives their space back.
+    fn on_dropped(&mut self, chunks: &[(u64, ChunkIndex)]) {
+        if let (Some((first, _)), Some((last, _))) = (chunks.first(), chunks.last()) {
+            info!(
+                chunks = chunks.len(),
+                first_period = first,
+                last_period = last,
+                "chunks handed over"
+            );
+            if let Err(error) = self.parts.store.return_space_of(*first..=*last) {
+                warn!(error = &error as &dyn std::error::Error, "space not returned");
+            }
+        }
+        self.hand_over.on_dropped();
     }
 
     fn with_view<T>(&mut self, now: Instant, decide: impl FnOnce(&mut RepairPlan, &RepairView<'_>) -> T) -> T {
         let assignments = Arc::clone(&self.parts.assignments);
         let own = assignments.own();
         let holders_of = move |period: u64, chunks: &[_]| {
-            let mut holders = assignments.holders(period, chunks);
+            let mut holders = assignments.sources(period, chunks);
             holders.iter_mut().for_each(|nodes| nodes.retain(|node| *node != own));
             holders
         };
@@ -236,6 +367,13 @@ impl Repair {
 
     fn on_answer(&mut self, answer: FetchEvent) {
         let now = Instant::now();
+        if self.hand_over.is_asking(event_id(&answer)) {
+            match answer {
+                FetchEvent::Held { id, from, held } => self.hand_over.on_held(id, from, &held),
+                answer => self.hand_over.on_failed(event_id(&answer)),
+            }
+            return;
+        }
         if self.chunks.is_asking(event_id(&answer)) {
             self.on_chunk_answer(answer, now);
             return;
@@ -314,7 +452,10 @@ impl Repair {
     fn repair_chunks(&mut self, now: Instant) {
         let assignments = &self.parts.assignments;
         self.chunks.scan(&self.parts.store, assignments, &self.peers, now);
-        for (id, target, assigned) in self.chunks.due(now) {
+        for (id, target, mut assigned) in self.chunks.due(now) {
+            if let FetchTarget::Pages { entry, .. } = &target {
+                assigned.extend(assignments.former_holders(&entry.id));
+            }
             let mut holders = in_order(&assigned, &self.peers, &BTreeSet::new());
             holders.retain(|node| *node != assignments.own());
             let fetch = Fetch {

@@ -4,6 +4,7 @@
 //! answered as not held, never served. Pages of a chunk are asked for one after the other, so the upper trees of a few
 //! chunks stay in memory.
 
+use crate::audit::{self, ChallengeParties};
 use crate::chunking::ChunkPages;
 use crate::period_set::PeriodSet;
 use crate::storage_backend::held::HeldChange;
@@ -12,12 +13,15 @@ use crate::storage_backend::Store;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
 use massa_distributed_storage_exports::merkle::MerkleTree;
 use massa_distributed_storage_exports::network::{
-    Answer, ArchiveServer, Capabilities, HeldRange, PageContent, MAX_HELD_PERIODS, MAX_HELD_RANGES,
+    Answer, ArchiveServer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, MAX_HELD_PERIODS,
+    MAX_HELD_RANGES,
 };
 use massa_distributed_storage_exports::types::MAX_CHUNKS_PER_PERIOD;
 use massa_distributed_storage_exports::{ChunkId, ChunkIndex};
+use massa_models::node::NodeId;
+use massa_time::MassaTime;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -31,9 +35,15 @@ const REFRESHED_PERIODS: usize = 256;
 /// Tells which chunks of a period are assigned to this node.
 pub type AssignedChunks = Arc<dyn Fn(u64, &[ChunkEntry]) -> Vec<bool> + Send + Sync>;
 
+/// Tells whether a node may be served pages of a chunk (period, position) at a time: see [`ArchiveServer::may_serve`].
+pub type MayServe = Arc<dyn Fn(&NodeId, u64, ChunkIndex, MassaTime) -> bool + Send + Sync>;
+
 /// Serves a [`Store`].
 pub struct StoreServer {
     store: Arc<Store>,
+    /// Who answers challenges; without it none is answered.
+    own: Option<NodeId>,
+    may_serve: Option<MayServe>,
     allocated_storage_gb: u64,
     assigned: AssignedChunks,
     recent: Mutex<Recent>,
@@ -73,12 +83,26 @@ impl StoreServer {
     pub fn new(store: Arc<Store>, allocated_storage_gb: u64, assigned: AssignedChunks) -> Self {
         Self {
             store,
+            own: None,
+            may_serve: None,
             allocated_storage_gb,
             assigned,
             recent: Mutex::default(),
             reported: Mutex::default(),
             complete: Mutex::default(),
         }
+    }
+
+    /// Answers challenges that were made for `own`, which is this node.
+    pub fn answering_as(mut self, own: NodeId) -> Self {
+        self.own = Some(own);
+        self
+    }
+
+    /// Serves pages and leaves only where `may_serve` allows it. Without it, everything is served to everybody.
+    pub fn serving_if(mut self, may_serve: MayServe) -> Self {
+        self.may_serve = Some(may_serve);
+        self
     }
 
     /// Other chunks are assigned to this node than before: [`ArchiveServer::capabilities`] claims no period until it was
@@ -100,7 +124,7 @@ impl StoreServer {
     fn refresh_locked(&self, complete: &mut Complete, max: usize) -> Result<(), ReadError> {
         match self.store.take_held_changes() {
             HeldChange::Periods(periods) => complete.changed.extend(periods),
-            HeldChange::Any => complete.started = false,
+            HeldChange::Any => *complete = Complete::default(),
         }
         if !std::mem::replace(&mut complete.started, true) {
             complete.unknown_below = self.store.last_period()?.map(|last| last.saturating_add(1));
@@ -134,6 +158,30 @@ impl StoreServer {
         let assigned = (self.assigned)(period, &manifest.chunks);
         let missing = |(assigned, index): (bool, u32)| assigned && held.binary_search(&index).is_err();
         Ok(!assigned.into_iter().zip(0u32..).any(missing))
+    }
+
+    /// Chunks of these periods that are assigned to this node now, whether they are held or not.
+    fn assigned_chunks(&self, first_period: u64, periods: u32) -> HashSet<(u64, ChunkIndex)> {
+        let mut found = HashSet::new();
+        let last = self.store.last_period().ok().flatten().unwrap_or(0);
+        let end = first_period
+            .saturating_add(u64::from(periods))
+            .min(last.saturating_add(1));
+        for period in first_period.max(self.floor())..end {
+            match self.store.manifest(period) {
+                Ok(Some(manifest)) => {
+                    let assigned = (self.assigned)(period, &manifest.chunks).into_iter().zip(0u32..);
+                    found.extend(
+                        assigned
+                            .filter(|(mine, _)| *mine)
+                            .map(|(_, index)| (period, ChunkIndex(index))),
+                    );
+                }
+                Ok(None) | Err(ReadError::Pruned { .. }) => {}
+                Err(error) => self.report(&error, Some(period)),
+            }
+        }
+        found
     }
 
     fn floor(&self) -> u64 {
@@ -313,13 +361,17 @@ impl ArchiveServer for StoreServer {
         }
     }
 
+    /// Others drop their copies because of this answer: it leaves out what this node hands over itself, and looks at what
+    /// is assigned before it looks at what is held. See [`crate::handover`].
     fn held(&self, first_period: u64, periods: u32) -> Vec<Vec<u8>> {
-        let mut bitmaps = vec![Vec::new(); periods.min(MAX_HELD_PERIODS) as usize];
+        let periods = periods.min(MAX_HELD_PERIODS);
+        let mut bitmaps = vec![Vec::new(); periods as usize];
+        let assigned = self.assigned_chunks(first_period, periods);
         let scan = self.store.for_each_held(first_period, |period, chunk| {
             let Some(bitmap) = bitmaps.get_mut((period - first_period) as usize) else {
                 return false;
             };
-            if chunk.0 < MAX_CHUNKS_PER_PERIOD {
+            if chunk.0 < MAX_CHUNKS_PER_PERIOD && assigned.contains(&(period, chunk)) {
                 set_bit(bitmap, chunk.0 as usize);
             }
             true
@@ -328,6 +380,33 @@ impl ArchiveServer for StoreServer {
             self.report(&error, Some(first_period));
         }
         bitmaps
+    }
+
+    fn may_serve(&self, to: &NodeId, period: u64, chunk: ChunkIndex, now: MassaTime) -> bool {
+        let rule = self.may_serve.as_ref();
+        rule.map_or(true, |may_serve| may_serve(to, period, chunk, now))
+    }
+
+    fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {
+        let (period, chunk, chunk_id) = (challenge.period, challenge.chunk, &challenge.chunk_id);
+        let is_ours = |own| {
+            let parties = ChallengeParties {
+                chain_id: self.store.parameters().chain_id,
+                challenger: *challenger,
+                challenged: own,
+            };
+            parties.is_ours(challenge)
+        };
+        if !self.own.is_some_and(is_ours) {
+            return Answer::NotHeld;
+        }
+        let upper = match self.upper_tree(period, chunk, chunk_id) {
+            Ok(upper) => upper,
+            Err(answer) => return unfound(answer),
+        };
+        audit::prove(challenge, &upper.pages.entry, |page| {
+            self.page(period, chunk, chunk_id, page)
+        })
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -7,6 +7,7 @@
 //! Left out: deciding what is kept (the caller passes it in) and obtaining what is missing.
 
 pub mod held;
+pub mod history;
 pub mod read;
 pub mod rows;
 pub mod segments;

@@ -4,7 +4,7 @@
 //! let go and its place noted as awaited; so is a block whose operations this node never had, and a block that the store
 //! could not take. The thread stops cleanly and can be started again in the same process.
 
-use crate::commands::DistributedStorageCommand;
+use crate::commands::{ChunkDrop, DistributedStorageCommand};
 use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunks, Progress};
 use crate::period_set::PeriodSet;
 use crate::repair::Missing;
@@ -78,6 +78,8 @@ pub struct WorkerStatus {
     pub store_error: Option<String>,
     /// Chunks taken from peers.
     pub chunks_repaired: u64,
+    /// Chunks dropped because others hold them now.
+    pub chunks_handed_over: u64,
     /// What is missing, as of a moment ago.
     pub missing: Missing,
     /// Places whose block was final but is not here: how many, the oldest period, and how many for each reason.
@@ -308,6 +310,7 @@ impl Worker {
                 entry,
                 pages,
             } => self.put_chunk(period, chunk, entry, pages),
+            DistributedStorageCommand::DropChunks(drop) => self.drop_chunks(drop),
             DistributedStorageCommand::Stop => {}
         }
     }
@@ -316,6 +319,13 @@ impl Worker {
         match self.ingest.store().put_chunk(period, chunk, entry, &pages) {
             Ok(()) => self.shared.status.lock().chunks_repaired += 1,
             Err(error) => warn!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not stored"),
+        }
+    }
+
+    fn drop_chunks(&mut self, drop: ChunkDrop) {
+        match drop.execute(self.ingest.store()) {
+            Ok(dropped) => self.shared.status.lock().chunks_handed_over += dropped as u64,
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "chunks not dropped"),
         }
     }
 

@@ -1,8 +1,12 @@
 //! What execution takes from a block.
 
+use crate::contract::COMPILATION_GAS;
+use crate::state::Bytes;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
+use massa_models::config::BASE_OPERATION_GAS_COST;
+use massa_models::datastore::Datastore;
 use massa_models::operation::{OperationId, OperationType, SecureShareOperation};
 use massa_models::secure_share::SecureShareSerializer;
 use massa_models::slot::Slot;
@@ -18,21 +22,43 @@ pub(crate) struct ExecutableBlock {
 }
 
 /// An operation as execution sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ExecutableOperation {
     pub(crate) id: OperationId,
     pub(crate) sender: Address,
     pub(crate) fee: Amount,
     pub(crate) first_period: u64,
     pub(crate) expire_period: u64,
+    /// What it takes from the gas of its block.
+    pub(crate) gas_usage: u64,
     pub(crate) action: Action,
 }
 
 /// What an operation does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Action {
-    Transfer { recipient: Address, amount: Amount },
+    Transfer {
+        recipient: Address,
+        amount: Amount,
+    },
+    Execute {
+        bytecode: Bytes,
+        max_gas: u64,
+        max_coins: Amount,
+        datastore: Datastore,
+    },
+    Call(Call),
     NotSupported,
+}
+
+/// A call of a contract.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) target: Address,
+    pub(crate) function: String,
+    pub(crate) parameter: Vec<u8>,
+    pub(crate) max_gas: u64,
+    pub(crate) coins: Amount,
 }
 
 /// Why a block cannot be executed: whoever announced it did not give all of it.
@@ -68,23 +94,54 @@ impl ExecutableBlock {
 impl ExecutableOperation {
     fn new(operation: &SecureShareOperation, validity_periods: u64) -> Self {
         let validity = operation.get_validity_range(validity_periods);
-        let action = match &operation.content.op {
-            OperationType::Transaction {
-                recipient_address,
-                amount,
-            } => Action::Transfer {
-                recipient: *recipient_address,
-                amount: *amount,
-            },
-            _ => Action::NotSupported,
-        };
+        let action = Action::new(&operation.content.op);
         Self {
             id: operation.id,
             sender: operation.content_creator_address,
             fee: operation.content.fee,
             first_period: *validity.start(),
             expire_period: *validity.end(),
+            gas_usage: operation.get_gas_usage(BASE_OPERATION_GAS_COST, COMPILATION_GAS),
             action,
+        }
+    }
+}
+
+impl Action {
+    fn new(op: &OperationType) -> Self {
+        match op.clone() {
+            OperationType::Transaction {
+                recipient_address,
+                amount,
+            } => Self::Transfer {
+                recipient: recipient_address,
+                amount,
+            },
+            OperationType::ExecuteSC {
+                data,
+                max_gas,
+                max_coins,
+                datastore,
+            } => Self::Execute {
+                bytecode: data.into(),
+                max_gas,
+                max_coins,
+                datastore,
+            },
+            OperationType::CallSC {
+                target_addr,
+                target_func,
+                param,
+                max_gas,
+                coins,
+            } => Self::Call(Call {
+                target: target_addr,
+                function: target_func,
+                parameter: param,
+                max_gas,
+                coins,
+            }),
+            OperationType::RollBuy { .. } | OperationType::RollSell { .. } => Self::NotSupported,
         }
     }
 }

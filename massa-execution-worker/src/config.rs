@@ -3,6 +3,7 @@
 use massa_execution_exports::ExecutionError;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
+use massa_time::MassaTime;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -27,6 +28,10 @@ pub struct ExecutionConfig {
     pub keep_final_blocks_periods: u64,
     /// Created with each block, for its producer.
     pub block_reward: Amount,
+    /// Length of a period.
+    pub t0: MassaTime,
+    /// When the first slot begins: contracts are told the time of their slot.
+    pub genesis_timestamp: MassaTime,
 }
 
 impl ExecutionConfig {

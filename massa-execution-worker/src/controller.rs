@@ -1,25 +1,36 @@
 //! Execution, seen from outside.
 
-use crate::candidates::{CandidateView, Candidates};
 use crate::config::ExecutionConfig;
-use crate::execute::{Outcome, StateView};
+use crate::contract::{Engine, EXECUTION_STACK_BYTES};
+use crate::events::{filtered, FinalEvents};
+use crate::execute::{Outcome, Rules};
 use crate::ledger::{FinalLedger, LedgerError};
+use crate::readonly::ReadOnlyExecutor;
+use crate::state::{overlaid_keys, Bytes, KeyRange, StateView};
 use crate::worker::{ExecutionState, Inbox, Shared, Worker};
 use massa_execution_exports::{
-    ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionController, ExecutionError, ExecutionManager,
-    ExecutionStats, FinalBlock,
+    DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionController, ExecutionError,
+    ExecutionManager, ExecutionStats, FinalAndCandidateBytes, FinalBlock, ReadOnlyExecutionOutput,
+    ReadOnlyExecutionRequest,
 };
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
+use massa_models::datastore::get_prefix_bounds;
+use massa_models::execution::EventFilter;
 use massa_models::operation::OperationId;
+use massa_models::output_event::SCOutputEvent;
 use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tracing::{error, warn};
+
+/// Keys of a datastore that are told with everything else of an address. Who wants more asks for keys.
+const INFO_KEYS_MAX: usize = 300;
 
 /// What stops execution, and what talks to it.
 pub type ExecutionHandles = (Box<dyn ExecutionManager>, Box<dyn ExecutionController>);
@@ -32,23 +43,40 @@ pub type ExecutionHandles = (Box<dyn ExecutionManager>, Box<dyn ExecutionControl
 /// - [`ExecutionError::Ledger`]: the database cannot be opened or is damaged.
 /// - [`ExecutionError::Thread`]: the system did not start the thread.
 pub fn start_execution_worker(config: ExecutionConfig) -> Result<ExecutionHandles, ExecutionError> {
+    let engine = Engine::new().map_err(|reason| ExecutionError::Config {
+        field: "wasmtime",
+        reason,
+    })?;
+    let rules = Rules {
+        chain_id: config.chain_id,
+        thread_count: config.thread_count,
+        block_reward: config.block_reward,
+        t0: config.t0,
+        genesis_timestamp: config.genesis_timestamp,
+        engine: Arc::new(engine),
+    };
     let shared = Arc::new(Shared {
         inbox: Mutex::new(Inbox::default()),
         wake: Condvar::new(),
         state: RwLock::new(ExecutionState {
             ledger: FinalLedger::open(&config)?,
-            candidates: Candidates::default(),
+            candidates: Arc::default(),
+            replaced: 0,
+            events: FinalEvents::default(),
             halt: None,
         }),
     });
-    let worker = Worker::new(&config, Arc::clone(&shared));
+    let worker = Worker::new(&config, rules.clone(), Arc::clone(&shared));
     let thread = std::thread::Builder::new()
         .name("execution worker".into())
+        .stack_size(EXECUTION_STACK_BYTES)
         .spawn(move || worker.run())
         .map_err(|error| ExecutionError::Thread(error.to_string()))?;
     let controller = Controller {
         shared: Arc::clone(&shared),
         rolls: Arc::new(config.rolls),
+        rules,
+        readonly: Arc::default(),
     };
     let manager = Manager {
         shared,
@@ -85,6 +113,8 @@ impl Drop for Manager {
 struct Controller {
     shared: Arc<Shared>,
     rolls: Arc<BTreeMap<Address, u64>>,
+    rules: Rules,
+    readonly: Arc<ReadOnlyExecutor>,
 }
 
 impl ExecutionController for Controller {
@@ -115,30 +145,45 @@ impl ExecutionController for Controller {
         addresses.iter().map(|address| balances(&state, address)).collect()
     }
 
-    fn get_final_and_active_data_entry(&self, _: Vec<(Address, Vec<u8>)>) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
-        Vec::new()
+    fn get_final_and_active_data_entry(&self, input: Vec<(Address, Vec<u8>)>) -> Vec<FinalAndCandidateBytes> {
+        let state = self.shared.state.read();
+        let both = |(address, key): &(Address, Vec<u8>)| {
+            let last_final = || read("entry", state.ledger.entry(address, key));
+            let candidate = state.candidates.entry(address, key);
+            (owned(last_final()), owned(candidate.unwrap_or_else(last_final)))
+        };
+        input.iter().map(both).collect()
     }
 
-    fn get_datastore_keys(&self, _: &massa_execution_exports::DatastoreKeysRequest) -> Vec<Vec<u8>> {
-        Vec::new()
+    fn get_datastore_keys(&self, request: &DatastoreKeysRequest) -> Vec<Vec<u8>> {
+        let Some(range) = key_range(request) else {
+            return Vec::new();
+        };
+        let state = self.shared.state.read();
+        keys(&state, &request.address, &range, request.count, request.is_final)
     }
 
-    fn get_final_and_candidate_bytecode(&self, _: &[Address]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
-        Vec::new()
+    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<FinalAndCandidateBytes> {
+        let state = self.shared.state.read();
+        let both = |address: &Address| {
+            let last_final = || read("bytecode", state.ledger.bytecode(address));
+            let candidate = state.candidates.bytecode(address);
+            (owned(last_final()), owned(candidate.or_else(last_final)))
+        };
+        addresses.iter().map(both).collect()
     }
 
-    fn get_filtered_sc_output_event(
-        &self,
-        _: massa_models::execution::EventFilter,
-    ) -> Vec<massa_models::output_event::SCOutputEvent> {
-        Vec::new()
+    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent> {
+        let state = self.shared.state.read();
+        let candidates = state.candidates.outputs().flat_map(|output| &output.events);
+        filtered(&filter, state.events.iter().chain(candidates))
     }
 
     fn execute_readonly_request(
         &self,
-        _: massa_execution_exports::ReadOnlyExecutionRequest,
-    ) -> Result<massa_execution_exports::ReadOnlyExecutionOutput, massa_execution_exports::ExecutionError> {
-        unimplemented!("these tests run no contract")
+        req: ReadOnlyExecutionRequest,
+    ) -> Result<ReadOnlyExecutionOutput, ExecutionError> {
+        self.readonly.execute(&self.shared, &self.rules, req)
     }
 
     fn get_addresses_infos(&self, addresses: &[Address]) -> Vec<ExecutionAddressInfo> {
@@ -146,13 +191,14 @@ impl ExecutionController for Controller {
         let info = |address: &Address| {
             let (final_balance, candidate_balance) = balances(&state, address);
             let rolls = self.rolls.get(address).copied().unwrap_or(0);
+            let keys_of = |is_final| keys(&state, address, &(Unbounded, Unbounded), INFO_KEYS_MAX, is_final);
             ExecutionAddressInfo {
                 candidate_balance: candidate_balance.unwrap_or_default(),
                 final_balance: final_balance.unwrap_or_default(),
                 candidate_roll_count: rolls,
                 final_roll_count: rolls,
-                candidate_datastore_keys: Vec::new(),
-                final_datastore_keys: Vec::new(),
+                candidate_datastore_keys: keys_of(false),
+                final_datastore_keys: keys_of(true),
             }
         };
         addresses.iter().map(info).collect()
@@ -160,12 +206,10 @@ impl ExecutionController for Controller {
 
     fn get_ops_exec_status(&self, batch: &[OperationId]) -> Vec<(Option<bool>, Option<bool>)> {
         let state = self.shared.state.read();
-        let view = candidate_view(&state);
         let status = |id: &OperationId| {
-            (
-                view.outcome(id).map(Outcome::is_success),
-                state.ledger.outcome(id).map(Outcome::is_success),
-            )
+            let last_final = state.ledger.outcome(id);
+            let candidate = state.candidates.outcome(id).or(last_final);
+            (candidate.map(Outcome::is_success), last_final.map(Outcome::is_success))
         };
         batch.iter().map(status).collect()
     }
@@ -197,23 +241,53 @@ impl ExecutionController for Controller {
     }
 }
 
-fn candidate_view(state: &ExecutionState) -> CandidateView<'_> {
-    CandidateView {
-        ledger: &state.ledger,
-        candidates: &state.candidates,
-    }
-}
-
 /// (final, candidate) balance.
 fn balances(state: &ExecutionState, address: &Address) -> (Option<Amount>, Option<Amount>) {
-    let readable = |balance: Result<Option<Amount>, LedgerError>| {
-        balance.unwrap_or_else(|error| {
-            warn!(%address, %error, "balance not read");
-            None
-        })
+    let last_final = read("balance", state.ledger.balance(address));
+    (last_final, state.candidates.balance(address).or(last_final))
+}
+
+/// The first keys of a datastore in a range.
+fn keys(state: &ExecutionState, address: &Address, range: &KeyRange, count: usize, is_final: bool) -> Vec<Vec<u8>> {
+    let keys = if is_final {
+        state.ledger.keys(address, range, count)
+    } else {
+        let changed = state.candidates.keys(address, range);
+        overlaid_keys(&changed, count, |count| state.ledger.keys(address, range, count))
     };
-    (
-        readable(state.ledger.balance(address)),
-        readable(candidate_view(state).balance(address)),
-    )
+    let keys = keys.map(Some);
+    read("keys", keys).unwrap_or_default().into_iter().collect()
+}
+
+/// The range that a request is about; `None` where it is empty.
+fn key_range(request: &DatastoreKeysRequest) -> Option<KeyRange> {
+    let (prefix_start, prefix_end) = get_prefix_bounds(&request.prefix);
+    let start = match (&request.start, prefix_start) {
+        (Included(key) | Excluded(key), Included(prefix)) if *key < prefix => Included(prefix),
+        (Unbounded, prefix) => prefix,
+        (start, _) => start.clone(),
+    };
+    let end = match (&request.end, prefix_end) {
+        (Included(key) | Excluded(key), Excluded(prefix)) if *key >= prefix => Excluded(prefix),
+        (Unbounded, prefix) => prefix,
+        (end, _) => end.clone(),
+    };
+    let is_empty = match (&start, &end) {
+        (Included(start), Included(end)) => start > end,
+        (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start >= end,
+        _ => false,
+    };
+    (!is_empty).then_some((start, end))
+}
+
+fn owned(bytes: Option<Bytes>) -> Option<Vec<u8>> {
+    bytes.map(|bytes| bytes.to_vec())
+}
+
+/// What was read; nothing when it cannot be read.
+fn read<T>(what: &str, result: Result<Option<T>, LedgerError>) -> Option<T> {
+    result.unwrap_or_else(|error| {
+        warn!(%what, %error, "ledger not read");
+        None
+    })
 }

@@ -1,8 +1,9 @@
-//! The final ledger: balances on disk, and in memory what is asked for with every operation.
+//! The final ledger: balances, datastores and bytecode on disk, and in memory what is asked for with every operation.
 
 use crate::config::ExecutionConfig;
-use crate::execute::{genesis_hash, state_hash, Outcome, SlotOutput, StateView};
+use crate::execute::{genesis_hash, state_hash, Outcome, SlotOutput};
 use crate::rows::{self, Head, Identity};
+use crate::state::{Bytes, Changes, KeyRange, StateView};
 use massa_execution_exports::{ExecutionError, FinalBlock};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -11,10 +12,12 @@ use massa_models::config::KEEP_EXECUTED_HISTORY_EXTRA_PERIODS;
 use massa_models::operation::OperationId;
 use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
-use rocksdb::{BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, IteratorMode, LogLevel, Options};
+use rocksdb::{BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, Direction, IteratorMode, LogLevel, Options};
 use rocksdb::{WriteBatch, WriteOptions, DB};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, RangeBounds};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Log files of all families together, after which the oldest buffers are written out.
 const LOG_BYTES_MAX: u64 = 64 << 20;
@@ -28,6 +31,9 @@ pub(crate) enum LedgerError {
     Damaged { family: &'static str, key: String },
     #[error("the ledger is closed")]
     Closed,
+    /// Only for who reads without being the execution thread: try again.
+    #[error("the state was replaced while it was read")]
+    Replaced,
 }
 
 impl From<LedgerError> for ExecutionError {
@@ -110,10 +116,7 @@ impl FinalLedger {
         let (expired_end, old_blocks) = (self.expired_end(output.slot), self.old_blocks(output));
         let db = self.db()?;
         let mut batch = WriteBatch::default();
-        for (address, balance) in &output.balances {
-            let value = rows::balance_value(*balance);
-            batch.put_cf(family(db, rows::LEDGER_CF)?, address.to_prefixed_bytes(), value);
-        }
+        write_changes(db, &output.changes, &mut batch)?;
         let executed = family(db, rows::EXECUTED_OPERATIONS_CF)?;
         for operation in &output.executed {
             let key = rows::executed_key(operation.expire_period, &operation.id);
@@ -251,6 +254,34 @@ impl FinalLedger {
     }
 }
 
+/// Adds the changes of a slot to its write.
+fn write_changes(db: &DB, changes: &Changes, batch: &mut WriteBatch) -> Result<(), LedgerError> {
+    let (ledger, datastore) = (family(db, rows::LEDGER_CF)?, family(db, rows::DATASTORE_CF)?);
+    let bytecodes = family(db, rows::BYTECODE_CF)?;
+    for (address, balance) in &changes.balances {
+        batch.put_cf(ledger, address.to_prefixed_bytes(), rows::balance_value(*balance));
+    }
+    for ((address, key), entry) in &changes.entries {
+        let key = rows::entry_key(address, key);
+        match entry {
+            Some(entry) => batch.put_cf(datastore, key, entry),
+            None => batch.delete_cf(datastore, key),
+        }
+    }
+    for (address, bytecode) in &changes.bytecode {
+        batch.put_cf(bytecodes, address.to_prefixed_bytes(), bytecode);
+    }
+    Ok(())
+}
+
+impl FinalLedger {
+    fn value(&self, name: &'static str, key: &[u8]) -> Result<Option<Bytes>, LedgerError> {
+        let db = self.db()?;
+        let value = db.get_pinned_cf(family(db, name)?, key)?;
+        Ok(value.map(|value| Arc::from(&value[..])))
+    }
+}
+
 impl StateView for FinalLedger {
     fn balance(&self, address: &Address) -> Result<Option<Amount>, LedgerError> {
         let db = self.db()?;
@@ -262,6 +293,44 @@ impl StateView for FinalLedger {
                 None => Err(damaged(rows::LEDGER_CF, &key)),
             },
         }
+    }
+
+    fn entry(&self, address: &Address, key: &[u8]) -> Result<Option<Bytes>, LedgerError> {
+        self.value(rows::DATASTORE_CF, &rows::entry_key(address, key))
+    }
+
+    fn keys(&self, address: &Address, range: &KeyRange, count: usize) -> Result<BTreeSet<Vec<u8>>, LedgerError> {
+        let db = self.db()?;
+        let start = match &range.0 {
+            Bound::Included(key) | Bound::Excluded(key) => key,
+            Bound::Unbounded => &Vec::new(),
+        };
+        let start = rows::entry_key(address, start);
+        let prefix = address.to_prefixed_bytes();
+        let rows = db.iterator_cf(
+            family(db, rows::DATASTORE_CF)?,
+            IteratorMode::From(&start, Direction::Forward),
+        );
+        let mut keys = BTreeSet::new();
+        for row in rows {
+            if keys.len() >= count {
+                break;
+            }
+            let (row, _) = row?;
+            let Some(key) = row.strip_prefix(&prefix[..]) else {
+                break;
+            };
+            if range.contains(&key.to_vec()) {
+                keys.insert(key.to_vec());
+            } else if range.0 != Bound::Excluded(key.to_vec()) {
+                break;
+            }
+        }
+        Ok(keys)
+    }
+
+    fn bytecode(&self, address: &Address) -> Result<Option<Bytes>, LedgerError> {
+        self.value(rows::BYTECODE_CF, &address.to_prefixed_bytes())
     }
 
     fn outcome(&self, operation: &OperationId) -> Option<Outcome> {
@@ -375,6 +444,7 @@ mod tests {
     use super::*;
     use crate::execute::execute_miss;
     use massa_models::address::{UserAddress, UserAddressV0};
+    use massa_time::MassaTime;
 
     fn config(path: &Path) -> ExecutionConfig {
         let hash = massa_hash::Hash::compute_from(b"someone");
@@ -389,6 +459,8 @@ mod tests {
             operation_validity_periods: 10,
             keep_final_blocks_periods: 3,
             block_reward: Amount::zero(),
+            t0: MassaTime::from_millis(16_000),
+            genesis_timestamp: MassaTime::from_millis(0),
         }
     }
 

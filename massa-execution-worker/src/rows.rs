@@ -1,5 +1,6 @@
 //! Layout of the ledger's database. Integers are little-endian, except in keys, which sort by them.
 
+use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::{BlockId, BlockIdDeserializer, BlockIdSerializer};
 use massa_models::operation::{OperationId, OperationIdDeserializer, OperationIdSerializer};
@@ -9,7 +10,7 @@ use massa_serialization::{DeserializeError, Deserializer, Serializer};
 use crate::execute::Outcome;
 
 /// Version of everything below. Another one is refused.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Final balances.
 ///
@@ -17,10 +18,22 @@ pub(crate) const FORMAT: u32 = 1;
 /// value: balance (u64)
 pub(crate) const LEDGER_CF: &str = "ledger";
 
+/// Final datastores.
+///
+/// key:   address (34) | key (1..=255), so that the keys of an address follow each other in their order
+/// value: the entry
+pub(crate) const DATASTORE_CF: &str = "datastore";
+
+/// Final bytecode of contracts.
+///
+/// key:   address (34)
+/// value: the bytecode
+pub(crate) const BYTECODE_CF: &str = "bytecode";
+
 /// What exists once.
 ///
 /// [`IDENTITY_KEY`], written once: format (u32) | chain id (u64) | thread count (u8) | genesis id (32)
-/// [`HEAD_KEY`], written with each final slot: slot (9) | state hash (32) | sum of all balances (u64)
+/// [`HEAD_KEY`], written with each final slot: slot (9) | state hash (32) | all coins (u64)
 pub(crate) const META_CF: &str = "meta";
 
 /// Final blocks from which consensus starts again.
@@ -35,7 +48,14 @@ pub(crate) const FINAL_BLOCKS_CF: &str = "final_blocks";
 /// value: outcome (u8), see [`Outcome`]
 pub(crate) const EXECUTED_OPERATIONS_CF: &str = "executed_operations";
 
-pub(crate) const FAMILIES: [&str; 4] = [LEDGER_CF, META_CF, FINAL_BLOCKS_CF, EXECUTED_OPERATIONS_CF];
+pub(crate) const FAMILIES: [&str; 6] = [
+    LEDGER_CF,
+    DATASTORE_CF,
+    BYTECODE_CF,
+    META_CF,
+    FINAL_BLOCKS_CF,
+    EXECUTED_OPERATIONS_CF,
+];
 
 pub(crate) const IDENTITY_KEY: &[u8] = b"identity";
 pub(crate) const HEAD_KEY: &[u8] = b"head";
@@ -116,6 +136,11 @@ pub(crate) fn balance_value(balance: Amount) -> [u8; 8] {
 
 pub(crate) fn parse_balance(bytes: &[u8]) -> Option<Amount> {
     Some(Amount::from_raw(u64::from_le_bytes(bytes.try_into().ok()?)))
+}
+
+/// `address (34) | key`
+pub(crate) fn entry_key(address: &Address, key: &[u8]) -> Vec<u8> {
+    [&address.to_prefixed_bytes()[..], key].concat()
 }
 
 pub(crate) fn parse_slot(bytes: &[u8]) -> Option<Slot> {
@@ -203,27 +228,39 @@ fn whole<T>(deserializer: &impl Deserializer<T>, bytes: &[u8]) -> Option<T> {
 mod tests {
     use super::*;
     use massa_hash::Hash;
+    use massa_models::address::{UserAddress, UserAddressV0};
     use massa_models::secure_share::Id;
 
     #[test]
     fn names_are_frozen() {
-        assert_eq!(FAMILIES, ["ledger", "meta", "final_blocks", "executed_operations"]);
+        let expected = [
+            "ledger",
+            "datastore",
+            "bytecode",
+            "meta",
+            "final_blocks",
+            "executed_operations",
+        ];
+        assert_eq!(FAMILIES, expected);
+        let address = Address::User(UserAddress::UserAddressV0(UserAddressV0(Hash::from_bytes(&[4; 32]))));
+        let key = [&[0, 0][..], &[4; 32], b"key"].concat();
+        assert_eq!(entry_key(&address, b"key"), key);
         assert_eq!((IDENTITY_KEY, HEAD_KEY), (&b"identity"[..], &b"head"[..]));
     }
 
     #[test]
     fn the_identity_is_frozen() {
         let identity = Identity {
-            format: 1,
+            format: 2,
             chain_id: 0x0102,
             thread_count: 32,
             genesis_id: [7; 32],
         };
-        let expected = [&[1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 32][..], &[7; 32]].concat();
+        let expected = [&[2, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 32][..], &[7; 32]].concat();
         assert_eq!(identity.to_bytes(), expected);
         assert_eq!(Identity::parse(&expected), Some(identity));
         assert_eq!(Identity::parse(&expected[..44]), None);
-        assert_eq!(Identity::parse(&[2, 0, 0, 0]).unwrap().format, 2);
+        assert_eq!(Identity::parse(&[1, 0, 0, 0]).unwrap().format, 1);
     }
 
     #[test]
@@ -260,7 +297,7 @@ mod tests {
         assert_eq!(executed_key(0x0102, &operation_id), key);
         let parsed = Some((0x0102, operation_id, Outcome::NotSupported));
         assert_eq!(parse_executed(&key, &[3]), parsed);
-        for (key, value) in [(&key[..], &[][..]), (&key, &[0]), (&key, &[5]), (&key[..40], &[1])] {
+        for (key, value) in [(&key[..], &[][..]), (&key, &[0]), (&key, &[6]), (&key[..40], &[1])] {
             assert_eq!(parse_executed(key, value), None);
         }
     }

@@ -4,10 +4,12 @@
 //! execution at the same time.
 
 use crate::block::{content_bytes, same_thread_parent, slot_of, ExecutableBlock, MissingContent};
-use crate::candidates::{CandidateView, Candidates};
+use crate::candidates::Candidates;
 use crate::config::ExecutionConfig;
+use crate::events::FinalEvents;
 use crate::execute::{execute_block, execute_miss, Rules, SlotOutput};
 use crate::ledger::{FinalLedger, LedgerError};
+use crate::view::SharedView;
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use massa_storage::Storage;
@@ -48,7 +50,11 @@ pub(crate) struct Shared {
 /// The executed state, for questions.
 pub(crate) struct ExecutionState {
     pub(crate) ledger: FinalLedger,
-    pub(crate) candidates: Candidates,
+    /// Shared with executions on top of them. Before a change they are copied, if there is one.
+    pub(crate) candidates: Arc<Candidates>,
+    /// How often something else than a candidate became final.
+    pub(crate) replaced: u64,
+    pub(crate) events: FinalEvents,
     pub(crate) halt: Option<Halt>,
 }
 
@@ -86,13 +92,10 @@ enum Settled {
 }
 
 impl Worker {
-    pub(crate) fn new(config: &ExecutionConfig, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(config: &ExecutionConfig, rules: Rules, shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            rules: Rules {
-                thread_count: config.thread_count,
-                block_reward: config.block_reward,
-            },
+            rules,
             operation_validity_periods: config.operation_validity_periods,
             finals: vec![BTreeMap::new(); usize::from(config.thread_count)],
             blockclique: BTreeMap::new(),
@@ -205,7 +208,7 @@ impl Worker {
             Settled::Block(id) => self.settle_block(slot, id)?,
             Settled::Miss => {
                 let mut state = self.shared.state.write();
-                state.candidates.take_final(slot, None);
+                Arc::make_mut(&mut state.candidates).take_final(slot, None);
                 let output = execute_miss(&state.ledger, slot);
                 state.ledger.commit(&output, None)?;
             }
@@ -245,12 +248,15 @@ impl Worker {
         let content = content_bytes(&id, storage).ok_or(missing)?;
         {
             let mut state = self.shared.state.write();
-            if let Some(output) = state.candidates.take_final(slot, Some(id)) {
+            if let Some(output) = Arc::make_mut(&mut state.candidates).take_final(slot, Some(id)) {
                 return Ok(commit(&mut state, &output, &content)?);
             }
         }
-        let output = execute_block(&self.shared.state.read().ledger, self.rules, slot, &block)?;
-        Ok(commit(&mut self.shared.state.write(), &output, &content)?)
+        let view = Arc::new(SharedView::last_final(&self.shared));
+        let output = execute_block(view, &self.rules, slot, &block)?;
+        let mut state = self.shared.state.write();
+        state.replaced += 1;
+        Ok(commit(&mut state, &output, &content)?)
     }
 
     /// Forgets what can no longer matter once `slot` is final.
@@ -295,7 +301,7 @@ impl Worker {
         let surplus = state.candidates.len() - kept;
         drop(state);
         if surplus > 0 {
-            self.shared.state.write().candidates.truncate(kept);
+            Arc::make_mut(&mut self.shared.state.write().candidates).truncate(kept);
         }
         kept
     }
@@ -303,15 +309,9 @@ impl Worker {
     fn run_candidate(&self, slot: Slot, id: BlockId) -> Result<(), Halt> {
         let storage = self.contents.get(&(slot, id)).ok_or(MissingContent::Block(id))?;
         let block = ExecutableBlock::extract(id, storage, self.operation_validity_periods)?;
-        let output = {
-            let state = self.shared.state.read();
-            let view = CandidateView {
-                ledger: &state.ledger,
-                candidates: &state.candidates,
-            };
-            execute_block(&view, self.rules, slot, &block)?
-        };
-        self.shared.state.write().candidates.push(output);
+        let view = Arc::new(SharedView::candidate(&self.shared));
+        let output = execute_block(view, &self.rules, slot, &block)?;
+        Arc::make_mut(&mut self.shared.state.write().candidates).push(output);
         Ok(())
     }
 }
@@ -320,8 +320,10 @@ impl Worker {
 fn commit(state: &mut ExecutionState, output: &SlotOutput, content: &[Vec<u8>]) -> Result<(), LedgerError> {
     let committed = state.ledger.commit(output, Some(content));
     if committed.is_err() {
-        state.candidates.truncate(0);
+        Arc::make_mut(&mut state.candidates).truncate(0);
+        state.replaced += 1;
     } else {
+        state.events.push(&output.events);
         debug!(slot = %output.slot, operations = output.executed.len(), "final block executed");
     }
     committed

@@ -2,14 +2,18 @@
 
 mod common;
 
+use common::contract::*;
 use common::*;
+use massa_models::address::Address;
+use massa_models::execution::EventFilter;
+use massa_models::operation::SecureShareOperation;
 use massa_models::slot::Slot;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const PERIODS: u64 = 400;
+const PERIODS: u64 = 200;
 const SEEDS: u64 = 10;
 const DIRECTORY: &str = "KILLED_LEDGER_DIRECTORY";
 
@@ -17,8 +21,46 @@ fn start(path: &Path) -> Executor {
     Executor::start(config(path, &[(&key(0, 0), 1 << 60), (&key(1, 0), 1 << 50)]))
 }
 
-/// A block in most slots, each with a few operations. Always the same ones.
+/// A contract that keeps one entry for each parameter it is called with.
+fn keeper() -> Vec<u8> {
+    let mut wat = Wat::new()
+        .import("set_data", "(param i32 i32)")
+        .import("delete_data", "(param i32)");
+    let value = wat.data(&[7; 100]);
+    wat.add(&format!(
+        r#"(func (export "set") (param i32) (call $set_data (local.get 0) (i32.const {value})))
+        (func (export "delete") (param i32) (call $delete_data (local.get 0)))"#
+    ));
+    wat.build()
+}
+
+/// The address that a deployment gives, whatever block it is in.
+fn address_of(deployment: &SecureShareOperation) -> Address {
+    let directory = tempfile::tempdir().unwrap();
+    let executor = start(directory.path());
+    let block = Chain::new().block((1, 0), &key(1, 1), std::slice::from_ref(deployment));
+    executor.run_to(&[&block], (1, 0));
+    deployed_address(&executor.controller.get_filtered_sc_output_event(EventFilter::default()))
+}
+
+/// Writes an entry that a later call deletes.
+fn calls(contract: Address, period: u64, thread: u8) -> Vec<SecureShareOperation> {
+    let sender = &key(thread, 0);
+    let call = |function, of: u64, coins| {
+        let parameter = [thread, of as u8];
+        call(sender, (contract, function), &parameter, coins, period + 3)
+    };
+    let mut calls = vec![call("set", period, COIN)];
+    if period > 3 {
+        calls.push(call("delete", period - 3, period));
+    }
+    calls
+}
+
+/// A block in most slots, each with a few operations, and with calls of a contract in many. Always the same ones.
 fn blocks() -> Vec<Made> {
+    let deployment = deploy(&key(0, 0), keeper(), &[], 0, 1);
+    let contract = address_of(&deployment);
     let (senders, producer) = ([key(0, 0), key(1, 0)], key(1, 1));
     let mut chain = Chain::new();
     let mut blocks = Vec::new();
@@ -29,7 +71,13 @@ fn blocks() -> Vec<Made> {
                 continue;
             }
             let [sender, recipient] = [thread, 1 - thread].map(|thread| &senders[usize::from(thread)]);
-            let operations = [1, 2].map(|amount| transfer(sender, recipient, amount, period, period + amount));
+            let transfers = [1, 2].map(|amount| transfer(sender, recipient, amount, period, period + amount));
+            let mut operations = transfers.to_vec();
+            match period {
+                1 if thread == 0 => operations.push(deployment.clone()),
+                2..=100 => operations.extend(calls(contract, period, thread)),
+                _ => {}
+            }
             blocks.push(chain.block((period, thread), &producer, &operations));
         }
     }

@@ -4,10 +4,8 @@ mod common;
 
 use common::*;
 use massa_models::address::Address;
-use massa_models::amount::Amount;
 use massa_models::operation::OperationType;
 use massa_signature::KeyPair;
-use std::collections::BTreeMap;
 use std::slice;
 
 const COIN: u64 = 1_000_000_000;
@@ -149,28 +147,14 @@ fn a_producer_cannot_spend_in_its_block_what_the_block_earns() {
 #[test]
 fn what_is_not_supported_costs_its_fee_and_fails() {
     let mut s = setup();
-    let target = address(&s.bob);
     let types = [
         OperationType::RollBuy { roll_count: 1 },
         OperationType::RollSell { roll_count: 1 },
-        OperationType::ExecuteSC {
-            data: vec![1],
-            max_gas: 1,
-            max_coins: Amount::zero(),
-            datastore: BTreeMap::new(),
-        },
-        OperationType::CallSC {
-            target_addr: target,
-            target_func: "f".into(),
-            param: Vec::new(),
-            max_gas: 1,
-            coins: nano(COIN),
-        },
     ];
     let operations = types.map(|op| operation(&s.alice, 5, 5, op));
     let block = s.chain.block((1, 0), &s.producer, &operations);
     s.executor.run_to(&[&block], (1, 0));
-    assert_eq!(s.executor.balance(&s.alice), Some(100 * COIN - 20));
+    assert_eq!(s.executor.balance(&s.alice), Some(100 * COIN - 10));
     for operation in &operations {
         assert_eq!(s.executor.status(operation), (Some(false), Some(false)));
     }

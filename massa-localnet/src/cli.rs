@@ -12,8 +12,9 @@ const DEADLINE_FACTOR: u32 = 20;
 
 /// Starts a network of nodes on this machine, with a load of operations, and shows how its history is archived.
 ///
-/// With --periods it ends by itself, with status 0 if those periods are archived with one root on all nodes, replicated,
-/// and every block of them could be read back over RPC and verified down to signatures. Without, it runs until Ctrl-C.
+/// The registry contract is deployed and every node registered with it. With --periods it ends by itself, with status 0 if
+/// those periods are archived with one root on all nodes, replicated, every block of them could be read back over RPC and
+/// verified down to signatures, all nodes are registered and have one final state. Without, it runs until Ctrl-C.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "massa-localnet", version)]
 pub struct Arguments {

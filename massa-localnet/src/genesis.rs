@@ -16,8 +16,8 @@ pub const CHAIN_ID: u64 = 77;
 pub const CHUNK_BYTES: u32 = 1 << 16;
 /// Nodes that hold each chunk, where there are as many.
 pub const REPLICATION_FACTOR: u8 = 3;
-/// Periods of a segment.
-pub const SEGMENT_PERIODS: u64 = 100;
+/// Periods of a segment: the fewest that the registry takes.
+pub const SEGMENT_PERIODS: u64 = 8;
 /// Disk space that each node offers, in GB of 2³⁰ bytes.
 pub const ALLOCATED_STORAGE_GB: u64 = 1;
 /// nanoMAS for each GB and period.
@@ -28,6 +28,8 @@ const FINALITY_PERIODS: u64 = 2;
 const ROLLS_PER_NODE: u64 = 100;
 /// Coins of each account, in MAS: fees and rolls for days.
 const ACCOUNT_BALANCE: u64 = 10_000_000;
+/// Coins of each node's operator, in MAS: its stake, and fees for days.
+const OPERATOR_BALANCE: u64 = 10_000;
 
 /// The clock of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub struct NodeIdentity {
     pub listener: SocketAddr,
 }
 
-/// The genesis of a network of these nodes, all of which produce and store, and of accounts with coins.
+/// The genesis of a network of these nodes, all of which produce and store, and of accounts; all have coins.
 pub fn genesis(clock: &Clock, nodes: &[NodeIdentity], accounts: &[Address]) -> Genesis {
     let storage_node = |node: &NodeIdentity| GenesisStorageNode {
         node_id: node.node_id,
@@ -66,6 +68,8 @@ pub fn genesis(clock: &Clock, nodes: &[NodeIdentity], accounts: &[Address]) -> G
         allocated_storage_gb: ALLOCATED_STORAGE_GB,
         listeners: vec![node.listener],
     };
+    let accounts = accounts.iter().map(|account| (*account, account_balance()));
+    let operators = nodes.iter().map(|node| (node.address, operator_balance()));
     Genesis {
         chain_id: CHAIN_ID,
         genesis_timestamp: clock.genesis_timestamp,
@@ -77,7 +81,7 @@ pub fn genesis(clock: &Clock, nodes: &[NodeIdentity], accounts: &[Address]) -> G
         seed: hex::encode(rand::thread_rng().gen::<[u8; 32]>()),
         genesis_key: KeyPair::generate(0).expect("version 0 of keys exists"),
         rolls: nodes.iter().map(|node| (node.address, ROLLS_PER_NODE)).collect(),
-        balances: accounts.iter().map(|account| (*account, account_balance())).collect(),
+        balances: accounts.chain(operators).collect(),
         storage: GenesisStorage {
             chunk_size: CHUNK_BYTES,
             replication_factor: replication_factor(nodes.len()),
@@ -91,6 +95,11 @@ pub fn genesis(clock: &Clock, nodes: &[NodeIdentity], accounts: &[Address]) -> G
 /// What each account has at the start.
 pub fn account_balance() -> Amount {
     Amount::from_mantissa_scale(ACCOUNT_BALANCE, 0).expect("the balance is far below the largest amount")
+}
+
+/// What the operator of each node has at the start.
+fn operator_balance() -> Amount {
+    Amount::from_mantissa_scale(OPERATOR_BALANCE, 0).expect("the balance is far below the largest amount")
 }
 
 /// Nodes that hold each chunk in a network of `nodes`.
@@ -134,7 +143,10 @@ mod tests {
         assert_eq!(id, genesis.id());
         assert_eq!(read.node_set().nodes().len(), 4);
         assert_eq!((read.storage.chunk_size, read.storage.replication_factor), (65_536, 3));
-        assert_eq!(read.balances.values().next(), Some(&account_balance()));
+        let mut balances: Vec<Amount> = read.balances.into_values().collect();
+        balances.sort_unstable();
+        assert_eq!(balances[..4], [operator_balance(); 4]);
+        assert_eq!(balances[4..], [account_balance()]);
     }
 
     #[test]

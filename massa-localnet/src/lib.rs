@@ -2,7 +2,7 @@
 //!
 //! [`Network`] makes keys, a genesis file and a directory for each node, and starts, kills and restarts the processes.
 //! [`load`] sends operations, [`survey`] asks all nodes who holds what, [`readback`] fetches and verifies every archived
-//! place, [`report`] judges. The binary `massa-localnet` puts them together; `scripts/localnet` builds and runs it.
+//! place, [`registry`] deploys the contract and registers the nodes, [`state`] compares ledgers, [`report`] judges. The binary `massa-localnet` puts them together; `scripts/localnet` builds and runs it.
 //!
 //! Processes never outlive whoever started them: each holds the end of a pipe, and stops when the pipe is closed, which
 //! the operating system does even for a parent that was killed.
@@ -14,8 +14,10 @@ pub mod load;
 pub mod network;
 pub mod node;
 pub mod readback;
+pub mod registry;
 pub mod report;
 pub mod run;
+pub mod state;
 pub mod survey;
 pub mod table;
 pub mod wait;

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 pub use crate::node::Programs;
 
+/// The folder of the accounts' wallet.
+const ACCOUNTS: &str = "accounts";
 /// Accounts at least; there is one in each thread.
 const ACCOUNTS_MIN: usize = 8;
 /// Nodes at most: more do not fit one machine, and each has three ports.
@@ -198,6 +200,11 @@ impl Network {
         self.accounts.get_addresses()
     }
 
+    /// The wallet of those accounts, which is the admin's of the registry, too.
+    pub fn accounts_path(&self) -> PathBuf {
+        self.genesis_path.with_file_name(ACCOUNTS)
+    }
+
     /// When periods begin.
     pub fn clock(&self) -> Clock {
         Clock {
@@ -254,7 +261,7 @@ fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
 
 /// A wallet with as many accounts in each thread: an operation waits for a block of its creator's thread.
 fn create_accounts(directory: &Path, threads: u8) -> Result<Wallet, NetworkError> {
-    let mut wallet = Wallet::new(directory.join("accounts"), CHAIN_ID)?;
+    let mut wallet = Wallet::new(directory.join(ACCOUNTS), CHAIN_ID)?;
     // An address has no thread in a chain whose thread count is refused a moment later.
     let threads = if threads.is_power_of_two() { threads } else { 1 };
     let each = ACCOUNTS_MIN.div_ceil(usize::from(threads));

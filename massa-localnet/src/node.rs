@@ -352,6 +352,16 @@ impl Node {
         self.directory.join(STORE_DIRECTORY)
     }
 
+    /// The wallet of its operator.
+    pub fn wallet_path(&self) -> PathBuf {
+        self.directory.join(STAKING_WALLET)
+    }
+
+    /// Where it looks for the registry's address.
+    pub fn registry_address_path(&self) -> PathBuf {
+        crate::registry::address_file(&self.store_path())
+    }
+
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         let read = || -> io::Result<String> {
@@ -433,6 +443,8 @@ replication_factor = {replication_factor}
 chunk_size = {CHUNK_BYTES}
 challenge_frequency_periods = {SEGMENT_PERIODS}
 reward_per_gb_per_period = {REWARD_PER_GB_PER_PERIOD}
+# Rounds of seconds cost in a day what others cost in months.
+max_fees_per_day = "0"
 repair_delay = 6_000
 repair_patience = 4_000
 "#

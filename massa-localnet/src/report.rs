@@ -1,7 +1,10 @@
 //! The report of a run, and what is judged by it.
 
 use crate::readback::{Failure, ReadBack};
+use crate::registry::RegistryView;
+use crate::state::StateAgreement;
 use crate::survey::Survey;
+use massa_models::address::Address;
 use massa_node::genesis::Genesis;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -48,11 +51,28 @@ pub struct Report {
     pub blocks_read_back: u64,
     /// Blocks and missed slots that could not be fetched or verified.
     pub blocks_failed: u64,
+    /// The registry that all nodes follow.
+    pub registry_address: Option<Address>,
+    /// Nodes that are registered, as every node sees it.
+    pub registered_nodes: u64,
+    /// Whether all nodes have the same final state after every slot that was compared.
+    pub state_hash_agrees: bool,
+    /// Slots that were compared.
+    pub state_slots_compared: usize,
+}
+
+/// What nodes say of the chain's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChainView {
+    /// Of the registry.
+    pub registry: RegistryView,
+    /// Of the whole state.
+    pub states: StateAgreement,
 }
 
 impl Report {
     /// The report of a network, of what its nodes say, and of what was read back.
-    pub fn new(genesis: &Genesis, survey: &Survey, read: &ReadBack) -> Self {
+    pub fn new(genesis: &Genesis, survey: &Survey, read: &ReadBack, chain: &ChainView) -> Self {
         let everywhere = |period: &u64| survey.is_archived_everywhere(*period);
         let (replicas_min, replicas_max) = survey.replicas();
         Self {
@@ -74,6 +94,10 @@ impl Report {
             chunks_per_node: survey.chunks_per_node(),
             blocks_read_back: read.blocks,
             blocks_failed: read.failures.len() as u64,
+            registry_address: chain.registry.address,
+            registered_nodes: chain.registry.registered_nodes,
+            state_hash_agrees: chain.states.agrees(),
+            state_slots_compared: chain.states.slots,
         }
     }
 
@@ -108,6 +132,27 @@ impl Report {
                 "{} of {} blocks were read back",
                 self.blocks_read_back, self.blocks
             ));
+        }
+        problems.extend(self.chain_problems());
+        problems
+    }
+
+    fn chain_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.registry_address.is_none() {
+            problems.push("the nodes do not follow one registry".into());
+        }
+        if self.registered_nodes < self.nodes as u64 {
+            problems.push(format!(
+                "{} of {} nodes are registered",
+                self.registered_nodes, self.nodes
+            ));
+        }
+        if !self.state_hash_agrees {
+            problems.push(match self.state_slots_compared {
+                0 => "nodes told the hash of no final state in common".into(),
+                _ => "nodes have different final states".into(),
+            });
         }
         problems
     }
@@ -148,6 +193,10 @@ mod tests {
             chunks_per_node: BTreeMap::from([("node1".into(), 60)]),
             blocks_read_back: 380,
             blocks_failed: 0,
+            registry_address: Some("AS12UMSUxgpRBB6ArZDJ19arHoxNkkpdfofQGekAiAJqsuE6PEFJy".parse().unwrap()),
+            registered_nodes: 4,
+            state_hash_agrees: true,
+            state_slots_compared: 9,
         }
     }
 
@@ -159,12 +208,15 @@ mod tests {
     #[test]
     fn each_condition_of_a_good_run_is_judged() {
         type Change = fn(&mut Report);
-        let worse: [(&str, Change); 5] = [
+        let worse: [(&str, Change); 8] = [
             ("11 of 12 periods", |report| report.periods_archived = 11),
             ("different roots", |report| report.roots_agree = false),
             ("2 replicas, 3 are needed", |report| report.replicas_min = 2),
             ("1 blocks or misses", |report| report.blocks_failed = 1),
             ("379 of 380 blocks", |report| report.blocks_read_back = 379),
+            ("follow one registry", |report| report.registry_address = None),
+            ("3 of 4 nodes are registered", |report| report.registered_nodes = 3),
+            ("different final states", |report| report.state_hash_agrees = false),
         ];
         for (text, change) in worse {
             let mut report = good();
@@ -200,7 +252,12 @@ mod tests {
                 "chunks_per_node",
                 "node1",
                 "blocks_read_back",
-                "blocks_failed"
+                "blocks_failed",
+                "registry_address",
+                "AS12UMSUxgpRBB6ArZDJ19arHoxNkkpdfofQGekAiAJqsuE6PEFJy",
+                "registered_nodes",
+                "state_hash_agrees",
+                "state_slots_compared"
             ]
         );
     }

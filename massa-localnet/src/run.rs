@@ -5,17 +5,21 @@ use crate::client::ClientError;
 use crate::network::{Network, NetworkError, NetworkOptions, Programs};
 use crate::node::{Node, NodeError};
 use crate::readback::{count_operations, read_back, Chain, ReadBack, Readers};
-use crate::report::{failure_lines, Report};
+use crate::registry::{RegistryError, RegistryPlan, RegistryView};
+use crate::report::{failure_lines, ChainView, Report};
+use crate::state::compare_states;
 use crate::survey::Survey;
 use crate::table;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use massa_models::address::Address;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -45,6 +49,9 @@ pub enum RunError {
     /// A node did not answer.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The registry was not deployed, or nodes were not registered.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// A file of the harness.
     #[error("{path}: {source}")]
     File {
@@ -124,17 +131,19 @@ fn run_in(arguments: &Arguments, directory: &Path, interrupted: &AtomicBool) -> 
         println!("{line}");
     }
     let mut load = network.start_load(arguments.nodes, LOAD_BYTES_PER_PERIOD);
+    let mut registering = Registering::start(RegistryPlan::new(&network, arguments.nodes));
     let mut watch = Watch::new(network.nodes()[0].client().storage_status()?.first_period);
     let outcome = match arguments.periods {
-        None => watch.until_interrupt(&mut network, interrupted)?,
+        None => watch.until_interrupt(&mut network, &mut registering, interrupted)?,
         Some(periods) => {
             let deadline = Instant::now() + arguments.deadline(periods);
-            watch.until_archived(&mut network, periods, deadline, interrupted)?
+            watch.until_archived(&mut network, &mut registering, (periods, deadline), interrupted)?
         }
     };
     watch.finish();
     load.stop();
     if let (Outcome::Done, Some(periods)) = (outcome, arguments.periods) {
+        registering.finish()?;
         let deadline = Instant::now() + arguments.deadline(periods);
         judge(&network, watch.range(periods), deadline, arguments.report.as_deref())?;
     }
@@ -196,8 +205,36 @@ fn introduction(network: &Network, directory: &Path) -> Vec<String> {
         command(last, "storage get-period 3"),
         command(last, "storage get-block --slot 3:0"),
         command(first, &balance),
+        command(first, "sc call storage_registry get_state"),
+        command(
+            last,
+            &format!("sc call storage_registry get_node_info {}", last.address()),
+        ),
         String::new(),
     ]
+}
+
+/// The thread that deploys the registry and registers the nodes.
+struct Registering(Option<JoinHandle<Result<Address, RegistryError>>>);
+
+impl Registering {
+    fn start(plan: RegistryPlan) -> Self {
+        Self(Some(plan.start()))
+    }
+
+    /// Looks whether it failed, without waiting.
+    fn check(&mut self) -> Result<(), RegistryError> {
+        match &self.0 {
+            Some(thread) if thread.is_finished() => self.finish(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until it is done.
+    fn finish(&mut self) -> Result<(), RegistryError> {
+        let Some(thread) = self.0.take() else { return Ok(()) };
+        thread.join().expect("registering nodes does not panic").map(|_| ())
+    }
 }
 
 /// Shows how the network archives.
@@ -211,6 +248,8 @@ struct Watch {
     operations: BTreeMap<u64, u64>,
     /// Looks in a row that some node did not answer.
     unanswered: u32,
+    /// The registry when it was last shown.
+    registry: RegistryView,
 }
 
 impl Watch {
@@ -226,6 +265,7 @@ impl Watch {
             screen,
             operations: BTreeMap::new(),
             unanswered: 0,
+            registry: RegistryView::default(),
         }
     }
 
@@ -233,9 +273,15 @@ impl Watch {
         (self.first, self.first + periods - 1)
     }
 
-    fn until_interrupt(&mut self, network: &mut Network, interrupted: &AtomicBool) -> Result<Outcome, RunError> {
+    fn until_interrupt(
+        &mut self,
+        network: &mut Network,
+        registering: &mut Registering,
+        interrupted: &AtomicBool,
+    ) -> Result<Outcome, RunError> {
         loop {
             self.look(network)?;
+            registering.check()?;
             if pause(interrupted) {
                 return Ok(Outcome::Done);
             }
@@ -245,14 +291,15 @@ impl Watch {
     fn until_archived(
         &mut self,
         network: &mut Network,
-        periods: u64,
-        deadline: Instant,
+        registering: &mut Registering,
+        (periods, deadline): (u64, Instant),
         interrupted: &AtomicBool,
     ) -> Result<Outcome, RunError> {
         let (first, last) = self.range(periods);
         let replicas = usize::from(network.genesis().storage.replication_factor);
         loop {
             let newest = self.look(network)?;
+            registering.check()?;
             let late = Instant::now() >= deadline;
             if late || newest.is_some_and(|newest| newest >= last) {
                 let survey = Survey::fetch(network.nodes(), first, last);
@@ -288,6 +335,7 @@ impl Watch {
     fn ask_and_show(&mut self, network: &Network) -> Result<Option<u64>, RunError> {
         let statuses = network.nodes().iter().map(|node| node.client().storage_status());
         let statuses = statuses.collect::<Result<Vec<_>, _>>()?;
+        self.registry_changed(RegistryView::of_statuses(&statuses), statuses.len());
         let archived = || statuses.iter().map(|status| status.last_archived_period);
         if let Some(newest) = archived().max().flatten() {
             self.show(network, newest)?;
@@ -297,12 +345,21 @@ impl Watch {
         Ok(archived().min().flatten())
     }
 
+    /// Where there is no terminal, a change gets a line.
+    fn registry_changed(&mut self, registry: RegistryView, nodes: usize) {
+        if registry != self.registry && self.screen.is_none() {
+            println!("{}", registry.line(nodes));
+        }
+        self.registry = registry;
+    }
+
     fn show(&mut self, network: &Network, newest: u64) -> Result<(), RunError> {
         match self.screen.clone() {
             Some(screen) => {
                 let first = (newest + 1).saturating_sub(table::ROWS).max(self.first);
                 let survey = self.survey(network, first, newest)?;
-                screen.set_message(table::table(&survey));
+                let registry = self.registry.line(survey.nodes.len());
+                screen.set_message(format!("{}\n{registry}", table::table(&survey)));
             }
             None if newest >= self.next_line => {
                 let survey = self.survey(network, self.next_line, newest)?;
@@ -379,7 +436,11 @@ fn judge(network: &Network, range: (u64, u64), deadline: Instant, file: Option<&
     };
     println!("reading {} blocks back", survey.sum(|period| period.blocks));
     let read = read_back(&nodes, &survey, &of, Readers::One, deadline);
-    let report = Report::new(genesis, &survey, &read);
+    let chain = ChainView {
+        registry: RegistryView::fetch(network.nodes())?,
+        states: compare_states(network.nodes(), deadline),
+    };
+    let report = Report::new(genesis, &survey, &read, &chain);
     let text = serde_json::to_string_pretty(&report).expect("the report can be written") + "\n";
     print!("{text}");
     if let Some(path) = file {

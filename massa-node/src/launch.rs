@@ -1,5 +1,6 @@
 //! The node: everything it consists of, started in order and stopped in the reverse of it.
 
+use crate::contract::{operation_limits, NodeContractHost};
 use crate::genesis::Genesis;
 use crate::settings::Settings;
 use crate::storage::{StorageError, StorageExtension};
@@ -11,10 +12,14 @@ use massa_consensus_exports::{
     BootstrapableGraph, ConsensusChannels, ConsensusConfig, ConsensusController, ConsensusManager, ExportActiveBlock,
 };
 use massa_consensus_worker::{create_genesis_block, start_consensus_worker};
+use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::network::StorageNetwork;
 use massa_distributed_storage_exports::verification::{parse_secure_share_block, parse_secure_share_operation};
 use massa_distributed_storage_exports::StorageArchiver;
+use massa_distributed_storage_worker::audit_worker::AuditManager;
 use massa_distributed_storage_worker::repair_worker::RepairManager;
+use massa_distributed_storage_worker::smart_contract::client::{ClientHandle, ClientManager};
+use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_execution_exports::{ExecutionController, ExecutionManager, FinalBlock};
 use massa_execution_worker::{start_execution_worker, ExecutionConfig, ExecutionHandles};
 use massa_factory_worker::{start_factory_worker, FactoryChannels, FactoryConfig, FactoryManager};
@@ -72,6 +77,8 @@ pub struct Node {
     factory: Box<dyn FactoryManager>,
     sync: SyncManager,
     repair: Option<RepairManager>,
+    audits: Option<AuditManager>,
+    contract_client: Option<ClientManager>,
     protocol: Box<dyn ProtocolManager>,
     protocol_controller: Box<dyn ProtocolController>,
     consensus: Box<dyn ConsensusManager>,
@@ -124,6 +131,8 @@ impl Base {
             operation_validity_periods: self.genesis.operation_validity_periods,
             keep_final_blocks_periods: self.settings.consensus.force_keep_final_periods_without_ops + 1,
             block_reward: self.genesis.block_reward,
+            t0: self.genesis.t0,
+            genesis_timestamp: self.genesis.genesis_timestamp,
         };
         start_execution_worker(config).map_err(part("execution"))
     }
@@ -277,6 +286,20 @@ fn graph_of(
     }))
 }
 
+/// Where registered nodes are dialed.
+fn addresses_of(nodes: &[NodeRecord], own: &NodeId) -> Vec<PeerAddress> {
+    let others = nodes.iter().filter_map(|node| Some((node.peer()?, node)));
+    let others = others.filter(|(peer, _)| peer != own);
+    let addresses = others.flat_map(|(peer, node)| {
+        let peer_id = PeerId::from_public_key(peer.get_public_key());
+        node.listeners.iter().map(move |address| PeerAddress {
+            peer_id,
+            address: *address,
+        })
+    });
+    addresses.collect()
+}
+
 impl Node {
     /// Starts everything. `stop` is called when the operator asks the node to stop through the API.
     ///
@@ -288,7 +311,8 @@ impl Node {
         let (execution, execution_controller) = base.start_execution()?;
         let pool = base.pool(&*execution_controller);
         let (protocol_controller, protocol_channels) = create_protocol_controller(base.protocol_config());
-        let mut storage = base.start_storage();
+        let host = base.contract_host(&execution_controller, &pool, &protocol_controller);
+        let mut storage = base.start_storage(host);
         let archiver = storage
             .as_ref()
             .map(|storage| Arc::new(storage.archiver.clone()) as Arc<dyn StorageArchiver>);
@@ -330,12 +354,18 @@ impl Node {
         let repair = network
             .as_ref()
             .and_then(|network| storage.as_mut()?.start_repair(network));
+        let audited = storage.as_ref().zip(network.as_ref());
+        let audits = audited
+            .and_then(|(storage, network)| crate::audit::start(storage, network, &base.settings.distributed_storage));
+        let client = base.start_client(storage.as_ref(), &protocol_controller)?;
+        let (contract_client, contract) = client.unzip();
         let sync = base.start_sync(&consensus_controller, storage.as_ref(), network.as_ref(), &may_produce);
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
         let context = ApiContext {
             storage_api: base.storage_api(
                 storage.as_ref().zip(network.as_ref()),
-                repair.as_ref(),
+                (repair.as_ref(), audits.as_ref()),
+                contract,
                 &consensus_controller,
                 &protocol_controller,
                 &may_produce,
@@ -355,6 +385,8 @@ impl Node {
             factory,
             sync,
             repair,
+            audits,
+            contract_client,
             protocol,
             protocol_controller,
             consensus,
@@ -369,7 +401,13 @@ impl Node {
             api.stop();
         }
         self.factory.stop();
+        if let Some(client) = &mut self.contract_client {
+            client.stop();
+        }
         self.sync.stop();
+        if let Some(audits) = &mut self.audits {
+            audits.stop();
+        }
         if let Some(repair) = &mut self.repair {
             repair.stop();
         }
@@ -386,13 +424,13 @@ impl Node {
 
 impl Base {
     /// Starts the extension. A node whose archive does not start goes on without it.
-    fn start_storage(&self) -> Option<StorageExtension> {
+    fn start_storage(&self, host: Arc<dyn ContractHost>) -> Option<StorageExtension> {
         if !self.settings.distributed_storage.enabled {
             return None;
         }
-        match StorageExtension::start(&self.settings, &self.genesis, self.node_id()) {
+        match StorageExtension::start(&self.settings, &self.genesis, self.node_id(), host) {
             Ok(storage) => Some(storage),
-            Err(error @ StorageError::Mismatch { .. }) => {
+            Err(error @ (StorageError::Mismatch { .. } | StorageError::Registry(_))) => {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "distributed storage does not start: it would archive what no other node agrees with"
@@ -407,6 +445,43 @@ impl Base {
                 None
             }
         }
+    }
+
+    /// The chain behind the registry client.
+    fn contract_host(
+        &self,
+        execution: &Box<dyn ExecutionController>,
+        pool: &Pool,
+        protocol: &Protocol,
+    ) -> Arc<dyn ContractHost> {
+        Arc::new(NodeContractHost {
+            execution: execution.clone(),
+            pool: pool.clone(),
+            protocol: protocol.clone(),
+            wallet: Arc::clone(&self.wallet),
+            storage: self.storage.clone_without_refs(),
+            genesis_timestamp: self.genesis.genesis_timestamp,
+            t0: self.genesis.t0,
+            thread_count: self.genesis.thread_count,
+            limits: operation_limits(&self.genesis, self.settings.pool.minimal_fees),
+        })
+    }
+
+    /// Starts the client of the registry. Its nodes are dialed.
+    fn start_client(
+        &self,
+        storage: Option<&StorageExtension>,
+        protocol: &Protocol,
+    ) -> Result<Option<(ClientManager, ClientHandle)>, LaunchError> {
+        let Some(storage) = storage else { return Ok(None) };
+        let (protocol, own) = (protocol.clone(), self.node_id());
+        let on_nodes = move |nodes: &[NodeRecord]| {
+            if let Err(error) = protocol.add_peer_addresses(addresses_of(nodes, &own)) {
+                warn!(%error, "addresses of registered nodes not told to the peers' handler");
+            }
+        };
+        let client = storage.start_client(self.operator_address()?, Box::new(on_nodes));
+        client.map(Some).map_err(part("registry client"))
     }
 
     fn start_sync(
@@ -454,12 +529,13 @@ impl Base {
     fn storage_api(
         &self,
         storage: Option<(&StorageExtension, &Arc<dyn StorageNetwork>)>,
-        repair: Option<&RepairManager>,
+        (repair, audits): (Option<&RepairManager>, Option<&AuditManager>),
+        contract: Option<ClientHandle>,
         consensus: &Consensus,
         protocol: &Protocol,
         synced: &Arc<AtomicBool>,
     ) -> Result<Arc<dyn StorageApi>, LaunchError> {
-        let (Some((extension, network)), Some(repair)) = (storage, repair) else {
+        let (Some((extension, network)), Some(repair), Some(contract)) = (storage, repair, contract) else {
             return Ok(Arc::new(DisabledStorage {
                 node_id: self.node_id(),
                 chain_id: self.genesis.chain_id,
@@ -472,6 +548,8 @@ impl Base {
             worker: extension.archiver.clone(),
             repair: repair.status_handle(),
             network: Arc::clone(network),
+            audits: audits.map(AuditManager::handle),
+            contract,
             protocol: protocol.clone(),
             consensus: consensus.clone(),
             operator_address: self.operator_address()?,

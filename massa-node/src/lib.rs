@@ -3,6 +3,8 @@
 //! Every part is a crate of its own; here they are put together. The binary reads the settings, starts the node and waits
 //! for a signal.
 
+pub mod audit;
+pub mod contract;
 pub mod genesis;
 pub mod launch;
 pub mod settings;

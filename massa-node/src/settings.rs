@@ -1,6 +1,7 @@
 //! Settings: what the base file says, overridden by a second file, overridden by the environment.
 
 use massa_distributed_storage_exports::DistributedStorageConfig;
+use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_protocol_exports::PeerId;
 use massa_time::MassaTime;
@@ -32,6 +33,9 @@ pub enum SettingsError {
         reason: String,
     },
 }
+
+/// 5 MAS: nine times what one operation in each round of 100 periods of 16 s costs.
+const DEFAULT_FEES_PER_DAY: u64 = 5_000_000_000;
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -200,9 +204,12 @@ pub struct DistributedStorageSettings {
     /// nanoMAS
     pub reward_per_gb_per_period: u64,
     pub storage_registry_address: String,
+    pub deploy_registry: bool,
     pub min_challenge_interval: MassaTime,
     pub challenge_response_timeout: MassaTime,
     pub operator_address: String,
+    /// MAS; zero for no limit.
+    pub max_fees_per_day: Amount,
     pub serve_remote_reads: bool,
     pub remote_read_timeout: MassaTime,
     pub operation_index: bool,
@@ -225,9 +232,11 @@ impl Default for DistributedStorageSettings {
             challenge_frequency_periods: config.challenge_frequency_periods,
             reward_per_gb_per_period: config.reward_per_gb_per_period.to_raw(),
             storage_registry_address: config.storage_registry_address,
+            deploy_registry: false,
             min_challenge_interval: config.min_challenge_interval,
             challenge_response_timeout: config.challenge_response_timeout,
             operator_address: String::new(),
+            max_fees_per_day: Amount::from_raw(DEFAULT_FEES_PER_DAY),
             serve_remote_reads: true,
             remote_read_timeout: MassaTime::from_millis(10_000),
             operation_index: config.operation_index,
@@ -260,11 +269,30 @@ impl DistributedStorageSettings {
             operation_index: self.operation_index,
             queue_blocks: self.queue_blocks,
         };
+        self.registry_address()?;
         config.check().map_err(|error| SettingsError::Value {
             key: "distributed_storage",
             reason: error.to_string(),
         })?;
         Ok(config)
+    }
+
+    /// The registry that is configured.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] unless it is the address of a contract, or empty.
+    pub fn registry_address(&self) -> Result<Option<Address>, SettingsError> {
+        let text = &self.storage_registry_address;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match text.parse() {
+            Ok(address @ Address::SC(_)) => Ok(Some(address)),
+            _ => Err(SettingsError::Value {
+                key: "distributed_storage.storage_registry_address",
+                reason: format!("{text:?} is not the address of a contract"),
+            }),
+        }
     }
 }
 
@@ -384,6 +412,10 @@ mod tests {
             (
                 "[distributed_storage]\nallocated_storage_gb = 0\n",
                 "allocated_storage_gb",
+            ),
+            (
+                "[distributed_storage]\nstorage_registry_address = \"AU1\"\n",
+                "storage_registry_address",
             ),
             ("[logging]\nlevel = 9\n", "logging.level"),
             ("[memory]\nmemory_limit_mb = 1\n", "memory_limit_mb"),

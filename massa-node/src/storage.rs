@@ -1,10 +1,13 @@
 //! The archive extension, put together: store, worker, placement, repair, serving, reading.
 
+use crate::contract::{fees_path, registry_deployment, RegistryLocation};
 use crate::genesis::Genesis;
 use crate::settings::{DistributedStorageSettings, Settings};
+use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents, StorageNetwork};
-use massa_distributed_storage_exports::registry::FixedRegistry;
-use massa_distributed_storage_worker::assignments::Assignments;
+use massa_distributed_storage_exports::registry::StorageRegistry;
+use massa_distributed_storage_worker::assignments::{Assignments, CATCH_UP_SLICE};
+use massa_distributed_storage_worker::handover::keep_no_more;
 use massa_distributed_storage_worker::ingest::KeepChunks;
 use massa_distributed_storage_worker::reader::ArchiveReader;
 use massa_distributed_storage_worker::repair::RepairLimits;
@@ -12,6 +15,11 @@ use massa_distributed_storage_worker::repair_worker::{
     repair_news, start_repair, RepairInbox, RepairManager, RepairNews, RepairParts,
 };
 use massa_distributed_storage_worker::server::StoreServer;
+use massa_distributed_storage_worker::smart_contract::client::{
+    start_contract_client, ClientHandle, ClientManager, ClientParts,
+};
+use massa_distributed_storage_worker::smart_contract::node_set::{NetworkValues, RegistryError, RegistryNodeSet};
+use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_distributed_storage_worker::storage_backend::read::Check;
 use massa_distributed_storage_worker::storage_backend::ArchivedPeriod;
 use massa_distributed_storage_worker::worker::AfterArchive;
@@ -19,6 +27,7 @@ use massa_distributed_storage_worker::{
     start_distributed_storage_worker, ArchiverHandle, DistributedStorageCommand, DistributedStorageManager, Store,
     StoreOptions, WorkerOptions,
 };
+use massa_models::address::Address;
 use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
@@ -40,6 +49,9 @@ pub enum StorageError {
         /// Value of the network.
         network: String,
     },
+    /// A local value differs from the registry's.
+    #[error("distributed_storage: {0}")]
+    Registry(RegistryError),
     /// The settings are out of range.
     #[error(transparent)]
     Settings(#[from] crate::settings::SettingsError),
@@ -61,30 +73,41 @@ pub struct StorageExtension {
     pub store: Arc<Store>,
     /// Who holds what.
     pub assignments: Arc<Assignments>,
+    /// The node set, from the registry or the genesis file.
+    pub nodes: Arc<RegistryNodeSet>,
+    location: RegistryLocation,
+    host: Arc<dyn ContractHost>,
     news: RepairNews,
     inbox: Option<RepairInbox>,
     settings: DistributedStorageSettings,
     memory_limit_mb: u64,
 }
 
-/// Compares the network's parameters with the local ones.
-fn check_parameters(settings: &DistributedStorageSettings, genesis: &Genesis) -> Result<(), StorageError> {
+/// Compares the network's parameters with the local ones. What a registry may change is compared with the registry, where
+/// there is one.
+fn check_parameters(
+    settings: &DistributedStorageSettings,
+    genesis: &Genesis,
+    has_registry: bool,
+) -> Result<(), StorageError> {
     let network = &genesis.storage;
-    let pairs = [
+    let unchangeable = [
         (
             "chunk_size",
             settings.chunk_size.to_string(),
             network.chunk_size.to_string(),
         ),
         (
-            "replication_factor",
-            settings.replication_factor.to_string(),
-            network.replication_factor.to_string(),
-        ),
-        (
             "challenge_frequency_periods",
             settings.challenge_frequency_periods.to_string(),
             network.challenge_frequency_periods.to_string(),
+        ),
+    ];
+    let changeable = [
+        (
+            "replication_factor",
+            settings.replication_factor.to_string(),
+            network.replication_factor.to_string(),
         ),
         (
             "reward_per_gb_per_period",
@@ -92,7 +115,12 @@ fn check_parameters(settings: &DistributedStorageSettings, genesis: &Genesis) ->
             network.reward_per_gb_per_period.to_string(),
         ),
     ];
-    match pairs.into_iter().find(|(_, configured, network)| configured != network) {
+    let changeable = changeable.into_iter().filter(|_| !has_registry);
+    match unchangeable
+        .into_iter()
+        .chain(changeable)
+        .find(|(_, configured, network)| configured != network)
+    {
         None => Ok(()),
         Some((key, configured, network)) => Err(StorageError::Mismatch {
             key,
@@ -103,14 +131,21 @@ fn check_parameters(settings: &DistributedStorageSettings, genesis: &Genesis) ->
 }
 
 impl StorageExtension {
-    /// Opens the store and starts the worker. `own` is this node.
+    /// Opens the store and starts the worker. `own` is this node; `host` the chain that has the registry.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn start(settings: &Settings, genesis: &Genesis, own: NodeId) -> Result<Self, StorageError> {
+    pub fn start(
+        settings: &Settings,
+        genesis: &Genesis,
+        own: NodeId,
+        host: Arc<dyn ContractHost>,
+    ) -> Result<Self, StorageError> {
         let storage = settings.distributed_storage.clone();
         let config = storage.to_config()?;
-        check_parameters(&storage, genesis)?;
+        let mut location = RegistryLocation::new(storage.registry_address()?, &storage.path);
+        let nodes = node_set(&storage, genesis, &host, &mut location)?;
+        check_parameters(&storage, genesis, nodes.address().is_some())?;
         let options = StoreOptions {
             capacity_bytes: Some(config.allocated_bytes()),
             retention_periods: config.retention_periods,
@@ -119,11 +154,10 @@ impl StorageExtension {
         };
         let parameters = genesis.archive_parameters();
         let store = Arc::new(Store::open(options, parameters.clone())?);
-        let registry = Arc::new(FixedRegistry::new(genesis.node_set()));
         let assignments = Arc::new(Assignments::new(
             own,
-            registry,
-            usize::from(genesis.storage.replication_factor),
+            Arc::clone(&nodes) as Arc<dyn StorageRegistry>,
+            usize::from(storage.replication_factor),
             parameters.segment_periods,
             parameters.first_period,
         ));
@@ -140,6 +174,9 @@ impl StorageExtension {
             archiver,
             store,
             assignments,
+            nodes,
+            location,
+            host,
             news,
             inbox: Some(inbox),
             settings: storage,
@@ -164,11 +201,12 @@ impl StorageExtension {
     /// What the storage handler serves.
     pub fn server(&self) -> Arc<dyn ArchiveServer> {
         let assignments = Arc::clone(&self.assignments);
-        Arc::new(StoreServer::new(
+        let server = StoreServer::new(
             Arc::clone(&self.store),
             self.settings.allocated_storage_gb,
             Arc::new(move |period, chunks: &[_]| assignments.mine(period, chunks)),
-        ))
+        );
+        Arc::new(server.answering_as(self.assignments.own()))
     }
 
     /// Where the storage handler leaves its news.
@@ -191,6 +229,33 @@ impl StorageExtension {
         ))
     }
 
+    /// Starts the client of the registry. `operator` signs; `on_nodes` is told the registered nodes when they were read.
+    ///
+    /// # Errors
+    /// The system's, if there is no thread.
+    pub fn start_client(
+        &self,
+        operator: Option<Address>,
+        on_nodes: Box<dyn FnMut(&[NodeRecord]) + Send>,
+    ) -> std::io::Result<(ClientManager, ClientHandle)> {
+        let settings = &self.settings;
+        let first_segment = self.store.parameters().first_segment();
+        let admin = operator.as_ref().filter(|_| settings.deploy_registry);
+        let deployment = admin.map(|admin| registry_deployment(settings, admin, first_segment, self.location.clone()));
+        let mut location = self.location.clone();
+        let max_fees = settings.max_fees_per_day;
+        start_contract_client(ClientParts {
+            host: Arc::clone(&self.host),
+            nodes: Arc::clone(&self.nodes),
+            operator,
+            registry: Box::new(move || location.find()),
+            on_nodes,
+            max_fees_per_day: (!max_fees.is_zero()).then_some(max_fees),
+            fees_path: Some(fees_path(settings)),
+            deployment,
+        })
+    }
+
     /// Starts repair.
     pub fn start_repair(&mut self, network: &Arc<dyn StorageNetwork>) -> Option<RepairManager> {
         let inbox = self.inbox.take()?;
@@ -208,8 +273,28 @@ impl StorageExtension {
             network: Arc::clone(network),
             limits,
             scrub_interval: self.settings.scrub_interval.to_duration(),
+            keep: keep_no_more(),
         };
         Some(start_repair(parts, inbox))
+    }
+}
+
+/// The node set: that of the registry, if it is in final state already. One that comes later is followed then.
+fn node_set(
+    settings: &DistributedStorageSettings,
+    genesis: &Genesis,
+    host: &Arc<dyn ContractHost>,
+    location: &mut RegistryLocation,
+) -> Result<Arc<RegistryNodeSet>, StorageError> {
+    let local = NetworkValues {
+        chunk_size: settings.chunk_size as u64,
+        segment_periods: settings.challenge_frequency_periods,
+        replication_factor: u64::from(settings.replication_factor),
+    };
+    let nodes = Arc::new(RegistryNodeSet::new(Arc::clone(host), genesis.node_set(), local));
+    match location.find().map(|address| nodes.follow(address)) {
+        None | Some(Ok(()) | Err(RegistryError::Absent(_))) => Ok(nodes),
+        Some(Err(error)) => Err(StorageError::Registry(error)),
     }
 }
 
@@ -223,7 +308,8 @@ fn keep_assigned(assignments: &Arc<Assignments>) -> KeepChunks {
 fn after_archive(assignments: &Arc<Assignments>, store: &Arc<Store>, news: &RepairNews) -> AfterArchive {
     let (assignments, store, news) = (Arc::clone(assignments), Arc::clone(store), news.clone());
     Box::new(move |archived: &ArchivedPeriod| {
-        assignments.catch_up(&store);
+        // What does not fit is done by repair: this thread has blocks waiting.
+        assignments.catch_up_for(&store, CATCH_UP_SLICE);
         if let Ok(Some(manifest)) = store.manifest(archived.period) {
             if let Some(line) = assignments.log_line(archived.period, &manifest.chunks) {
                 info!("{line}");

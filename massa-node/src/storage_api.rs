@@ -1,19 +1,27 @@
 //! The archive behind the API: this node's store, and other nodes' where it does not keep something.
 
+use crate::audit::AuditApi;
+use massa_api_exports::challenge::{
+    ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress,
+};
 use massa_api_exports::distributed_storage::{
     ArchiveProof, ArchivedBlock, ArchivedBlockInfo, ArchivedMissInfo, ArchivedOperation, ArchivedOperationInfo,
     ArchivedPeriodInfo, ArchivedPlace, AwaitedPlaces, BlockOrSlot, ListChunks, ListPeriods, NodeCapabilities,
-    RepairCounts, StorageApi, StorageApiError, StorageChunk, StorageNodeInfo, StoragePeerCounts, StoragePeriod,
-    StorageStatus,
+    RefusedOperation, RegisteredNode, RegistryInfo, RepairCounts, StorageApi, StorageApiError, StorageChunk,
+    StorageNodeInfo, StoragePeerCounts, StoragePeriod, StorageStatus,
 };
 use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::manifest::Manifest;
 use massa_distributed_storage_exports::network::{Capabilities, StorageNetwork, StoragePeer};
 use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
+use massa_distributed_storage_exports::registry::StorageRegistry;
 use massa_distributed_storage_worker::assignments::Assignments;
+use massa_distributed_storage_worker::audit_worker::AuditHandle;
 use massa_distributed_storage_worker::proofs::{prove_block, prove_miss, prove_operation, prove_period};
 use massa_distributed_storage_worker::reader::{ArchiveReader, ReaderError};
 use massa_distributed_storage_worker::repair_worker::RepairStatus;
+use massa_distributed_storage_worker::smart_contract::client::ClientHandle;
+use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_distributed_storage_worker::storage_backend::read::{PlaceContent, ReadError};
 use massa_distributed_storage_worker::{ArchiverHandle, Store, WorkerStatus};
 use massa_models::address::Address;
@@ -42,6 +50,10 @@ pub struct NodeStorageApi {
     pub repair: Arc<Mutex<RepairStatus>>,
     /// The storage handler.
     pub network: Arc<dyn StorageNetwork>,
+    /// Audits of peers; without them, the challenge history could not be read.
+    pub audits: Option<AuditHandle>,
+    /// The client of the registry.
+    pub contract: ClientHandle,
     /// The peers.
     pub protocol: Box<dyn ProtocolController>,
     /// How far the chain is.
@@ -72,6 +84,14 @@ pub struct Totals {
 impl NodeStorageApi {
     fn store(&self) -> &Store {
         self.reader.store()
+    }
+
+    fn audit_api(&self) -> AuditApi<'_> {
+        AuditApi {
+            audits: self.audits.as_ref(),
+            store: self.store(),
+            assignments: &self.assignments,
+        }
     }
 
     /// Every archived period.
@@ -156,6 +176,31 @@ impl NodeStorageApi {
             .map_err(|error| StorageApiError::Internal(error.to_string()))
     }
 
+    /// The segment that is open in final state.
+    fn open_segment(&self) -> u64 {
+        self.contract.nodes().open_segment().unwrap_or(0)
+    }
+
+    fn registry(&self) -> RegistryInfo {
+        let status = self.contract.status();
+        let segment = self.open_segment();
+        RegistryInfo {
+            address: status.registry,
+            problem: status.problem,
+            registered_nodes: status.registered_nodes,
+            own: status.own.map(|own| registered(&own, segment)),
+            balance: status.balance,
+            low_balance: status.low_balance,
+            fees_last_day: status.fees_last_day,
+            last_refusal: status.last_refusal.map(|refusal| RefusedOperation {
+                purpose: refusal.purpose.to_string(),
+                reason: refusal.reason,
+                time_ms: refusal.time_ms,
+            }),
+            pending: status.pending.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     fn peer_counts(&self, storage: &[StoragePeer]) -> StoragePeerCounts {
         let connected = self.protocol.get_stats().map_or(0, |(_, peers)| peers.len() as u64);
         StoragePeerCounts {
@@ -190,6 +235,7 @@ impl NodeStorageApi {
         if !self.assignments.nodes().nodes().iter().any(|node| node.node_id == own) {
             reasons.push("this node is not among the storage nodes: no chunk is assigned to it".into());
         }
+        reasons.extend(self.contract.status().low_balance);
         if totals.missing > 0 {
             reasons.push(format!(
                 "{} chunks are assigned to this node and not held yet",
@@ -258,6 +304,7 @@ impl StorageApi for NodeStorageApi {
             last_period_final: finals.iter().map(|(_, period)| *period).min(),
             synced: self.synced.load(Ordering::Acquire),
             why_not_more: self.why_not_more(&worker, &totals, disk_bytes, &peers),
+            registry: self.registry(),
         })
     }
 
@@ -295,6 +342,10 @@ impl StorageApi for NodeStorageApi {
         let nodes = self.assignments.nodes();
         let own = self.assignments.own();
         let with_bytes = nodes.nodes().iter().zip(self.assignments.assigned_bytes());
+        let segment = self.open_segment();
+        let records = self.contract.nodes().records();
+        let by_address: BTreeMap<Address, &NodeRecord> =
+            records.iter().map(|record| (record.address, record)).collect();
         let describe = |(node, assigned_bytes): (&massa_distributed_storage_exports::registry::StorageNode, u64)| {
             let peer = peers.get(&node.node_id);
             StorageNodeInfo {
@@ -305,9 +356,29 @@ impl StorageApi for NodeStorageApi {
                 connected: peer.is_some() || node.node_id == own,
                 capabilities: peer.and_then(capabilities_of),
                 assigned_bytes,
+                registered: by_address.get(&node.address).map(|record| registered(record, segment)),
             }
         };
-        Ok(with_bytes.map(describe).collect())
+        let mut infos: Vec<StorageNodeInfo> = with_bytes.map(describe).collect();
+        // Registered, and not counting (yet): new, leaving, or silent for too long.
+        for record in &records {
+            let Some(node_id) = record.peer() else { continue };
+            if infos.iter().any(|info| info.node_id == node_id) {
+                continue;
+            }
+            let peer = peers.get(&node_id);
+            infos.push(StorageNodeInfo {
+                node_id,
+                address: record.address,
+                listeners: record.listeners.clone(),
+                allocated_storage_gb: 0,
+                connected: peer.is_some() || node_id == own,
+                capabilities: peer.and_then(capabilities_of),
+                assigned_bytes: 0,
+                registered: Some(registered(record, segment)),
+            });
+        }
+        Ok(infos)
     }
 
     fn archived_period(&self, period: u64) -> Result<ArchivedPeriodInfo, StorageApiError> {
@@ -346,6 +417,18 @@ impl StorageApi for NodeStorageApi {
             operation.index(),
         ))?;
         Ok(ArchivedOperationInfo::new(&operation, proof))
+    }
+
+    fn issue_challenge(
+        &self,
+        node: &NodeOrAddress,
+        chunk: &ChunkOrPosition,
+    ) -> Result<IssuedChallenge, StorageApiError> {
+        self.audit_api().issue(node, chunk)
+    }
+
+    fn challenge_history(&self, request: &GetChallengeHistory) -> Result<ChallengeHistory, StorageApiError> {
+        self.audit_api().history(request)
     }
 
     fn block(&self, id: &BlockId) -> Result<Option<ArchivedBlock>, StorageApiError> {
@@ -410,6 +493,23 @@ fn capabilities_of(peer: &StoragePeer) -> Option<NodeCapabilities> {
 }
 
 /// Complete segments from the first one on.
+/// What the registry has of a node, in a segment.
+fn registered(record: &NodeRecord, segment: u64) -> RegisteredNode {
+    RegisteredNode {
+        stake: record.stake,
+        allocated_gb: record.declared_at(segment),
+        weight: record.weight_at(segment),
+        weight_soon: record.weight_at(segment.saturating_add(2)),
+        filled: record.filled_at(segment),
+        has_placement_key: record.placement_key.is_some(),
+        leave_segment: record.leave_segment,
+        last_counted_round: record.last_counted_round,
+        total_draws: record.total_draws,
+        passed_draws: record.passed_draws,
+        matured_rewards: record.matured_rewards,
+    }
+}
+
 fn count_segments(store: &Store) -> Result<u64, StorageApiError> {
     let first = store.parameters().first_segment();
     let mut count = 0;

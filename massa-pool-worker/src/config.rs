@@ -1,7 +1,7 @@
 //! Settings of the pool.
 
 use massa_models::amount::Amount;
-use massa_models::config::{MAX_BLOCK_SIZE, MAX_OPERATIONS_PER_BLOCK, OPERATION_VALIDITY_PERIODS};
+use massa_models::config::{MAX_BLOCK_SIZE, MAX_GAS_PER_BLOCK, MAX_OPERATIONS_PER_BLOCK, OPERATION_VALIDITY_PERIODS};
 
 /// Settings of the pool.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct PoolConfig {
     pub max_operations_per_thread: usize,
     /// Bytes of a block's operations, taken together.
     pub max_block_size: u32,
+    /// Gas that the operations of a block may take.
+    pub max_gas_per_block: u64,
     /// Operations of a block.
     pub max_operations_per_block: u32,
     /// Operations that pay less are not taken.
@@ -28,6 +30,7 @@ impl PoolConfig {
             operation_validity_periods: OPERATION_VALIDITY_PERIODS,
             max_operations_per_thread: 10_000,
             max_block_size: MAX_BLOCK_SIZE,
+            max_gas_per_block: MAX_GAS_PER_BLOCK,
             max_operations_per_block: MAX_OPERATIONS_PER_BLOCK,
             minimal_fees: Amount::zero(),
         }

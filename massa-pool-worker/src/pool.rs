@@ -2,7 +2,7 @@
 
 use massa_models::address::Address;
 use massa_models::amount::Amount;
-use massa_models::config::ROLL_PRICE;
+use massa_models::config::{BASE_OPERATION_GAS_COST, ROLL_PRICE};
 use massa_models::operation::{OperationId, SecureShareOperation};
 use massa_models::prehash::{PreHashMap, PreHashSet};
 use std::cmp::Reverse;
@@ -12,12 +12,16 @@ use std::ops::RangeInclusive;
 /// Fees are compared per byte, with this many bits after the point.
 const FEE_FRACTION_BITS: u32 = 32;
 
+/// Gas that execution takes from the block for compiling the bytecode of an operation.
+const COMPILATION_GAS_COST: u64 = 314_000_000;
+
 /// What the pool needs to know of an operation.
 #[derive(Clone, Debug)]
 pub(crate) struct PooledOperation {
     pub(crate) id: OperationId,
     pub(crate) sender: Address,
     pub(crate) bytes: u64,
+    pub(crate) gas: u64,
     pub(crate) fee: Amount,
     pub(crate) max_spending: Amount,
     pub(crate) validity: RangeInclusive<u64>,
@@ -32,6 +36,7 @@ impl PooledOperation {
             id: operation.id,
             sender: operation.content_creator_address,
             bytes: operation.serialized_size() as u64,
+            gas: operation.get_gas_usage(BASE_OPERATION_GAS_COST, COMPILATION_GAS_COST),
             fee: operation.content.fee,
             max_spending: operation.get_max_spending(ROLL_PRICE),
             validity: operation.get_validity_range(validity_periods),
@@ -140,6 +145,7 @@ impl Pool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockLimits {
     pub(crate) bytes: u64,
+    pub(crate) gas: u64,
     pub(crate) operations: usize,
 }
 
@@ -151,16 +157,19 @@ pub(crate) fn fit_into_block(
     limits: BlockLimits,
 ) -> Vec<OperationId> {
     let mut chosen = Vec::new();
-    let mut bytes_left = limits.bytes;
+    let (mut bytes_left, mut gas_left) = (limits.bytes, limits.gas);
     for operation in operations {
         if chosen.len() >= limits.operations {
             break;
         }
-        let Some(left) = bytes_left.checked_sub(operation.bytes) else {
+        let (Some(bytes), Some(gas)) = (
+            bytes_left.checked_sub(operation.bytes),
+            gas_left.checked_sub(operation.gas),
+        ) else {
             continue;
         };
         if pay(&mut balances, operation) {
-            bytes_left = left;
+            (bytes_left, gas_left) = (bytes, gas);
             chosen.push(operation.id);
         }
     }

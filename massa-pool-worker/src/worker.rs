@@ -165,6 +165,7 @@ impl PoolController for PoolWorker {
         self.drop_operations(&done);
         let limits = BlockLimits {
             bytes: self.config.max_block_size.into(),
+            gas: self.config.max_gas_per_block,
             operations: self.config.max_operations_per_block as usize,
         };
         let mut chosen = fit_into_block(&open, self.balances(&open), limits);

@@ -1,12 +1,14 @@
 //! The bytes of storage messages.
 
-use massa_distributed_storage_exports::network::{Answer, Capabilities, HeldRange, PageContent};
-use massa_distributed_storage_exports::types::{PAGE_BYTES, SIGNATURE_BYTES};
+use massa_distributed_storage_exports::network::{
+    Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, CHALLENGE_LEAVES,
+};
+use massa_distributed_storage_exports::types::{ChallengeId, LEAF_BYTES, PAGE_BYTES, SIGNATURE_BYTES};
 use massa_distributed_storage_exports::{ChunkId, ChunkIndex, MerkleProof, PeriodRoot};
 use massa_protocol_worker::handlers::storage_handler::messages::{
     StorageMessage, StorageMessageDeserializer, StorageMessageDeserializerArgs, StorageMessageSerializer,
     StorageMessageTypeId, MAX_ANNOUNCED_CHUNKS, MAX_HELD_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_MANIFEST_FRAME_BYTES,
-    MAX_PAGE_FRAME_BYTES,
+    MAX_PAGE_FRAME_BYTES, MAX_PROOF_FRAME_BYTES,
 };
 use massa_serialization::{DeserializeError, Deserializer, Serializer};
 use proptest::collection::vec;
@@ -49,6 +51,13 @@ fn page() -> PageContent {
             directions: 2,
             siblings: vec![[0x11; 32], [0x22; 32]],
         },
+    }
+}
+
+fn leaf() -> AuditLeaf {
+    AuditLeaf {
+        bytes: vec![0xab; 3],
+        path: page().path,
     }
 }
 
@@ -95,6 +104,31 @@ fn vectors() -> Vec<(StorageMessage, String)> {
         (chunk_response(Answer::NotYet), "02 09 04 01".into()),
         (chunk_response(Answer::NotHeld), "02 09 04 02".into()),
         (chunk_response(Answer::Pruned), "02 09 04 03".into()),
+        (
+            StorageMessage::Challenge {
+                request_id: 1,
+                challenge: AuditChallenge {
+                    challenge_id: ChallengeId::from_bytes([0x99; 32]),
+                    period: 2,
+                    chunk: ChunkIndex(255),
+                    chunk_id: ChunkId::from_bytes([0x66; 32]),
+                    nonce: 300,
+                },
+            },
+            format!("03 01 {} 02 ff01 {} ac02", repeated("99", 32), repeated("66", 32)),
+        ),
+        (
+            challenge_proof(Answer::Found(vec![leaf(), leaf()])),
+            format!(
+                "04 07 {} 00 02 {leaf} {leaf}",
+                repeated("99", 32),
+                leaf = format!("03 ababab 02 02 {} {}", repeated("11", 32), repeated("22", 32))
+            ),
+        ),
+        (
+            challenge_proof(Answer::NotHeld),
+            format!("04 07 {} 02", repeated("99", 32)),
+        ),
         (
             StorageMessage::StorageCapabilities {
                 capabilities: Capabilities {
@@ -163,6 +197,14 @@ fn chunk_response(answer: Answer<PageContent>) -> StorageMessage {
     }
 }
 
+fn challenge_proof(answer: Answer<Vec<AuditLeaf>>) -> StorageMessage {
+    StorageMessage::ChallengeProof {
+        request_id: 7,
+        challenge_id: ChallengeId::from_bytes([0x99; 32]),
+        answer,
+    }
+}
+
 fn held_range(first_period: u64, last_period: u64) -> HeldRange {
     HeldRange {
         first_period,
@@ -185,9 +227,7 @@ fn the_vectors_name_every_inner_type() {
         .map(|(message, _)| StorageMessageTypeId::from(message) as u64)
         .collect();
     types.dedup();
-    assert_eq!(types, [0, 1, 2, 5, 6, 7, 8, 9, 10]);
-    assert_eq!(StorageMessageTypeId::try_from(3), Err(3), "reserved");
-    assert_eq!(StorageMessageTypeId::try_from(4), Err(4), "reserved");
+    assert_eq!(types, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
 }
 
 #[test]
@@ -214,7 +254,23 @@ fn what_is_out_of_its_limits_is_not_read() {
     let id = repeated("66", 32);
     let cases = [
         ("an unknown type", "0b 07".to_string()),
-        ("a reserved type", "03 07".to_string()),
+        ("a challenge without anything", "03 07".to_string()),
+        ("a challenge for chunk 256", format!("03 01 {id} 02 8002 {id} 00")),
+        ("a proof without leaves", format!("04 07 {id} 00 00")),
+        (
+            "a proof of 33 leaves",
+            format!("04 07 {id} 00 21 {}", "01 00 00 00".repeat(33)),
+        ),
+        ("an empty leaf", format!("04 07 {id} 00 01 00 00 00")),
+        (
+            "a leaf of 1025 bytes",
+            format!("04 07 {id} 00 01 8108 {} 00 00", repeated("00", 1025)),
+        ),
+        (
+            "a leaf with 17 siblings",
+            format!("04 07 {id} 00 01 01 00 00 11 {}", repeated("00", 32 * 17)),
+        ),
+        ("a proof with an unknown answer", format!("04 07 {id} 04")),
         ("257 announced chunks", format!("00 01 {id} 8102 {}", id.repeat(257))),
         ("chunk 256", format!("01 01 02 8002 {id} 00 01")),
         ("page 1024", format!("01 01 02 00 {id} 8008 01")),
@@ -274,6 +330,11 @@ fn what_would_not_be_read_is_not_written() {
         too_long(|page| page.signatures = vec![0; SIGNATURE_BYTES + 1]),
         too_long(|page| page.signatures = vec![0; SIGNATURE_BYTES * 1025]),
         too_long(|page| page.path.siblings = vec![[0; 32]; 17]),
+        challenge_proof(Answer::Found(vec![leaf(); CHALLENGE_LEAVES + 1])),
+        challenge_proof(Answer::Found(vec![AuditLeaf {
+            bytes: vec![0; LEAF_BYTES + 1],
+            ..leaf()
+        }])),
         StorageMessage::ChunkAnnouncement {
             period: 0,
             root: PeriodRoot::from_bytes([0; 32]),
@@ -333,6 +394,21 @@ fn the_largest_messages_fit_what_they_count_for_in_flight() {
         first_period: u64::MAX,
         held: vec![vec![1; 32]; 128],
     };
+    let largest_leaf = AuditLeaf {
+        bytes: vec![1; LEAF_BYTES],
+        path: MerkleProof {
+            directions: u16::MAX,
+            siblings: vec![[1; 32]; 16],
+        },
+    };
+    let largest_proof = StorageMessage::ChallengeProof {
+        request_id: u64::MAX,
+        challenge_id: ChallengeId::from_bytes([1; 32]),
+        answer: Answer::Found(vec![largest_leaf; CHALLENGE_LEAVES]),
+    };
+    assert!(write(&largest_proof).len() < MAX_PROOF_FRAME_BYTES);
+    // One frame, no larger than one with a page without signatures.
+    const { assert!(MAX_PROOF_FRAME_BYTES <= PAGE_BYTES) };
     // The outer type takes one byte.
     assert!(write(&largest_page).len() < MAX_PAGE_FRAME_BYTES);
     assert!(write(&largest_manifest).len() < MAX_MANIFEST_FRAME_BYTES);
@@ -447,7 +523,40 @@ fn any_message() -> impl Strategy<Value = StorageMessage> {
             }
         },
     );
-    prop_oneof![announcement, request, response, manifest, held, capabilities]
+    let challenge = (any::<u64>(), digest(), any::<u64>(), 0u32..256, digest(), any::<u64>()).prop_map(
+        |(request_id, challenge_id, period, chunk, chunk_id, nonce)| StorageMessage::Challenge {
+            request_id,
+            challenge: AuditChallenge {
+                challenge_id: ChallengeId::from_bytes(challenge_id),
+                period,
+                chunk: ChunkIndex(chunk),
+                chunk_id: ChunkId::from_bytes(chunk_id),
+                nonce,
+            },
+        },
+    );
+    let leaf = any_page().prop_map(|page| AuditLeaf {
+        bytes: page.bytes,
+        path: page.path,
+    });
+    let proof =
+        (any::<u64>(), digest(), any_answer(vec(leaf, 1..=32))).prop_map(|(request_id, challenge_id, answer)| {
+            StorageMessage::ChallengeProof {
+                request_id,
+                challenge_id: ChallengeId::from_bytes(challenge_id),
+                answer,
+            }
+        });
+    prop_oneof![
+        announcement,
+        request,
+        response,
+        challenge,
+        proof,
+        manifest,
+        held,
+        capabilities
+    ]
 }
 
 proptest! {

@@ -2,16 +2,19 @@
 
 mod storage_common;
 
-use massa_distributed_storage_exports::network::{Answer, Capabilities};
-use massa_distributed_storage_exports::types::PAGE_BYTES;
+use massa_distributed_storage_exports::network::{
+    Answer, ArchiveServer, AuditChallenge, AuditLeaf, Capabilities, PageContent,
+};
+use massa_distributed_storage_exports::types::{ChallengeId, PAGE_BYTES};
 use massa_distributed_storage_exports::{ChunkId, ChunkIndex};
 use massa_models::node::NodeId;
 use massa_protocol_worker::handlers::storage_handler::cache::{StorageCache, StorageCounters};
 use massa_protocol_worker::handlers::storage_handler::limiter::{MessageLimiter, TokenBucket, Verdict};
 use massa_protocol_worker::handlers::storage_handler::messages::{StorageMessage, MAX_PAGE_FRAME_BYTES};
 use massa_protocol_worker::handlers::storage_handler::retrieval::serving::{
-    Accepted, Serving, ServingLimits, MAX_WAITING_REQUESTS,
+    Accepted, Serving, ServingLimits, CHALLENGE_BURST, CHALLENGE_INTERVAL, MAX_WAITING_REQUESTS,
 };
+use massa_time::MassaTime;
 use proptest::prelude::*;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -52,7 +55,7 @@ fn busy(request_id: u64) -> Accepted {
 fn order(serving: &mut Serving) -> Vec<(NodeId, u64)> {
     let server = server();
     let mut order = Vec::new();
-    while let Some((to, message)) = serving.next(&server, |_| true) {
+    while let Some((to, message)) = serving.next(&server, MassaTime::now(), |_| true) {
         let id = match message {
             StorageMessage::ChunkResponse { request_id, .. } | StorageMessage::ManifestResponse { request_id, .. } => {
                 request_id
@@ -67,9 +70,9 @@ fn order(serving: &mut Serving) -> Vec<(NodeId, u64)> {
 #[test]
 fn peers_take_turns_and_the_requests_of_one_peer_are_served_in_order() {
     let mut serving = Serving::new(LIMITS);
-    serving.on_request(node(1), &pages(10, 0..3));
-    serving.on_request(node(1), &pages(11, 0..1));
-    serving.on_request(node(2), &pages(20, 0..2));
+    serving.on_request(node(1), &pages(10, 0..3), Instant::now());
+    serving.on_request(node(1), &pages(11, 0..1), Instant::now());
+    serving.on_request(node(2), &pages(20, 0..2), Instant::now());
     let expected = [
         (node(1), 10),
         (node(2), 20),
@@ -85,13 +88,25 @@ fn peers_take_turns_and_the_requests_of_one_peer_are_served_in_order() {
 #[test]
 fn the_answers_that_wait_for_a_peer_are_bounded_in_bytes() {
     let mut serving = Serving::new(LIMITS);
-    assert_eq!(serving.on_request(node(1), &pages(1, 0..4)), Accepted::Waits);
-    assert_eq!(serving.on_request(node(1), &pages(2, 0..4)), Accepted::Waits);
+    assert_eq!(
+        serving.on_request(node(1), &pages(1, 0..4), Instant::now()),
+        Accepted::Waits
+    );
+    assert_eq!(
+        serving.on_request(node(1), &pages(2, 0..4), Instant::now()),
+        Accepted::Waits
+    );
     assert_eq!(serving.waiting_bytes(&node(1)), LIMITS.bytes_per_peer);
-    assert_eq!(serving.on_request(node(1), &pages(3, 0..1)), busy(3));
-    assert_eq!(serving.on_request(node(2), &pages(4, 0..1)), Accepted::Waits);
-    serving.next(&server(), |to| *to == node(1)).unwrap();
-    assert_eq!(serving.on_request(node(1), &pages(5, 0..1)), Accepted::Waits);
+    assert_eq!(serving.on_request(node(1), &pages(3, 0..1), Instant::now()), busy(3));
+    assert_eq!(
+        serving.on_request(node(2), &pages(4, 0..1), Instant::now()),
+        Accepted::Waits
+    );
+    serving.next(&server(), MassaTime::now(), |to| *to == node(1)).unwrap();
+    assert_eq!(
+        serving.on_request(node(1), &pages(5, 0..1), Instant::now()),
+        Accepted::Waits
+    );
 }
 
 #[test]
@@ -101,8 +116,14 @@ fn one_request_is_taken_whatever_it_costs() {
         ..LIMITS
     };
     let mut serving = Serving::new(limits);
-    assert_eq!(serving.on_request(node(1), &pages(1, 0..4)), Accepted::Waits);
-    assert_eq!(serving.on_request(node(1), &manifest_request(2)), busy(2));
+    assert_eq!(
+        serving.on_request(node(1), &pages(1, 0..4), Instant::now()),
+        Accepted::Waits
+    );
+    assert_eq!(
+        serving.on_request(node(1), &manifest_request(2), Instant::now()),
+        busy(2)
+    );
 }
 
 #[test]
@@ -113,9 +134,15 @@ fn the_requests_that_wait_for_a_peer_are_bounded_in_number() {
     };
     let mut serving = Serving::new(limits);
     for id in 0..MAX_WAITING_REQUESTS as u64 {
-        assert_eq!(serving.on_request(node(1), &manifest_request(id)), Accepted::Waits);
+        assert_eq!(
+            serving.on_request(node(1), &manifest_request(id), Instant::now()),
+            Accepted::Waits
+        );
     }
-    assert_eq!(serving.on_request(node(1), &manifest_request(99)), busy(99));
+    assert_eq!(
+        serving.on_request(node(1), &manifest_request(99), Instant::now()),
+        busy(99)
+    );
 }
 
 #[test]
@@ -126,8 +153,14 @@ fn pages_beyond_max_chunk_size_are_not_held() {
         page: 3,
         answer: Answer::NotHeld,
     };
-    assert_eq!(serving.on_request(node(1), &pages(1, 3..5)), Accepted::Refused(refused));
-    assert_eq!(serving.on_request(node(1), &pages(2, 3..4)), Accepted::Waits);
+    assert_eq!(
+        serving.on_request(node(1), &pages(1, 3..5), Instant::now()),
+        Accepted::Refused(refused)
+    );
+    assert_eq!(
+        serving.on_request(node(1), &pages(2, 3..4), Instant::now()),
+        Accepted::Waits
+    );
 }
 
 #[test]
@@ -135,17 +168,20 @@ fn what_is_no_request_is_left_to_others() {
     let mut serving = Serving::new(LIMITS);
     let capabilities = Capabilities::default();
     let message = StorageMessage::StorageCapabilities { capabilities };
-    assert_eq!(serving.on_request(node(1), &message), Accepted::NoRequest);
+    assert_eq!(
+        serving.on_request(node(1), &message, Instant::now()),
+        Accepted::NoRequest
+    );
 }
 
 #[test]
 fn a_peer_that_cannot_be_sent_to_is_passed_over_and_keeps_its_turn() {
     let mut serving = Serving::new(LIMITS);
-    serving.on_request(node(1), &pages(1, 0..1));
-    serving.on_request(node(2), &pages(2, 0..1));
+    serving.on_request(node(1), &pages(1, 0..1), Instant::now());
+    serving.on_request(node(2), &pages(2, 0..1), Instant::now());
     assert!(!serving.can_serve(|_| false));
-    assert!(serving.next(&server(), |_| false).is_none());
-    let (to, _) = serving.next(&server(), |to| *to == node(2)).unwrap();
+    assert!(serving.next(&server(), MassaTime::now(), |_| false).is_none());
+    let (to, _) = serving.next(&server(), MassaTime::now(), |to| *to == node(2)).unwrap();
     assert_eq!(to, node(2));
     assert_eq!(order(&mut serving), [(node(1), 1)]);
 }
@@ -153,11 +189,119 @@ fn a_peer_that_cannot_be_sent_to_is_passed_over_and_keeps_its_turn() {
 #[test]
 fn a_gone_peer_is_forgotten() {
     let mut serving = Serving::new(LIMITS);
-    serving.on_request(node(1), &pages(1, 0..4));
-    serving.on_request(node(2), &pages(2, 0..1));
+    serving.on_request(node(1), &pages(1, 0..4), Instant::now());
+    serving.on_request(node(2), &pages(2, 0..1), Instant::now());
     serving.retain(|peer| *peer == node(2));
     assert_eq!(order(&mut serving), [(node(2), 2)]);
     assert_eq!(serving.waiting_bytes(&node(1)), 0);
+}
+
+fn challenge(request_id: u64) -> StorageMessage {
+    StorageMessage::Challenge {
+        request_id,
+        challenge: AuditChallenge {
+            challenge_id: ChallengeId::from_bytes([9; 32]),
+            period: PERIOD,
+            chunk: ChunkIndex(0),
+            chunk_id: TestChunk::full(1).entry.id,
+            nonce: 3,
+        },
+    }
+}
+
+#[test]
+fn a_server_that_proves_nothing_answers_challenges_with_not_held() {
+    let mut serving = Serving::new(LIMITS);
+    assert_eq!(
+        serving.on_request(node(1), &challenge(5), Instant::now()),
+        Accepted::Waits
+    );
+    let (to, answer) = serving.next(&server(), MassaTime::now(), |_| true).unwrap();
+    let expected = StorageMessage::ChallengeProof {
+        request_id: 5,
+        challenge_id: ChallengeId::from_bytes([9; 32]),
+        answer: Answer::NotHeld,
+    };
+    assert_eq!((to, answer), (node(1), expected));
+}
+
+#[test]
+fn the_challenges_of_one_peer_are_bounded_and_do_not_cost_another_one_his() {
+    let mut serving = Serving::new(ServingLimits {
+        bytes_per_peer: usize::MAX,
+        ..LIMITS
+    });
+    let start = Instant::now();
+    let mut ask = |peer, now| serving.on_request(node(peer), &challenge(1), now);
+    for _ in 0..CHALLENGE_BURST {
+        assert_eq!(ask(1, start), Accepted::Waits);
+    }
+    assert_eq!(ask(1, start), busy(1));
+    assert_eq!(ask(2, start), Accepted::Waits);
+    assert_eq!(ask(1, start + CHALLENGE_INTERVAL), Accepted::Waits);
+    assert_eq!(ask(1, start + CHALLENGE_INTERVAL), busy(1));
+}
+
+/// A server with a rule, as the rounds give one.
+struct Ruled {
+    served: TestServer,
+    refused: NodeId,
+    from: MassaTime,
+}
+
+impl ArchiveServer for Ruled {
+    fn manifest(&self, period: u64) -> Answer<Vec<u8>> {
+        self.served.manifest(period)
+    }
+
+    fn page(&self, period: u64, chunk: ChunkIndex, chunk_id: &ChunkId, page: u32) -> Answer<PageContent> {
+        self.served.page(period, chunk, chunk_id, page)
+    }
+
+    fn held(&self, first_period: u64, periods: u32) -> Vec<Vec<u8>> {
+        self.served.held(first_period, periods)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.served.capabilities()
+    }
+
+    fn may_serve(&self, to: &NodeId, period: u64, chunk: ChunkIndex, now: MassaTime) -> bool {
+        assert_eq!((period, chunk), (PERIOD, ChunkIndex(0)));
+        *to != self.refused || now < self.from
+    }
+
+    fn prove(&self, _: &NodeId, _: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {
+        Answer::Found(Vec::new())
+    }
+}
+
+#[test]
+fn who_may_not_be_served_a_chunk_now_gets_neither_its_pages_nor_its_leaves_and_is_told_to_come_back() {
+    let (before, window) = (MassaTime::from_millis(999), MassaTime::from_millis(1000));
+    let ruled = Ruled {
+        served: server(),
+        refused: node(1),
+        from: window,
+    };
+    let mut serving = Serving::new(LIMITS);
+    let mut answer = |peer, request: &StorageMessage, now| {
+        serving.on_request(node(peer), request, Instant::now());
+        let (_, answer) = serving.next(&ruled, now, |_| true).unwrap();
+        assert!(!serving.has_waiting() || answer != StorageMessage::Busy { request_id: 7 });
+        answer
+    };
+    let refused = StorageMessage::Busy { request_id: 7 };
+    assert_eq!(answer(1, &pages(7, 0..3), window), refused, "one refusal for all pages");
+    assert_eq!(answer(1, &challenge(7), window), refused);
+    assert_ne!(
+        answer(1, &manifest_request(7), window),
+        refused,
+        "a manifest gives no leaf"
+    );
+    assert_ne!(answer(1, &pages(7, 0..1), before), refused);
+    assert_ne!(answer(2, &pages(7, 0..1), window), refused);
+    assert_ne!(answer(2, &challenge(7), window), refused);
 }
 
 proptest! {

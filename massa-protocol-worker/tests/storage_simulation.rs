@@ -12,6 +12,7 @@ use massa_protocol_worker::handlers::storage_handler::retrieval::chunk_retrieval
     ChunkRetrieval, RetrievalAction, RetrievalLimits, QUESTION_TIMEOUTS,
 };
 use massa_protocol_worker::handlers::storage_handler::retrieval::serving::{Accepted, Serving, ServingLimits};
+use massa_time::MassaTime;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -224,9 +225,9 @@ impl Simulation {
             let request_id = request_id(message);
             return self.send(peer, StorageMessage::Busy { request_id });
         }
-        assert_eq!(serving.on_request(me, message), Accepted::Waits);
+        assert_eq!(serving.on_request(me, message, Instant::now()), Accepted::Waits);
         let mut answers = Vec::new();
-        while let Some((_, answer)) = serving.next(&self.server, |_| true) {
+        while let Some((_, answer)) = serving.next(&self.server, MassaTime::now(), |_| true) {
             answers.push(answer);
         }
         for answer in answers {

@@ -1,5 +1,6 @@
-// A small Massa for tests: a ledger, and the host functions that the contract imports, as upstream executes them. True BLAKE3,
+// A small Massa for tests: a ledger, and the host functions that the contracts import, as upstream executes them. True BLAKE3,
 // true signatures, sorted keys, storage costs, event limits, a fresh instance for each call, everything undone on failure.
+// A contract is a module, or for attackers a JavaScript function that is given the host's `call`.
 import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { blake3 as nobleBlake3 } from '@noble/hashes/blake3';
 import base58check from 'bs58check';
@@ -13,12 +14,14 @@ const MAX_EVENTS = 25;
 const MAX_EVENT_BYTES = 1024;
 const MAX_KEY_BYTES = 255;
 const MEMORY_PAGES = 64;
+const MAX_DEPTH = 25;
 
 // Prices of upstream's table, in gas.
 const PRICE = {
   caller_has_write_access: 775, get_call_stack: 1560, set_data: 940, get_data: 1040, has_data: 845, delete_data: 980,
   generate_event: 860, get_balance: 745, get_call_coins: 725, get_current_period: 785, get_time: 750, transfer_coins: 1045,
   hash: 1055, signature_verify: 1200, chain_id: 785, address_from_public_key: 1570,
+  has_op_key: 1455, get_op_data: 50_000, create_sc: 745_000_000, function_exists: 2875, call: 15_000,
 };
 const LAUNCH = 15_700;
 export const OPERATOR = 23;
@@ -60,17 +63,36 @@ function verifySignature(data, signature, publicKey) {
   }
 }
 
+export const contractAddress = (seed) => 'AS' + base58check.encode(Buffer.concat([Buffer.from([0]), blake3(Buffer.from(seed))]));
+
+/** One level of the call stack. `owned`: what it may write to. */
+class Element {
+  constructor(address, coins) {
+    Object.assign(this, { address, coins, owned: new Set([address]) });
+  }
+}
+
 export class Chain {
   constructor(wasm, { chainId = 77n } = {}) {
-    this.module = new WebAssembly.Module(wasm);
     this.chainId = chainId;
     this.balances = new Map();
-    this.data = new Map(); // latin1 key → Buffer, of the one contract
-    this.contract = 'AS' + base58check.encode(Buffer.concat([Buffer.from([0]), blake3(Buffer.from('registry'))]));
+    this.contracts = new Map(); // address → { module or script, data: latin1 key → Buffer }
+    this.contract = contractAddress('registry');
+    this.contracts.set(this.contract, { module: new WebAssembly.Module(wasm), data: new Map() });
     this.period = 0;
     this.millisPerPeriod = 16_000n;
-    this.burned = 0n;
     this.storagePaid = 0n;
+  }
+
+  /** Of the contract under test. */
+  get module() { return this.contracts.get(this.contract).module; }
+  get data() { return this.contracts.get(this.contract).data; }
+
+  /** A contract in JavaScript: `script({ fn, args, call, coins })`. */
+  script(name, script) {
+    const address = contractAddress(name);
+    this.contracts.set(address, { script, data: new Map() });
+    return address;
   }
 
   balance(address) {
@@ -82,24 +104,49 @@ export class Chain {
   }
 
   /** Runs an entry point. Never throws: `error` says why nothing happened. */
-  call(fn, args = Buffer.alloc(0), { from, coins = 0n, deploying = false, readOnly = false } = {}) {
-    const run = new Run(this, from ?? 'AU' + 'x'.repeat(50), coins, deploying);
-    try {
-      run.move(run.from, this.contract, coins, true);
-      const result = run.execute(fn, args);
-      if (readOnly) run.undo();
-      return { ok: true, result, events: run.events, gas: run.gas, operators: run.operators, transfers: run.transfers };
-    } catch (error) {
-      run.undo();
-      return { ok: false, error: error.message, events: [], gas: run.gas };
-    }
+  call(fn, args = Buffer.alloc(0), { from, coins = 0n, deploying = false, readOnly = false, to = this.contract, stack } = {}) {
+    const sender = new Element(from ?? 'AU' + 'x'.repeat(50), 0n);
+    if (deploying) sender.owned.add(to);
+    const run = new Run(this);
+    return run.whole(readOnly, () => {
+      run.move(sender.address, to, coins, true);
+      run.stack = (stack ?? [sender.address, to]).map((a) => (a === sender.address ? sender : new Element(a, coins)));
+      return run.execute(to, fn, args);
+    });
+  }
+
+  /** Runs bytecode with a datastore of the operation: hex key → Buffer. The fee is not counted. */
+  run(bytecode, datastore, { from }) {
+    const run = new Run(this);
+    run.datastore = datastore;
+    return run.whole(false, () => {
+      run.stack = [new Element(from, 0n)];
+      return run.instantiate(new WebAssembly.Module(bytecode), 'main', Buffer.alloc(0));
+    });
   }
 }
 
+const exported = (module, name) => WebAssembly.Module.exports(module).some((e) => e.name === name && e.kind === 'function');
+
 class Run {
-  constructor(chain, from, coins, deploying) {
-    Object.assign(this, { chain, from, coins, deploying, events: [], transfers: [], journal: [], gas: LAUNCH, operators: 0n });
+  constructor(chain) {
+    Object.assign(this, { chain, stack: [], events: [], transfers: [], journal: [], gas: 0, operators: 0n });
   }
+
+  whole(readOnly, work) {
+    try {
+      const result = work();
+      if (readOnly) this.undo();
+      return { ok: true, result, events: this.events, gas: this.gas, operators: this.operators, transfers: this.transfers };
+    } catch (error) {
+      this.undo();
+      return { ok: false, error: error.message, events: [], gas: this.gas };
+    }
+  }
+
+  /** The level that runs now. */
+  get top() { return this.stack.at(-1); }
+  get data() { return this.chain.contracts.get(this.top.address).data; }
 
   undo() {
     for (const restore of this.journal.reverse()) restore();
@@ -136,16 +183,21 @@ class Run {
     chain.storagePaid += amount;
   }
 
-  chargeStorage(bytes) {
-    const { chain } = this;
-    this.lock(bytes * STORAGE_BYTE);
-    const left = chain.balance(chain.contract) - bytes * STORAGE_BYTE;
+  /** Paid by the level that runs. */
+  charge(amount) {
+    const { chain, top } = this;
+    this.lock(amount);
+    const left = chain.balance(top.address) - amount;
     if (left < 0n) throw new Error('the contract cannot pay for storage');
-    this.setBalance(chain.contract, left);
+    this.setBalance(top.address, left);
+  }
+
+  chargeStorage(bytes) {
+    this.charge(bytes * STORAGE_BYTE);
   }
 
   set(key, value) {
-    const { data } = this.chain;
+    const { data } = this;
     if (key.length < 1 || key.length > MAX_KEY_BYTES) throw new Error('bad key length');
     const name = key.toString('latin1');
     const before = data.get(name);
@@ -156,13 +208,13 @@ class Run {
   }
 
   get(key) {
-    const value = this.chain.data.get(key.toString('latin1'));
+    const value = this.data.get(key.toString('latin1'));
     if (value === undefined) throw new Error('no such entry: ' + key);
     return value;
   }
 
   remove(key) {
-    const { data } = this.chain;
+    const { data } = this;
     const before = this.get(key);
     const name = key.toString('latin1');
     this.journal.push(() => data.set(name, before));
@@ -176,7 +228,47 @@ class Run {
     this.events.push(text);
   }
 
-  execute(fn, args) {
+  /** A call of one contract by another: coins move first, then a level of the stack is added. */
+  call(address, fn, args, coins) {
+    if (!this.chain.contracts.has(address)) throw new Error('not a contract: ' + address);
+    if (this.stack.length > MAX_DEPTH) throw new Error('recursion depth');
+    if (fn === '') throw new Error('no function named');
+    this.move(this.top.address, address, coins, true);
+    this.stack.push(new Element(address, coins));
+    const result = this.execute(address, fn, args);
+    this.stack.pop();
+    return result;
+  }
+
+  /** Who was allowed to write to the address that runs: the level before it, or itself if it is alone. */
+  callerOwnsTop() {
+    return (this.stack.at(-2) ?? this.top).owned.has(this.top.address);
+  }
+
+  create(bytecode) {
+    const address = contractAddress(`${this.top.address} ${this.chain.contracts.size}`);
+    this.charge(NEW_ACCOUNT + BigInt(bytecode.length) * STORAGE_BYTE);
+    this.journal.push(() => { this.chain.contracts.delete(address); this.chain.balances.delete(address); });
+    this.chain.contracts.set(address, { module: new WebAssembly.Module(bytecode), data: new Map() });
+    this.chain.balances.set(address, 0n);
+    this.top.owned.add(address);
+    return address;
+  }
+
+  operationData(key) {
+    if (this.stack.length !== 1) throw new Error('no datastore in stack');
+    return this.datastore.get(key.toString('hex'));
+  }
+
+  execute(address, fn, args) {
+    const { module, script } = this.chain.contracts.get(address);
+    if (module) return this.instantiate(module, fn, args);
+    const { coins } = this.top;
+    return script({ fn, args, coins, call: (to, f, a, c = 0n) => this.call(to, f, a ?? Buffer.alloc(0), c) }) ?? Buffer.alloc(0);
+  }
+
+  instantiate(module, fn, args) {
+    this.gas += LAUNCH;
     let exports;
     let started = false;
     const memory = () => Buffer.from(exports.memory.buffer);
@@ -197,25 +289,30 @@ class Run {
     };
     const { chain } = this;
     const abi = {
-      caller_has_write_access: () => (this.deploying ? 1 : 0),
-      get_call_stack: () => giveText(JSON.stringify([this.from, chain.contract])),
+      caller_has_write_access: () => (this.callerOwnsTop() ? 1 : 0),
+      get_call_stack: () => giveText(JSON.stringify(this.stack.map((element) => element.address))),
       set_data: (key, value) => this.set(bytes(key), bytes(value)),
       get_data: (key) => give(this.get(bytes(key))),
-      has_data: (key) => (chain.data.has(bytes(key).toString('latin1')) ? 1 : 0),
+      has_data: (key) => (this.data.has(bytes(key).toString('latin1')) ? 1 : 0),
       delete_data: (key) => this.remove(bytes(key)),
       generate_event: (event) => this.emit(text(event)),
-      get_balance: () => chain.balance(chain.contract),
-      get_call_coins: () => this.coins,
+      get_balance: () => chain.balance(this.top.address),
+      get_call_coins: () => this.top.coins,
       get_current_period: () => BigInt(chain.period),
       get_time: () => chain.time,
       transfer_coins: (to, amount) => {
-        this.move(chain.contract, text(to), amount);
+        this.move(this.top.address, text(to), amount);
         this.transfers.push([text(to), amount]);
       },
       hash: (content) => give(blake3(bytes(content))),
       signature_verify: (data, signature, key) => verifySignature(text(data), text(signature), text(key)),
       chain_id: () => chain.chainId,
       address_from_public_key: (key) => giveText(addressOf(keyBytes(text(key)))),
+      has_op_key: (key) => give(Buffer.from([this.operationData(bytes(key)) ? 1 : 0])),
+      get_op_data: (key) => give(this.operationData(bytes(key))),
+      create_sc: (bytecode) => giveText(this.create(bytes(bytecode))),
+      function_exists: (address, name) => (exported(chain.contracts.get(text(address)).module, text(name)) ? 1 : 0),
+      call: (address, name, parameter, coins) => give(this.call(text(address), text(name), bytes(parameter), coins)),
     };
     const massa = {};
     for (const [name, f] of Object.entries(abi)) {
@@ -230,7 +327,7 @@ class Run {
         throw new Error(message === 0 ? 'assert without a message' : text(message));
       },
     };
-    const instance = new WebAssembly.Instance(chain.module, { env, massa });
+    const instance = new WebAssembly.Instance(module, { env, massa });
     exports = instance.exports;
     started = true;
     try {
@@ -243,8 +340,8 @@ class Run {
       return result === undefined ? Buffer.alloc(0) : bytes(result);
     } finally {
       if (exports.operators) {
-        this.operators = exports.operators.value;
-        this.gas += Number(this.operators) * OPERATOR;
+        this.operators += exports.operators.value;
+        this.gas += Number(exports.operators.value) * OPERATOR;
       }
     }
   }

@@ -9,6 +9,8 @@ import { ADMIN, MAS, World } from './world.mjs';
 const STEPS = Number(process.env.STEPS ?? 20_000);
 const SEED = BigInt(process.env.SEED ?? 20_261_121);
 
+const NEVER = (1n << 64n) - 1n;
+
 class Dice {
   constructor(seed) { this.state = seed; }
   next() { this.state = (this.state * 6364136223846793005n + 1442695040888963407n) & ((1n << 64n) - 1n); return Number(this.state >> 33n); }
@@ -28,6 +30,8 @@ class Chaos {
     this.world.ok('addChallenger', m.sized(user('u0').address), { from: ADMIN.address, coins: MAS });
     this.total = this.wealth();
     this.counts = new Map();
+    this.coverage = new Map(); // entry point → [successes, refusals]
+    this.reasons = new Set(); // why calls were refused
     this.distributed = 0n;
     this.claimed = 0n;
     this.staked = 0n;
@@ -54,10 +58,10 @@ class Chaos {
     const challenge = id(dice.below(20));
     return {
       register: () => ['registerStorageNode', m.u64(dice.chance(80) ? 5 : dice.pick([0, 1, 20, 1 << 20])), this.options(name, dice.chance(70) ? 50n * MAS : undefined)],
-      update: () => ['updateStorageAllocation', m.cat(m.u64(dice.chance(90) ? 5 : dice.pick([1, 20])), m.u64(dice.pick([0, 1, Number(MAS)]))), this.options(name)],
+      update: () => ['updateStorageAllocation', m.cat(m.u64(dice.chance(97) ? 5 : dice.pick([1, 20])), m.u64(dice.pick([0, 1, Number(MAS)]))), this.options(name)],
       unregister: () => ['unregisterStorageNode', undefined, this.options(name)],
       claim: () => ['claimRewards', undefined, this.options(name)],
-      fund: () => ['fund', undefined, { ...any, coins: BigInt(dice.below(1_000_000_000)) }],
+      fund: () => ['fund', undefined, { ...any, coins: dice.chance(5) ? 0n : BigInt(dice.below(1_000_000_000)) }],
       distribute: () => ['distributeRewards', m.u64(dice.chance(80) ? Math.max(0, world.chain.period - 6) : dice.below(world.chain.period + 20)), any],
       resolve: () => ['resolveExpiredChallenges', m.texts([this.address(name), challenge, this.address(other), this.address(name)]), any],
       issue: () => ['issueChallenge', m.cat(m.sized(challenge), m.sized(this.address(other)), m.sized(id(3)), m.u64(9)), this.options(dice.pick(['u0', name]))],
@@ -67,6 +71,9 @@ class Chaos {
       config: () => ['updateConfig', m.encodeConfig({ ...world.config, rewardPerGbPerPeriod: dice.pick([0n, 1_000_000n, 10n ** 9n, 10n ** 12n]), slashPercentage: dice.pick([1n, 10n, 100n]) }), { from: dice.chance(50) ? ADMIN.address : any.from, coins: MAS }],
       refute: () => ['refuteClaim', this.refutation(name, other), any],
       junk: () => [dice.pick(['submitProof', 'refuteClaim', 'registerStorageNode', 'resolveExpiredChallenges', 'constructor', 'updateConfig']), junk(), any],
+      challenger: () => [dice.pick(['addChallenger', 'removeChallenger']), m.sized(this.address(name)), { from: dice.chance(70) ? ADMIN.address : any.from, coins: MAS }],
+      relay: () => ['submitProof', this.relayed(name), any],
+      view: () => this.anyView(name, id),
       submit: () => ['submitProof', this.submission(name), { ...this.options(name, MAS), from: dice.chance(95) ? this.address(name) : any.from }],
     };
   }
@@ -76,19 +83,46 @@ class Chaos {
     const witnesses = [other].map((n) => this.address(n)).sort().map((a) => m.sized(a));
     return m.cat(m.sized(this.address(name)), m.u64(round), m.sized(proof), ...witnesses);
   }
-  submission(name) {
+  /** Signed by the node, or by another, and sent by whoever. */
+  relayed(name) {
+    const { world, dice } = this;
+    const { content } = this.parts(name);
+    const signer = user(dice.chance(80) ? name : dice.pick(this.names));
+    const text = m.submissionMessage(dice.chance(90) ? 77n : 78n, world.registry, content);
+    return m.submitArgs(world.round, content, m.cat(m.sized(signer.publicKey), m.sized(signer.sign(text))));
+  }
+  anyView(name, id) {
     const { dice, world } = this;
-    const inRound = world.chain.period % 8;
+    const [address, round, beacon] = [m.sized(dice.chance(90) ? this.address(name) : 'AUx'), m.u64(dice.below(world.round + 2)), world.beacon(world.round)];
+    const views = {
+      getNodeInfo: address, getChallenge: m.sized(id(dice.below(20))), getPeriodStats: m.u64(dice.below(world.chain.period + 9)), getConfig: undefined, getNextConfig: undefined,
+      getTotalNodes: undefined, getNodes: m.cat(m.u64(dice.below(9)), m.u64(dice.below(120))), calculatePendingRewards: address, getRoundResult: m.cat(address, round),
+      getDraws: m.cat(address, round, beacon), getSegmentRoot: m.u64(dice.below(9)), getState: undefined,
+    };
+    const fn = dice.pick(Object.keys(views));
+    return [fn, dice.chance(90) ? views[fn] : m.u8(1), { from: this.address(name), readOnly: true }];
+  }
+  rootOf(segment) { return segment === 0 ? this.world.segments[0].root : m.hash(m.u32(segment)); }
+  submission(name) { return this.parts(name).args; }
+  parts(name, { answers = this.dice.chance(50), claims = this.dice.chance(50), honest = false, votes = true } = {}) {
+    const { dice, world } = this;
     const holding = this.holdings[name === 'u8' ? 1 : 0];
     const beacon = dice.chance(2) ? m.hash(m.u32(dice.below(9))) : world.beacon(world.round);
     const parts = {};
-    if (inRound >= 3 && inRound <= 4 && dice.chance(90)) {
-      const answers = this.answers(name, holding, beacon);
-      Object.assign(parts, { beacon, answers: dice.chance(85) ? answers : answers.slice(dice.below(4)) });
+    if (answers) {
+      const all = this.answers(name, holding, beacon);
+      Object.assign(parts, { beacon, answers: dice.chance(92) ? all : all.slice(dice.below(4)) });
     }
-    if (world.state().nextSegment === 0n) parts.roots = [[0, dice.chance(90) ? world.segments[0].root : m.hash(m.u8(9))]];
-    if (dice.chance(90)) parts.claim = dice.chance(97) ? holding.claim : { root: m.hash(m.u8(1)), sum: BigInt(dice.below(1 << 24)) };
-    return world.submitArgs(name, parts).args;
+    if (honest) {
+      const next = Number(world.state().nextSegment);
+      if (votes) parts.roots = [next, next + 1].filter((s) => s < world.round).map((s) => [s, this.rootOf(s)]);
+      if (claims) parts.claim = holding.claim;
+      return world.submitArgs(name, parts);
+    }
+    const next = Number(world.state().nextSegment);
+    if (dice.chance(20)) parts.roots = [0, 1, 2, 3].slice(0, dice.below(5)).map((i) => [next + i, dice.chance(60) ? this.rootOf(next + i) : m.hash(m.u8(9))]);
+    if (claims) parts.claim = dice.chance(90) ? holding.claim : { root: m.hash(m.u8(1)), sum: BigInt(dice.below(1 << 24)) };
+    return world.submitArgs(name, parts);
   }
   answers(name, holding, beacon) {
     const info = this.world.info(this.address(name));
@@ -97,16 +131,72 @@ class Chaos {
     return [0, 1, 2, 3].map((d) => [d, holding.answer(m.drawnLeaf({ ...base, d }))]);
   }
 
+  /** The record of a node, as bytes with a few names. */
+  record(name) {
+    const b = this.world.chain.data.get('node_' + this.address(name));
+    if (!b) return null;
+    const at = (offset) => b.readBigUInt64LE(offset);
+    const slot = (round) => { const from = 208 + 128 * (round % 3); return at(from) === BigInt(round) ? b[from + 104] : 0; };
+    return { at, slot, hasKey: b[3] === 1, leaving: at(56) !== NEVER };
+  }
+  /** What an honest node would do now; null if nothing. */
+  honest(name) {
+    const { dice, world } = this;
+    const { round } = world;
+    const inRound = world.chain.period % 8;
+    const node = this.record(name);
+    const options = this.options(name, MAS);
+    if (!node) return dice.chance(20) ? ['registerStorageNode', m.u64(5), this.options(name, 20n * MAS)] : null;
+    if (node.leaving && round + 2 >= Number(node.at(56)) + 10) return ['unregisterStorageNode', undefined, options];
+    if (!node.hasKey) {
+      const due = this.keyRound(node);
+      return due === null ? null : ['setPlacementKey', m.cat(m.sized(this.address(name)), m.u64(due)), options];
+    }
+    const answers = inRound >= 3 && inRound <= 4 && node.slot(round) === 1;
+    const declared = node.at(round + 1 >= Number(node.at(48)) ? 40 : 32);
+    const claims = (answers || node.slot(round) !== 1) && node.slot(round + 1) === 0 && !node.leaving && BigInt(round + 1) >= node.at(112) && declared > 0n && node.at(24) >= MAS;
+    const decides = node.slot(round) !== 0 || !(world.chain.data.get(`period_${round * 8}`)?.readBigUInt64LE() > 0n);
+    const votes = decides && Number(world.state().nextSegment) < round && BigInt(round) !== node.at(160);
+    if (answers || votes || (claims && inRound > 4)) return ['submitProof', this.parts(name, { answers, claims: claims && (answers || inRound > 4), honest: true, votes }).args, options];
+    if (dice.chance(20) && [0, 1, 2].some((i) => node.at(208 + 128 * i + 96) > 0n && node.at(208 + 128 * i) + 2n <= BigInt(round))) return ['claimRewards', undefined, options];
+    return null;
+  }
+  /** The round whose beacon gives a node its key. */
+  keyRound(node) {
+    const { world } = this;
+    const last = world.state().lastAccepted;
+    if (last === NEVER) return null;
+    for (let r = Number(node.at(16) / 8n) + 1; r <= Number(last); r++) {
+      if (world.chain.data.get(`period_${r * 8}`)?.[105] === 1) return r;
+    }
+    return BigInt(world.round) > last + 8n ? last : null;
+  }
+
+  /** An honest node's turn, or anybody's. */
+  choose() {
+    const { dice } = this;
+    if (dice.chance(70)) {
+      const start = dice.below(this.names.length);
+      for (let i = 0; i < this.names.length; i++) {
+        const name = this.names[(start + i) % this.names.length];
+        const move = this.honest(name);
+        if (move) return ['honest', ...move];
+      }
+    }
+    const rare = dice.chance(5) ? ['unregister', 'pause', 'config', 'challenger', 'challenger'] : ['submit'];
+    const kind = dice.pick(['register', 'refute', 'refute', 'refute', 'submit', 'update', 'claim', 'fund', 'distribute', 'resolve', 'issue', 'manual', 'key', 'junk', 'view', 'relay', ...rare]);
+    return [kind, ...this.moves()[kind]()];
+  }
+
   step() {
     const { dice, world } = this;
     if (dice.chance(7)) world.chain.period += dice.chance(2) ? dice.below(100) : 1;
     if (world.chain.data.get('state')[72] === 1 && dice.chance(20)) world.ok('setPaused', m.u8(0), { from: ADMIN.address });
-    const kind = dice.pick(['register', 'refute', 'refute', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'submit', 'register', 'update', 'claim', 'claim', 'fund', 'distribute', 'resolve', 'issue', 'manual',
-      'key', 'refute', 'junk', ...(dice.chance(3) ? ['unregister', 'pause', 'config'] : ['submit'])]);
-    const [fn, args, options] = this.moves()[kind]();
+    const [kind, fn, args, options] = this.choose();
     const before = new Map(world.chain.balances);
     const state = world.state();
     const done = world.call(fn, args, options);
+    this.cover(fn, done);
     world.checkMoney();
     assert.equal(this.wealth(), this.total, 'wealth is conserved');
     for (const [address, balance] of before) {
@@ -115,10 +205,39 @@ class Chaos {
     if (!done.ok) return assert.deepEqual(world.state(), state, 'a refused call changes nothing');
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     for (const event of done.events) this.book(event);
-    if (kind === 'refute' && process.env.SHOW) console.log(done.events);
     assert.ok(this.claimed <= this.distributed, 'nothing is paid that was not credited');
     assert.ok(world.state().credited <= this.distributed - this.claimed);
     return undefined;
+  }
+  cover(fn, done) {
+    const row = this.coverage.get(fn) ?? [0, 0];
+    row[done.ok ? 0 : 1]++;
+    this.coverage.set(fn, row);
+    if (!done.ok) this.reasons.add(done.error.replace(/\d+|A[US]\w+/g, '…'));
+  }
+  /** The contract's totals are the sums of what its records say. */
+  audit() {
+    const { world } = this;
+    const rows = [...world.chain.data].map(([key, value]) => [key, value]);
+    const of = (prefix) => rows.filter(([key]) => key.startsWith(prefix)).map(([, value]) => value);
+    const nodes = of('node_');
+    const rounds = new Map(rows.filter(([key]) => key.startsWith('period_')).map(([key, value]) => [BigInt(key.slice(7)) / 8n, value]));
+    const sum = (list) => list.reduce((a, b) => a + b, 0n);
+    const at = (b, offset) => b.readBigUInt64LE(offset);
+    const slots = nodes.flatMap((b) => [0, 1, 2].map((i) => b.subarray(208 + 128 * i, 336 + 128 * i)));
+    const waiting = slots.filter((slot) => slot[104] === 2).map((slot) => {
+      const round = rounds.get(at(slot, 0));
+      const counted = round[106] === 1 && round[105] === 1 && round.subarray(112, 144).equals(slot.subarray(64, 96));
+      return counted ? (at(slot, 8) * 8n * at(round, 56) * BigInt(slot[106])) / (BigInt(slot[105]) << 20n) : 0n;
+    });
+    const state = world.state();
+    assert.equal(state.stakes, sum(nodes.map((b) => at(b, 24))));
+    assert.equal(state.activeStake, sum(nodes.filter((b) => b[1] === 1).map((b) => at(b, 24))));
+    assert.equal(state.credited, sum(nodes.map((b) => at(b, 144))) + sum(slots.map((b) => at(b, 96))) + sum(waiting));
+    assert.equal(state.reserves, sum([...rounds.values()].filter((b) => b[104] === 1 && b[106] === 0).map((b) => at(b, 64))));
+    assert.equal(at(world.chain.data.get('total_nodes'), 0), BigInt(nodes.length));
+    rows.filter(([key]) => key.startsWith('index_')).forEach(([key, address]) => assert.equal(at(world.chain.data.get('node_' + address), 8), BigInt(key.slice(6))));
+    assert.equal(of('index_').length, nodes.length);
   }
   book(event) {
     const [name, fields] = event.split(':');
@@ -129,23 +248,41 @@ class Chaos {
   }
 }
 
-test(`${STEPS} random operations, seed ${SEED}`, () => {
+test(`${STEPS} random operations, seed ${SEED}`, (t) => {
   const chaos = new Chaos(SEED);
   for (let i = 0; i < STEPS; i++) {
     try {
       chaos.step();
+      if (i % 100 === 0) chaos.audit();
     } catch (error) {
       error.message = `step ${i}, seed ${SEED}: ${error.message}`;
       throw error;
     }
   }
   const { world, counts } = chaos;
-  if (process.env.SHOW) console.log(counts);
-  // The committed run has met all of these; another seed or length may not.
-  const kinds = ['submit', 'register', 'unregister', 'claim', 'refute', 'pause', 'config', 'STORAGE_NODE_UNREGISTERED', 'REWARDS_CLAIMED', 'STORAGE_NODE_SLASHED'];
-  if (!process.env.STEPS && !process.env.SEED) for (const kind of kinds) assert.ok(counts.get(kind) > 0, kind + ' never happened');
+  t.diagnostic(`entry point: taken, refused; ${chaos.reasons.size} reasons`);
+  for (const [fn, [taken, refused]] of [...chaos.coverage].sort()) t.diagnostic(`${fn}: ${taken}, ${refused}`);
+  for (const [kind, count] of [...counts].sort()) if (/^[A-Z]/.test(kind)) t.diagnostic(`${kind}: ${count}`);
+  if (process.env.SHOW) for (const reason of chaos.reasons) t.diagnostic(reason);
+  if (!process.env.STEPS && !process.env.SEED) wasReached(chaos);
   laterRoundsGoOn(chaos, world);
 });
+
+/** The committed run has met all of this; another seed or length may not. */
+function wasReached({ coverage, counts, reasons, world }) {
+  const exported = WebAssembly.Module.exports(world.chain.module).filter((e) => e.kind === 'function' && !e.name.startsWith('__')).map((e) => e.name);
+  const never = ['getConfig', 'getNextConfig', 'getState', 'getTotalNodes']; // take no input, refuse nothing
+  for (const fn of exported) {
+    const [taken, refused] = coverage.get(fn) ?? [0, 0];
+    assert.ok(fn === 'constructor' || taken > 0, `${fn} was never taken`);
+    assert.ok(never.includes(fn) || refused > 0, `${fn} was never refused`);
+  }
+  const events = ['STORAGE_NODE_REGISTERED', 'STORAGE_NODE_UPDATED', 'STORAGE_NODE_LEAVING', 'STORAGE_NODE_UNREGISTERED', 'PLACEMENT_KEY_SET', 'STORAGE_CLAIMED', 'BEACON_ACCEPTED',
+    'CHALLENGE_ISSUED', 'CHALLENGE_PASSED', 'CHALLENGE_FAILED', 'CHALLENGE_EXPIRED', 'SEGMENT_ROOT_ACCEPTED', 'REWARDS_DISTRIBUTED', 'REWARDS_CLAIMED', 'STORAGE_NODE_SLASHED',
+    'CLAIM_REFUTED', 'CONFIG_UPDATED', 'CHALLENGER_ADDED', 'CHALLENGER_REMOVED', 'PAUSED', 'FUNDED'];
+  for (const event of events) assert.ok(counts.get(event) > 0, `${event} never happened`);
+  assert.ok(reasons.size > 60, `${reasons.size} reasons`);
+}
 
 /** After anything at all, honest nodes claim, answer and are paid. */
 function laterRoundsGoOn(chaos, world) {

@@ -173,8 +173,10 @@ test('segment roots: stake of nodes that are gone for eight rounds does not coun
   for (const name of ALL) world.submit(name, { roots: [[0, m.hash(m.u8(0))]] });
   assert.equal(world.state().nextSegment, 0n);
   settle(world, 'dan', 'eve');
+  assert.equal(world.info('dan').active, true, 'they have two rounds to come back');
+  settle(world.at(11, 0), 'dan', 'eve');
   assert.equal(world.info('dan').active, false);
-  world.at(10, 0);
+  world.at(12, 0);
   for (const name of ALL) world.submit(name, { roots: [[0, m.hash(m.u8(0))]] });
   assert.equal(world.state().nextSegment, 1n);
 });
@@ -292,26 +294,8 @@ test('a node is found by its address and by its P2P identity', () => {
 
 // Refutation.
 
-/** Nine nodes, all filled and unchanged long enough: round 8 is claimed by all. */
-function steady() {
-  const names = Array.from({ length: 9 }, (_, i) => 'node' + i);
-  const world = World.running(names);
-  for (let round = 2; round < 9; round++) {
-    world.at(round, 3);
-    for (const name of names) world.honest(name);
-  }
-  world.at(8, 10);
-  const position = world.segments[0].position(0, 0);
-  const { id } = world.segments[0].chunks.get(position);
-  const ranked = names.map((name) => ({ name, score: m.score(id, world.key(name), 10n) })).sort((a, b) => (a.score < b.score ? -1 : 1)).map((n) => n.name);
-  const address = (name) => world.nodes.get(name).address;
-  const witnesses = (list) => m.cat(...list.map(address).sort().map((a) => m.sized(a)));
-  const args = (name, round, list, proof = world.holding.exhibit(position)) => m.cat(m.sized(address(name)), m.u64(round), m.sized(proof), witnesses(list));
-  return { world, ranked, args, address };
-}
-
 test('a chunk that was not assigned is refuted: ten times the percentage and unmatured credit, a tenth to the reporter', () => {
-  const { world, ranked, args, address } = steady();
+  const { world, ranked, args, address } = World.steady();
   const last = ranked[8];
   settle(world, last);
   const unmatured = world.result(last, 7).credit;
@@ -335,7 +319,7 @@ test('a chunk that was not assigned is refuted: ten times the percentage and unm
 });
 
 test('refutation: each guard', () => {
-  const { world, ranked, args } = steady();
+  const { world, ranked, args } = World.steady();
   const last = ranked[8];
   const best = ranked.slice(0, 3);
   const refuses = (message, ...list) => world.refuses(message, 'refuteClaim', args(...list), admin);
@@ -367,7 +351,7 @@ test('refutation: each guard', () => {
 });
 
 test('an assigned chunk cannot be refuted', () => {
-  const { world, ranked, args } = steady();
+  const { world, ranked, args } = World.steady();
   const best = ranked.slice(0, 4);
   const accused = best[2];
   const done = world.call('refuteClaim', args(accused, 8, best.filter((n) => n !== accused)), admin);
@@ -483,10 +467,127 @@ test('a pause slashes nobody for draws that were missed in the same round', () =
   assert.ok(world.result('ann', 2).credit > 0n);
 });
 
-test('segment roots: in a round with claims who claimed decides, whatever others have staked', () => {
+test('segment roots: who claimed the round decides, as long as that is half of the active stake', () => {
   const world = World.running();
-  world.register('dan', 10, { stake: 100_000n * MAS, coins: 100_001n * MAS });
+  world.register('dan', 10, { stake: 300n * MAS, coins: 301n * MAS });
   world.at(2, 60);
   for (const name of ALL) world.submit(name, { roots: [[1, m.hash(m.u8(1))]] });
   assert.equal(world.state().nextSegment, 2n);
+});
+
+test('events of the admin, of keys and of leaving', () => {
+  const world = World.running();
+  const [ann, dan] = [world.nodes.get('ann').address, (world.at(1, 99).register('dan'), world.nodes.get('dan').address)];
+  assert.deepEqual(world.ok('addChallenger', m.sized(ann), admin).events, [`CHALLENGER_ADDED:${ann}`]);
+  assert.deepEqual(world.ok('removeChallenger', m.sized(ann), admin).events, [`CHALLENGER_REMOVED:${ann}`]);
+  assert.deepEqual(world.ok('setPaused', m.u8(1), admin).events, ['PAUSED:true']);
+  assert.deepEqual(world.ok('setPaused', m.u8(0), admin).events, ['PAUSED:false']);
+  world.at(2, 3);
+  const events = ALL.flatMap((name) => world.honest(name).events);
+  // World.running registers before the first beacon, so its nodes have keys; nobody registers later and has one at once.
+  assert.equal(world.info('dan').hasKey, true);
+  assert.ok(events.includes(`BEACON_ACCEPTED:2,${world.beacon(2).toString('hex')}`));
+  assert.ok(events.includes(`STORAGE_CLAIMED:${ann},3,${world.holding.claim.sum}`));
+  world.register('eve');
+  const eve = world.nodes.get('eve').address;
+  world.at(3, 3);
+  for (const name of ALL) world.honest(name);
+  assert.deepEqual(world.ok('setPlacementKey', m.cat(m.sized(eve), m.u64(3)), admin).events, [`PLACEMENT_KEY_SET:${eve},3`]);
+  assert.deepEqual(world.ok('unregisterStorageNode', undefined, as(world, 'dan')).events, [`STORAGE_NODE_LEAVING:${dan},5`]);
+});
+
+test('nodes leave in any order, and the list stays whole', () => {
+  for (const order of [['ann', 'cat', 'bob'], ['cat', 'ann', 'bob'], ['bob', 'cat', 'ann']]) {
+    const world = new World();
+    for (const name of ALL) world.register(name);
+    for (const name of ALL) world.ok('unregisterStorageNode', undefined, as(world, name));
+    world.at(10, 0);
+    const left = new Set(ALL);
+    for (const name of order) {
+      world.ok('unregisterStorageNode', undefined, as(world, name));
+      left.delete(name);
+      const listed = world.view('getNodes', m.cat(m.u64(0), m.u64(100)));
+      assert.equal(listed.readUInt32LE(), [...left].reduce((sum, n) => sum + 4 + world.nodes.get(n).address.length, 0));
+      for (const n of left) assert.ok(listed.includes(world.nodes.get(n).address));
+      assert.equal(world.view('getTotalNodes').readBigUInt64LE(), BigInt(left.size));
+    }
+    assert.deepEqual([...world.chain.data.keys()].filter((k) => /^(node|index)_/.test(k)), []);
+  }
+});
+
+test('a node that registers in the first period of a round gets its key from the next one', () => {
+  const world = World.running().at(2, 3);
+  for (const name of ALL) world.honest(name);
+  world.at(3, 0).register('dan');
+  const set = (round) => m.cat(m.sized(world.nodes.get('dan').address), m.u64(round));
+  for (const round of [3, 4]) {
+    world.at(round, 3);
+    for (const name of ALL) world.honest(name);
+  }
+  world.refuses('round opened before the registration', 'setPlacementKey', set(3), admin);
+  world.ok('setPlacementKey', set(4), admin);
+});
+
+test('a manual challenge can be answered until its deadline, to the millisecond, and expires after it', () => {
+  const world = World.running(ALL, { config: { challengeResponseTimeout: 64_000n } });
+  world.ok('addChallenger', m.sized(ADMIN.address), admin);
+  const id = (n) => m.hash(m.u8(n)).toString('hex');
+  for (const n of [1, 2]) world.ok('issueChallenge', m.cat(m.sized(id(n)), m.sized(world.nodes.get('ann').address), m.sized(id(n)), m.u64(7)), admin);
+  world.chain.period += 4;
+  assert.deepEqual([...world.ok('resolveExpiredChallenges', m.texts([id(1)]), admin).result], [0]);
+  world.ok('submitProof', m.submitArgs(id(1), Buffer.alloc(1)), as(world, 'ann'));
+  world.chain.period += 1;
+  world.refuses('challenge has expired', 'submitProof', m.submitArgs(id(2), Buffer.alloc(1)), as(world, 'ann'));
+  assert.deepEqual([...world.ok('resolveExpiredChallenges', m.texts([id(1), id(2)]), admin).result], [0, 1]);
+});
+
+test('answers are taken from the third period of a round to its middle, both included', () => {
+  const world = World.running();
+  world.at(2, 3).honest('ann');
+  world.at(2, 50).honest('bob');
+  world.refuses('answers to this round are still taken', 'distributeRewards', m.u64(200), admin);
+  world.at(2, 51).refusesSubmit('this round is answered, or over', 'cat', { beacon: world.beacon(2) });
+  close(world, 2);
+});
+
+test('segment roots: nothing is accepted before what precedes it, however many vote for it', () => {
+  const world = new World();
+  for (const name of ALL) world.register(name);
+  const [zero, one] = [m.hash(m.u8(0)), m.hash(m.u8(1))];
+  world.at(2, 0);
+  for (const name of ALL) world.submit(name, { roots: [[1, one]] });
+  assert.equal(world.state().nextSegment, 0n);
+  assert.equal(world.view('getSegmentRoot', m.u64(1)).length, 0);
+  world.at(3, 0);
+  for (const name of ALL) world.submit(name, { roots: [[0, zero], [1, one]] });
+  assert.equal(world.state().nextSegment, 2n);
+});
+
+test('a placement key that comes after more than eight rounds gives weight, with notice', () => {
+  const world = World.running().at(2, 3);
+  for (const name of ALL) world.honest(name);
+  world.register('dan');
+  for (let round = 3; round < 15; round++) {
+    world.at(round, 3);
+    for (const name of ALL) world.honest(name);
+  }
+  world.ok('setPlacementKey', m.cat(m.sized(world.nodes.get('dan').address), m.u64(3)), admin);
+  assert.deepEqual([14, 15, 16].map((round) => world.at(round, 9).info('dan').weight), [0n, 0n, 10n]);
+});
+
+test('a manual challenge asks for the leaf that its nonce names: 7 of 5 leaves is leaf 2', () => {
+  const world = World.running();
+  const ann = world.nodes.get('ann').address;
+  world.ok('addChallenger', m.sized(ADMIN.address), admin);
+  const [segment] = world.segments;
+  const position = segment.position(0, 0);
+  const chunk = segment.chunks.get(position);
+  assert.equal(chunk.leaves.length, 5);
+  const answer = (leaf) => m.encodeAnswer({ position, chunk, mask: 0n, siblings: [], leaf: chunk.leaf(leaf), leafPath: m.treePath(chunk.leaves, leaf), ...segment.paths(position) });
+  const play = (n, leaf) => {
+    const id = m.hash(m.u8(n)).toString('hex');
+    world.ok('issueChallenge', m.cat(m.sized(id), m.sized(ann), m.sized(chunk.id.toString('hex')), m.u64(7)), admin);
+    return world.ok('submitProof', m.submitArgs(id, answer(leaf)), as(world, 'ann')).events[0].split(',')[2];
+  };
+  assert.deepEqual([play(1, 2), play(2, 0)], [undefined, 'leaf path does not end in the chunk id']);
 });

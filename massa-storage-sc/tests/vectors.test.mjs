@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Chain } from './host.mjs';
 import * as m from './model.mjs';
-import { MAS, World } from './world.mjs';
+import { ADMIN, MAS, World } from './world.mjs';
 import { text } from '../scripts/make-vectors.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
@@ -130,5 +130,62 @@ test('the whole contract refuses an answer with any byte changed', () => {
     const { args } = world.submitArgs('ann', { beacon, answers: changed });
     const done = world.call('submitProof', args, { from: world.nodes.get('ann').address, coins: MAS, readOnly: true });
     assert.equal(done.events.filter((e) => e.startsWith('CHALLENGE_FAILED')).length, changed.length, `byte ${at}`);
+  }
+});
+
+// What Rust builds from a real store: ../massa-distributed-storage-worker/tests/contract_rust_vectors.rs writes the file.
+const rust = data('contract-rust-vectors.json');
+test('Rust: answers are accepted, and refused with the same reason whatever byte is changed', () => {
+  const { root: claimRoot, sum } = rust.claim;
+  for (const { position, drawn, segment, segment_root: segmentRoot, answer, changed } of rust.answers) {
+    const reason = (bytes) => {
+      const found = run('check', hex(claimRoot), m.u64(sum), m.u64(drawn), hex(segmentRoot), m.u64(rust.segment_periods), m.sized(bytes))[0];
+      const otherSegment = bytes.readBigUInt64LE() >> 16n !== BigInt(segment);
+      return found !== 2 && otherSegment ? 7 : found;
+    };
+    assert.equal(reason(hex(answer)), 0, position);
+    for (let at = 0; at < changed.length; at++) {
+      const bytes = hex(answer);
+      bytes[at] ^= 1 << at % 8;
+      assert.equal(reason(bytes), Number(changed[at]), `${position}, byte ${at}`);
+    }
+  }
+});
+test('Rust: draws and challenge ids', () => {
+  for (const row of rust.draws) {
+    const at = m.cat(m.u64(row.chain_id), m.sized(row.registry), m.u64(row.round));
+    const drawn = run('draw', at, hex(row.placement_key), hex(row.beacon), m.u8(row.draw), m.u64(row.leaves));
+    assert.equal(String(drawn.readBigUInt64LE()), row.leaf);
+    assert.equal(run('challengeId', at, m.sized(row.node), hex(row.beacon), m.u8(row.draw)).toString(), row.challenge_id);
+  }
+});
+test('Rust: formulas', () => {
+  for (const { formula, arguments: args, results } of rust.formulas) {
+    const bytes = run(formula, ...args.map(m.u64));
+    const found = results.map((_, i) => String(bytes.readBigUInt64LE(8 * i)));
+    assert.deepEqual(found, results, `${formula}(${args})`);
+  }
+});
+test('Rust: a registry takes root votes, claims, answers, a refutation and manual challenges built from a store', () => {
+  const world = new World({ config: { challengeFrequencyPeriods: BigInt(rust.segment_periods), replicationFactor: 1n, chunkSizeBytes: 65_536n } });
+  world.chain.chainId = BigInt(rust.chain_id);
+  assert.equal(world.registry, rust.registry);
+  for (const { name, address, placement_key: key } of rust.nodes) {
+    world.register(name);
+    assert.equal(world.nodes.get(name).address, address);
+    assert.equal(world.key(name).toString('hex'), key);
+  }
+  world.ok('addChallenger', m.sized(ADMIN.address), { from: ADMIN.address, coins: MAS });
+  for (const { period, from, function: fn, arguments: args, events } of rust.operations) {
+    world.chain.period = period;
+    const caller = from === 'admin' ? ADMIN : world.nodes.get(from);
+    const done = world.ok(fn, hex(args), { from: caller.address, coins: MAS });
+    for (const event of events) assert.ok(done.events.some((e) => e.startsWith(event)), `${event} in ${done.events}`);
+    if (period !== 22 || fn === 'distributeRewards') continue;
+    // Once everybody is settled, and before credit matures.
+    for (const { name } of rust.nodes) {
+      const result = world.result(name, 2);
+      assert.deepEqual([result.passes, result.draws, String(result.credit)], [4, 4, rust.credit]);
+    }
   }
 });

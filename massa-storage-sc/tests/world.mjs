@@ -115,7 +115,7 @@ export class World {
   /** Registers nodes in round 0, has segment 0 anchored in round 1, and everybody claim all of it for round 2 (in round 1). */
   static running(names = ['ann', 'bob', 'cat'], options = {}) {
     const world = new World(options);
-    for (const name of names) world.register(name);
+    for (const name of names) world.register(name, 10, { stake: options.stakes?.[name] });
     const segment = world.segment(0, options.chunkLengths);
     world.holding = new m.Holding([segment]);
     world.at(1, 60);
@@ -123,6 +123,23 @@ export class World {
     world.at(1, 70);
     for (const name of names) world.submit(name, { claim: world.holding.claim });
     return world;
+  }
+  /** Nine nodes, all filled and unchanged long enough: round 8 is claimed by all. `ranked`: by their score for one chunk. */
+  static steady(options = {}) {
+    const names = Array.from({ length: 9 }, (_, i) => 'node' + i);
+    const world = World.running(names, options);
+    for (let round = 2; round < 9; round++) {
+      world.at(round, 3);
+      for (const name of names) world.honest(name);
+    }
+    world.at(8, 10);
+    const position = world.segments[0].position(0, 0);
+    const { id } = world.segments[0].chunks.get(position);
+    const ranked = names.map((name) => ({ name, score: m.score(id, world.key(name), 10n) })).sort((a, b) => (a.score < b.score ? -1 : 1)).map((n) => n.name);
+    const address = (name) => world.nodes.get(name).address;
+    const witnesses = (list) => m.cat(...list.map(address).sort().map((a) => m.sized(a)));
+    const args = (name, round, list, proof = world.holding.exhibit(position)) => m.cat(m.sized(address(name)), m.u64(round), m.sized(proof), witnesses(list));
+    return { world, ranked, args, address };
   }
   /** An honest answer to the current round, with the claim for the next one. */
   honest(name, { beacon = this.beacon(this.round), claim = this.holding.claim, holding = this.holding, change = (a) => a } = {}) {

@@ -14,8 +14,10 @@ use massa_models::block::BlockGraphStatus;
 use massa_models::block_header::SecuredHeader;
 use massa_models::block_id::BlockId;
 use massa_models::clique::Clique;
+use massa_models::execution::EventFilter;
 use massa_models::node::NodeId;
 use massa_models::operation::{OperationId, SecureShareOperation};
+use massa_models::output_event::SCOutputEvent;
 use massa_models::prehash::{PreHashMap, PreHashSet};
 use massa_models::slot::Slot;
 use massa_pool_exports::{PoolController, PoolError};
@@ -30,6 +32,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -46,6 +49,16 @@ pub struct World {
     pub addresses: HashMap<Address, ExecutionAddressInfo>,
     /// (candidate, final)
     pub executed: HashMap<OperationId, (Option<bool>, Option<bool>)>,
+    pub datastore: HashMap<(Address, Vec<u8>), FinalAndCandidateBytes>,
+    pub keys_requests: Vec<DatastoreKeysRequest>,
+    pub bytecodes: HashMap<Address, FinalAndCandidateBytes>,
+    /// Told whatever is asked.
+    pub events: Vec<SCOutputEvent>,
+    pub event_filters: Vec<EventFilter>,
+    pub executions: Vec<ReadOnlyExecutionRequest>,
+    pub execution_output: Option<Result<ReadOnlyExecutionOutput, ExecutionError>>,
+    /// Executions wait until this is open.
+    pub execution_gate: Option<gate::Gate>,
     pub pool: Vec<OperationId>,
     pub pool_busy: bool,
     pub propagated: Vec<OperationId>,
@@ -154,32 +167,49 @@ impl ExecutionController for Parts {
     fn get_final_and_candidate_balance(&self, _: &[Address]) -> Vec<(Option<Amount>, Option<Amount>)> {
         Vec::new()
     }
-    fn get_final_and_active_data_entry(&self, _: Vec<(Address, Vec<u8>)>) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
-        Vec::new()
+    fn get_final_and_active_data_entry(&self, input: Vec<(Address, Vec<u8>)>) -> Vec<FinalAndCandidateBytes> {
+        let world = self.0.lock();
+        let value = |entry| world.datastore.get(entry).cloned().unwrap_or_default();
+        input.iter().map(value).collect()
     }
-
-    fn get_datastore_keys(&self, _: &massa_execution_exports::DatastoreKeysRequest) -> Vec<Vec<u8>> {
-        Vec::new()
+    fn get_datastore_keys(&self, request: &DatastoreKeysRequest) -> Vec<Vec<u8>> {
+        let mut world = self.0.lock();
+        world.keys_requests.push(request.clone());
+        let range = (request.start.clone(), request.end.clone());
+        let keys = world.datastore.keys();
+        let keys = keys.filter(|(address, key)| {
+            *address == request.address && key.starts_with(&request.prefix) && range.contains(key)
+        });
+        let mut keys: Vec<Vec<u8>> = keys.map(|(_, key)| key.clone()).collect();
+        keys.sort_unstable();
+        keys.truncate(request.count);
+        keys
     }
-
-    fn get_final_and_candidate_bytecode(&self, _: &[Address]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
-        Vec::new()
+    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<FinalAndCandidateBytes> {
+        let world = self.0.lock();
+        let bytecode = |address| world.bytecodes.get(address).cloned().unwrap_or_default();
+        addresses.iter().map(bytecode).collect()
     }
-
-    fn get_filtered_sc_output_event(
-        &self,
-        _: massa_models::execution::EventFilter,
-    ) -> Vec<massa_models::output_event::SCOutputEvent> {
-        Vec::new()
+    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent> {
+        let mut world = self.0.lock();
+        world.event_filters.push(filter);
+        world.events.clone()
     }
-
     fn execute_readonly_request(
         &self,
-        _: massa_execution_exports::ReadOnlyExecutionRequest,
-    ) -> Result<massa_execution_exports::ReadOnlyExecutionOutput, massa_execution_exports::ExecutionError> {
-        unimplemented!("these tests run no contract")
+        request: ReadOnlyExecutionRequest,
+    ) -> Result<ReadOnlyExecutionOutput, ExecutionError> {
+        let gate = self.0.lock().execution_gate.clone();
+        if let Some(gate) = gate {
+            gate.pass();
+        }
+        let mut world = self.0.lock();
+        world.executions.push(request);
+        world
+            .execution_output
+            .clone()
+            .expect("the test says what executions do")
     }
-
     fn get_addresses_infos(&self, addresses: &[Address]) -> Vec<ExecutionAddressInfo> {
         let world = self.0.lock();
         let info = |address| world.addresses.get(address).cloned().unwrap_or_default();
@@ -401,7 +431,10 @@ impl TestNode {
         let (parts, storage) = (Parts::default(), Storage::create_root());
         let keypair = KeyPair::generate(0).unwrap();
         let handle = start_api(config, context(&parts, &storage, &keypair)).unwrap();
-        let client = |address: SocketAddr| HttpClientBuilder::default().build(format!("http://{address}")).unwrap();
+        let client = |address: SocketAddr| {
+            let builder = HttpClientBuilder::default().max_request_size(50 << 20);
+            builder.build(format!("http://{address}")).unwrap()
+        };
         Self {
             public: client(handle.public_address()),
             private: client(handle.private_address()),

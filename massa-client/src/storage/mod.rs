@@ -1,10 +1,12 @@
-//! `massa-cli storage …`: the archive, as a node tells it.
+//! `massa-cli storage …`: the archive, as a node tells it, and its operator at the registry ([`registry`]).
 //!
 //! What comes from a node is checked before it is shown: ids, operation root, signatures, and where there is a proof, its
 //! path to a segment root. That root is the node's own word unless `--root` names a trusted one.
 
+mod challenge;
 mod lists;
 mod read;
+pub mod registry;
 mod status;
 
 use crate::archive::parse_slot;
@@ -17,9 +19,12 @@ use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::block_id::BlockId;
 use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
+use std::path::Path;
 
+pub use challenge::{ChallengeHistoryArguments, ChallengeReport, HistoryReport, IssueChallengeArguments};
 pub use lists::{ChunkList, NodeList, PeriodList};
 pub use read::{ProofLine, StorageBlock, StorageOperation, StoragePeriodReport, StoragePlace};
+pub use registry::{FundArguments, OperatorArguments, RegisterArguments, UpdateArguments};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -38,6 +43,20 @@ pub enum StorageCommand {
     GetOperation(GetOperationArguments),
     /// List the nodes that offer disk space.
     Nodes,
+    /// Have the node challenge another one to show that it holds a chunk: needs the node's private port.
+    IssueChallenge(IssueChallengeArguments),
+    /// Say what came of the node's audits of others, with their success rates.
+    ChallengeHistory(ChallengeHistoryArguments),
+    /// Register the node with the registry, with disk space and a stake.
+    Register(RegisterArguments),
+    /// Change the disk space that is registered.
+    Update(UpdateArguments),
+    /// Leave the registry; the second time, ten rounds later, take the stake.
+    Unregister(OperatorArguments),
+    /// Take the matured rewards.
+    ClaimRewards(OperatorArguments),
+    /// Add coins to the pool that pays rewards.
+    Fund(FundArguments),
 }
 
 /// Arguments of `storage list-chunks`.
@@ -123,8 +142,13 @@ pub struct FormArguments {
 ///
 /// # Errors
 /// [`NodeCommandError`].
-pub fn run(command: StorageCommand, node: &NodeArguments, output: Output) -> Result<(), NodeCommandError> {
-    let node = Node::public(node)?;
+pub fn run(
+    command: StorageCommand,
+    nodes: &NodeArguments,
+    wallet: &Path,
+    output: Output,
+) -> Result<(), NodeCommandError> {
+    let node = Node::public(nodes)?;
     match command {
         StorageCommand::Status => Ok(output.print(&node.call(|client| client.get_storage_status())?)?),
         StorageCommand::ListChunks(arguments) => Ok(output.print(&lists::chunks(&arguments, &node)?)?),
@@ -133,5 +157,16 @@ pub fn run(command: StorageCommand, node: &NodeArguments, output: Output) -> Res
         StorageCommand::GetBlock(arguments) => read::block(&arguments, &node, output),
         StorageCommand::GetOperation(arguments) => read::operation(&arguments, &node, output),
         StorageCommand::Nodes => Ok(output.print(&lists::nodes(&node)?)?),
+        StorageCommand::IssueChallenge(arguments) => challenge::issue(&arguments, nodes, &node, output),
+        StorageCommand::ChallengeHistory(arguments) => Ok(output.print(&challenge::history(&arguments, &node)?)?),
+        StorageCommand::Register(arguments) => {
+            Ok(output.print(&registry::register(&arguments, &node, nodes, wallet)?)?)
+        }
+        StorageCommand::Update(arguments) => Ok(output.print(&registry::update(&arguments, &node, wallet)?)?),
+        StorageCommand::Unregister(arguments) => Ok(output.print(&registry::unregister(&arguments, &node, wallet)?)?),
+        StorageCommand::ClaimRewards(arguments) => {
+            Ok(output.print(&registry::claim_rewards(&arguments, &node, wallet)?)?)
+        }
+        StorageCommand::Fund(arguments) => Ok(output.print(&registry::fund(&arguments, &node, wallet)?)?),
     }
 }

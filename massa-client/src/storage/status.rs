@@ -1,7 +1,7 @@
 //! `massa-cli storage status`: one screen of 24 lines and 80 columns, whatever the node says.
 
 use crate::output::{count, name_value_lines, Report};
-use massa_api_exports::distributed_storage::StorageStatus;
+use massa_api_exports::distributed_storage::{RegisteredNode, RegistryInfo, StorageStatus};
 
 /// Columns of the screen.
 const COLUMNS: usize = 80;
@@ -60,6 +60,7 @@ fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
         ("peers", peers(status)),
         ("network", network(status)),
     ]);
+    lines.extend(registry(&status.registry));
     if let Some(error) = &status.store_error {
         let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
         lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
@@ -157,6 +158,37 @@ fn network(status: &StorageStatus) -> String {
         count(status.replication_factor, "node", "nodes"),
         bytes(status.chunk_size),
         count(status.segment_periods, "period", "periods")
+    )
+}
+
+/// The registry, this node in it, and what its operator should see to.
+fn registry(registry: &RegistryInfo) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(address) = &registry.address {
+        let nodes = count(registry.registered_nodes, "node", "nodes");
+        lines.push(("registry", format!("{address}, {nodes}")));
+        let own = registry.own.as_ref();
+        lines.push((
+            "registered",
+            own.map_or_else(|| "this node is not".to_string(), registered),
+        ));
+    }
+    lines.extend(registry.problem.iter().map(|problem| ("registry", problem.clone())));
+    lines.extend(registry.low_balance.iter().map(|low| ("coins", low.clone())));
+    let refused = registry.last_refusal.as_ref();
+    lines.extend(refused.map(|refused| ("refused", format!("{}: {}", refused.purpose, refused.reason))));
+    lines
+}
+
+fn registered(own: &RegisteredNode) -> String {
+    let weight = match (own.has_placement_key, own.leave_segment) {
+        (false, _) => "no placement key yet".to_string(),
+        (true, Some(segment)) => format!("leaves with segment {segment}"),
+        (true, None) => format!("weight {} GB", own.weight),
+    };
+    format!(
+        "{} GB, {weight}, stake {} MAS, {} of {} draws, {} MAS to claim",
+        own.allocated_gb, own.stake, own.passed_draws, own.total_draws, own.matured_rewards
     )
 }
 

@@ -5,21 +5,31 @@ use jsonrpsee::core::{async_trait, RpcResult};
 use jsonrpsee::server::{Server, ServerHandle};
 use jsonrpsee::types::ErrorObjectOwned;
 use jsonrpsee::Extensions;
-use massa_api_exports::address::AddressInfo;
+use massa_api_exports::address::{AddressFilter, AddressInfo};
 use massa_api_exports::block::{BlockInfo, BlockSummary};
+use massa_api_exports::challenge::*;
 use massa_api_exports::config::CompactConfig;
-use massa_api_exports::datastore::{DatastoreEntryInput, DatastoreEntryOutput};
+use massa_api_exports::datastore::{
+    DatastoreEntryInput, DatastoreEntryOutput, DatastoreKeysInput, DatastoreKeysOutput,
+};
 use massa_api_exports::distributed_storage::*;
-use massa_api_exports::execution::{EventFilter, SCOutputEvent};
+use massa_api_exports::execution::{
+    EventExecutionContext, EventFilter, ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall,
+    ReadOnlyResult, SCOutputEvent,
+};
 use massa_api_exports::node::*;
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_api_exports::page::{PageRequest, TimeInterval};
 use massa_api_exports::rpc::MassaRpcServer;
 use massa_api_exports::ApiError;
 use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
+use massa_distributed_storage_exports::types::ChallengeId;
+use massa_distributed_storage_exports::verification::parse_secure_share_operation;
+use massa_distributed_storage_exports::ChunkId;
 use massa_distributed_storage_worker::proofs::{prove_block, prove_miss, prove_operation, prove_period};
 use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent, ReadError};
 use massa_distributed_storage_worker::Store;
+use massa_hash::Hash;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block::Block;
@@ -27,7 +37,7 @@ use massa_models::block_id::BlockId;
 use massa_models::clique::Clique;
 use massa_models::config::{BLOCK_REWARD, ROLL_PRICE, T0};
 use massa_models::node::NodeId;
-use massa_models::operation::OperationId;
+use massa_models::operation::{OperationId, SecureShareOperation};
 use massa_models::slot::Slot;
 use massa_signature::KeyPair;
 use massa_time::MassaTime;
@@ -41,6 +51,20 @@ use tokio::runtime::Runtime;
 pub static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate(0).unwrap());
 
 type Lie = Box<dyn Fn(Value) -> Value + Send>;
+/// What a contract answers to a call.
+type Contract = Box<dyn Fn(&ReadOnlyCall) -> ReadOnlyResult + Send>;
+
+/// What became of the operations that were sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// Executed by a final block.
+    #[default]
+    Final,
+    /// Executed and failed, by a final block.
+    Failed,
+    /// Included, no more.
+    Included,
+}
 
 /// What a test decides, and what the node was told.
 #[derive(Default)]
@@ -51,6 +75,13 @@ pub struct World {
     pub banned: Vec<NodeId>,
     pub stopped: bool,
     pub without_proofs: bool,
+    pub contract: Option<Contract>,
+    pub calls: Vec<ReadOnlyCall>,
+    pub executions: Vec<ReadOnlyBytecodeExecution>,
+    pub outcome: Outcome,
+    /// What contracts said in every operation.
+    pub events: Vec<String>,
+    pub registry: Option<Address>,
 }
 
 /// A node that serves both APIs on one port.
@@ -96,6 +127,16 @@ impl TestNode {
         self.world.lock().unwrap().lie = Some(Box::new(lie));
     }
 
+    /// From now on there is a contract at every address.
+    pub fn contract(&self, contract: impl Fn(&ReadOnlyCall) -> ReadOnlyResult + Send + 'static) {
+        self.world.lock().unwrap().contract = Some(Box::new(contract));
+    }
+
+    /// The operations that were sent.
+    pub fn sent(&self) -> Vec<SecureShareOperation> {
+        self.world.lock().unwrap().sent.iter().map(operation).collect()
+    }
+
     /// Runs massa-cli against this node.
     pub fn cli(&self, arguments: &[&str]) -> Finished {
         let port = self.port.to_string();
@@ -130,6 +171,41 @@ impl Answers {
             proof,
             why_no_proof: None,
         }
+    }
+}
+
+/// An operation as it was sent.
+pub fn operation(input: &OperationInput) -> SecureShareOperation {
+    let head = [input.signature.to_bytes(), input.creator_public_key.to_bytes()].concat();
+    let bytes = [head, input.serialized_content.clone()].concat();
+    parse_secure_share_operation(&bytes, UPSTREAM.chain_id).unwrap()
+}
+
+fn event(text: &str, is_error: bool, id: Option<OperationId>) -> SCOutputEvent {
+    SCOutputEvent {
+        context: EventExecutionContext {
+            slot: Slot::new(7, 1),
+            block: None,
+            read_only: id.is_none(),
+            index_in_slot: 0,
+            call_stack: Default::default(),
+            origin_operation_id: id,
+            is_final: id.is_some(),
+            is_error,
+            deferred_call_id: None,
+            async_msg_id: None,
+        },
+        data: text.to_string(),
+    }
+}
+
+fn executed(result: ReadOnlyResult) -> ExecuteReadOnlyResponse {
+    ExecuteReadOnlyResponse {
+        executed_at: Slot::new(7, 1),
+        result,
+        output_events: vec![event("tried", false, None)],
+        gas_cost: 3_000_000,
+        state_changes: Default::default(),
     }
 }
 
@@ -176,6 +252,7 @@ pub fn status() -> NodeStatus {
             final_executed_operations_count: 0,
             active_cursor: Slot::new(7, 1),
             final_cursor: Slot::new(5, 9),
+            final_state_hash: "0123456789abcdef".repeat(4),
         },
         config: CompactConfig {
             genesis_timestamp: time,
@@ -242,6 +319,7 @@ pub fn storage_status() -> StorageStatus {
         last_period_final: Some(224),
         synced: true,
         why_not_more: vec!["3 places of 2 periods are awaited from other nodes".to_string()],
+        registry: Default::default(),
     }
 }
 
@@ -251,8 +329,11 @@ impl MassaRpcServer for Answers {
         self.world.lock().unwrap().stopped = true;
         Ok(())
     }
-    fn node_sign_message(&self, _: Vec<u8>) -> RpcResult<PubkeySig> {
-        none()
+    fn node_sign_message(&self, message: Vec<u8>) -> RpcResult<PubkeySig> {
+        Ok(PubkeySig {
+            public_key: KEY.get_public_key(),
+            signature: KEY.sign(&Hash::compute_from(&message)).unwrap(),
+        })
     }
     fn node_ban_by_id(&self, ids: Vec<NodeId>) -> RpcResult<()> {
         self.world.lock().unwrap().banned.extend(ids);
@@ -271,8 +352,24 @@ impl MassaRpcServer for Answers {
     fn get_stakers(&self, _: Option<PageRequest>) -> RpcResult<Vec<(Address, u64)>> {
         none()
     }
-    fn get_operations(&self, _: &Extensions, _: Vec<OperationId>) -> RpcResult<Vec<OperationInfo>> {
-        none()
+    fn get_operations(&self, _: &Extensions, ids: Vec<OperationId>) -> RpcResult<Vec<OperationInfo>> {
+        let world = self.world.lock().unwrap();
+        let known = world
+            .sent
+            .iter()
+            .map(operation)
+            .filter(|operation| ids.contains(&operation.id));
+        let info = |operation: SecureShareOperation| OperationInfo {
+            id: operation.id,
+            in_pool: false,
+            in_blocks: vec![UPSTREAM.blocks[0].1.view(32).unwrap().block_id()],
+            is_operation_final: (world.outcome != Outcome::Included).then_some(true),
+            thread: 0,
+            operation,
+            op_exec_status: (world.outcome != Outcome::Included).then_some(world.outcome == Outcome::Final),
+            archived: false,
+        };
+        Ok(known.map(info).collect())
     }
     fn get_blocks(&self, _: &Extensions, _: Vec<BlockId>) -> RpcResult<Vec<BlockInfo>> {
         none()
@@ -317,11 +414,42 @@ impl MassaRpcServer for Answers {
         self.world.lock().unwrap().sent.extend(operations);
         self.answer(ids)
     }
-    fn get_filtered_sc_output_event(&self, _: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+        let world = self.world.lock().unwrap();
+        let failed = world.outcome == Outcome::Failed;
+        let events = world
+            .events
+            .iter()
+            .map(|text| event(text, failed, filter.original_operation_id));
+        Ok(events.collect())
+    }
+    fn get_addresses_bytecode(&self, _: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
         none()
     }
+    fn get_addresses_datastore_keys(&self, _: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
+        none()
+    }
+    fn execute_read_only_bytecode(
+        &self,
+        executions: Vec<ReadOnlyBytecodeExecution>,
+    ) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+        self.world.lock().unwrap().executions.extend(executions);
+        self.answer(vec![executed(ReadOnlyResult::Ok(Vec::new()))])
+    }
+    fn execute_read_only_call(&self, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+        let responses = {
+            let mut world = self.world.lock().unwrap();
+            let contract = world.contract.as_ref().expect("the test has a contract");
+            let responses = calls.iter().map(|call| executed(contract(call))).collect();
+            world.calls.extend(calls);
+            responses
+        };
+        self.answer(responses)
+    }
     fn get_storage_status(&self) -> RpcResult<StorageStatus> {
-        self.answer(storage_status())
+        let mut status = storage_status();
+        status.registry.address = self.world.lock().unwrap().registry;
+        self.answer(status)
     }
     fn list_storage_chunks(&self, request: ListChunks) -> RpcResult<Vec<StorageChunk>> {
         let first = request.first_period.unwrap_or(1);
@@ -420,6 +548,52 @@ impl MassaRpcServer for Answers {
                 quarantined: false,
             }),
             assigned_bytes: 1_234_567,
+            registered: None,
         }])
+    }
+    fn issue_storage_challenge(&self, _: NodeOrAddress, chunk: ChunkOrPosition) -> RpcResult<IssuedChallenge> {
+        let ChunkOrPosition::Position { period, chunk } = chunk else {
+            panic!()
+        };
+        self.answer(IssuedChallenge {
+            challenge_id: ChallengeId::from_bytes([7; 32]),
+            node: NodeId::new(KEY.get_public_key()),
+            period,
+            chunk,
+            chunk_id: ChunkId::from_bytes([8; 32]),
+            result_within_ms: 60_000,
+        })
+    }
+    /// Passed; with a lie, something else.
+    fn get_challenge_history(&self, request: GetChallengeHistory) -> RpcResult<ChallengeHistory> {
+        let node = NodeId::new(KEY.get_public_key());
+        let result = ChallengeResult {
+            challenge_id: request.challenge_id.unwrap_or(ChallengeId::from_bytes([6; 32])),
+            time_ms: 1_700_000_000_000,
+            node,
+            period: 3,
+            chunk: 0,
+            chunk_id: ChunkId::from_bytes([8; 32]),
+            by_hand: true,
+            assigned: true,
+            outcome: ChallengeOutcome::Passed,
+            failed: false,
+            reason: None,
+            elapsed_ms: Some(12),
+            round_trip_ms: Some(2),
+        };
+        let audits = NodeAuditInfo {
+            node,
+            counted: 4,
+            passed: 3,
+            slow: 0,
+            success_percent: 75,
+            alarm: false,
+            last_ms: 1_700_000_000_000,
+        };
+        self.answer(ChallengeHistory {
+            nodes: vec![audits],
+            results: vec![result],
+        })
     }
 }

@@ -81,6 +81,11 @@ impl HeldChanges {
         }
     }
 
+    /// Other chunks are assigned than before: every period has to be looked at again.
+    fn note_all(&self) {
+        self.0.lock().all = true;
+    }
+
     /// Old periods were pruned.
     pub(crate) fn note_pruned(&self) {
         self.0.lock().generation += 1;
@@ -92,7 +97,7 @@ impl HeldChanges {
 pub enum HeldChange {
     /// Chunks of these periods were stored or dropped.
     Periods(BTreeSet<u64>),
-    /// Of any periods.
+    /// Of any periods; or other chunks are assigned to this node.
     Any,
 }
 
@@ -260,6 +265,15 @@ impl Store {
         let (Some((first, _)), Some((last, _))) = (chunks.iter().min(), chunks.iter().max()) else {
             return Ok(());
         };
+        self.delete_chunks(chunks)?;
+        self.return_space_of(*first..=*last)
+    }
+
+    /// As [`Store::drop_chunks`], leaving the space to [`Store::return_space_of`]: takes no longer than any small write.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is deleted then.
+    pub fn delete_chunks(&self, chunks: &[(u64, ChunkIndex)]) -> Result<(), StoreError> {
         self.with_db(|db| {
             let mut batch = WriteBatch::default();
             let (chunk_rows, page_rows) = (family_of(db, STORAGE_CHUNKS_PREFIX)?, family_of(db, STORAGE_PAGES_CF)?);
@@ -271,8 +285,22 @@ impl Store {
             }
             self.write(db, batch, Durability::Buffered)?;
             chunks.iter().for_each(|(period, _)| self.held_changes.note(*period));
-            let (start, end) = (rows::period_key(*first), rows::period_key(last.saturating_add(1)));
-            for family in [chunk_rows, page_rows] {
+            Ok(())
+        })
+    }
+
+    /// Gives the space of deleted chunks of these periods back to the disk, by merging every table that has rows of them.
+    ///
+    /// Takes as long as it takes to write them again. Changes no row, so any thread may do it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn return_space_of(&self, periods: std::ops::RangeInclusive<u64>) -> Result<(), StoreError> {
+        let (start, end) = periods.into_inner();
+        let (start, end) = (rows::period_key(start), rows::period_key(end.saturating_add(1)));
+        self.with_db(|db| {
+            for name in [STORAGE_CHUNKS_PREFIX, STORAGE_PAGES_CF] {
+                let family = family_of(db, name)?;
                 // Tables are only merged once their rows have left memory.
                 db.flush_cf(family)?;
                 db.compact_range_cf(family, Some(start), Some(end));
@@ -300,6 +328,11 @@ impl Store {
             let damage = Damage::new(STORAGE_CHUNKS_PREFIX, reason);
             damage.in_period(period).in_chunk(chunk.0).into()
         })
+    }
+
+    /// Other chunks are assigned to this node than before: [`Store::take_held_changes`] tells.
+    pub fn note_assignments_changed(&self) {
+        self.held_changes.note_all();
     }
 
     /// A number that grows whenever a chunk is stored, dropped or pruned: for whoever remembers something of chunks.

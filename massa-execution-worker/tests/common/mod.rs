@@ -1,6 +1,8 @@
 //! A chain of blocks made by hand, and an executor to feed them to.
 #![allow(dead_code)] // Each test file uses a part.
 
+pub mod contract;
+
 use massa_execution_exports::{ExecutionBlockMetadata, ExecutionController, ExecutionError, ExecutionManager};
 use massa_execution_worker::{start_execution_worker, ExecutionConfig};
 use massa_hash::Hash;
@@ -18,6 +20,7 @@ use massa_models::secure_share::{Id, SecureShareContent};
 use massa_models::slot::Slot;
 use massa_signature::KeyPair;
 use massa_storage::Storage;
+use massa_time::MassaTime;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +30,7 @@ pub const THREADS: u8 = 2;
 pub const VALIDITY: u64 = 10;
 pub const REWARD: Amount = Amount::from_raw(1_020_000_000);
 pub const GENESIS_ID: [u8; 32] = [9; 32];
+pub const GENESIS_MS: u64 = 1_000_000;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub fn nano(raw: u64) -> Amount {
@@ -150,6 +154,8 @@ pub fn config(path: &Path, balances: &[(&KeyPair, u64)]) -> ExecutionConfig {
         operation_validity_periods: VALIDITY,
         keep_final_blocks_periods: 3,
         block_reward: REWARD,
+        t0: MassaTime::from_millis(16_000),
+        genesis_timestamp: MassaTime::from_millis(GENESIS_MS),
     }
 }
 

@@ -58,12 +58,22 @@ export class Reader {
     return this.fixed(length, field);
   }
 
-  /** u32 length, UTF-8: as `Args` writes texts. Printable ASCII without comma, colon, so that it fits keys and events. */
+  /** u32 length, UTF-8: as `Args` writes texts. Visible ASCII without commas, so that it fits keys and events. */
   text(max: u32, field: string): string {
     const bytes = this.sized(max, field);
     for (let i = 0; i < bytes.length; i++) {
       const c = unchecked(bytes[i]);
       assert(c > 0x20 && c < 0x7f && c != 0x2c, 'argument ' + field + ': only printable ASCII without commas');
+    }
+    return utf8Text(bytes);
+  }
+
+  /** The same with spaces and commas. ASCII only: a character is a byte, in records too. */
+  line(max: u32, field: string): string {
+    const bytes = this.sized(max, field);
+    for (let i = 0; i < bytes.length; i++) {
+      const c = unchecked(bytes[i]);
+      assert(c >= 0x20 && c < 0x7f, 'argument ' + field + ': only printable ASCII');
     }
     return utf8Text(bytes);
   }

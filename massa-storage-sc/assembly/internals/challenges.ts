@@ -5,9 +5,9 @@ import { MAX_ANSWER_BYTES, parseAnswer } from './answer';
 import { Reader, Writer, hex } from './bytes';
 import { challengeKey, challengerKey } from './keys';
 import { Operation } from './operation';
-import { LAPSE_ROUNDS, NodeRecord, segmentRoot } from './records';
+import { NodeRecord, segmentRoot } from './records';
 import { ARCHIVE_PATH, MALFORMED, NOT_DRAWN, PASSED, SEGMENT_UNKNOWN, reasonText } from './reasons';
-import { setActive, settle } from './rounds';
+import { noteAbsence, settle } from './rounds';
 import { checkSubmission } from './signatures';
 import { submitRound } from './submission';
 
@@ -30,8 +30,8 @@ const NOT_REACHED: u8 = 5;
 
 /** The ledger's limit for one operation. */
 const MAX_EVENTS = 25;
-/** Two rounds may be due, each with a slash and a distribution. */
-const MAX_NODE_EVENTS = 4;
+/** Two rounds may be due, each with a slash and a distribution, after one that was never closed. */
+const MAX_NODE_EVENTS = 5;
 
 function checkHexId(id: string, field: string): void {
   assert(id.length == ID_DIGITS, 'argument ' + field + ': 64 hex digits');
@@ -161,7 +161,7 @@ function resolveNode(op: Operation, address: string): u8 {
   if (!NodeRecord.exists(address)) return UNKNOWN;
   const node = NodeRecord.load(address);
   settle(op, node);
-  if (op.round > node.lastSeen + LAPSE_ROUNDS) setActive(op, node, false);
+  noteAbsence(op, node);
   node.save();
   return SETTLED_NODE;
 }

@@ -2,6 +2,7 @@
 import { Storage } from '@massalabs/massa-as-sdk';
 import { Reader, Writer, utf8 } from './bytes';
 import { CONFIG_KEY } from './keys';
+import { HOLD_ROUNDS } from './records';
 import { mul } from './math';
 
 const FIELDS = 11;
@@ -145,6 +146,14 @@ export class ConfigRecord {
     return round >= this.nextRound ? this.next : this.now;
   }
 
+  /** What is in force takes the place of what was. A refutation goes by the higher factor: see `NodeRecord`, changes of weight. */
+  private forgetNow(round: u64): void {
+    const lowered = this.now.replicationFactor > this.next.replicationFactor;
+    const held = !lowered || round >= this.nextRound + HOLD_ROUNDS;
+    assert(held, 'replicationFactor was lowered lately: wait until round ' + (this.nextRound + HOLD_ROUNDS).toString());
+    this.now = this.next;
+  }
+
   /** Sets what counts from `from` on; returns what differs from what would have counted. */
   change(config: StorageConfig, round: u64, from: u64): ConfigChange[] {
     assert(this.nextRound <= round || this.nextRound == from, 'a change of configuration is pending');
@@ -155,7 +164,7 @@ export class ConfigRecord {
     }
     assert(config.segmentPeriods == this.next.segmentPeriods, 'challengeFrequencyPeriods: cannot change');
     assert(config.firstSegment == this.next.firstSegment, 'firstSegment: cannot change');
-    if (this.nextRound <= round) this.now = this.next;
+    if (this.nextRound <= round) this.forgetNow(round);
     this.next = config;
     this.nextRound = from;
     return changes;

@@ -6,7 +6,7 @@ import { placementKey, requiredStake } from './formulas';
 import { TOTAL_NODES_KEY, indexKey, nodeIdKey, nodeKey } from './keys';
 import { add, sub } from './math';
 import { Operation } from './operation';
-import { LAPSE_ROUNDS, NEVER, NodeRecord, RoundRecord } from './records';
+import { HOLD_ROUNDS, LAPSE_ROUNDS, NEVER, NodeRecord, RoundRecord } from './records';
 import { addStake, hasOpenSlot, settle, takeStake } from './rounds';
 import { checkNodeId } from './signatures';
 
@@ -35,11 +35,13 @@ export function register(input: StaticArray<u8>): void {
   const stakeAsked = more ? reader.u64('stake') : 0;
   const retention = more ? reader.u64('retentionPeriods') : 0;
   const nodeId = more ? reader.text(MAX_NODE_ID, 'nodeId') : '';
-  const addresses = more ? utf8Text(reader.sized(MAX_ADDRESSES, 'addresses')) : '';
+  const addresses = more ? reader.line(MAX_ADDRESSES, 'addresses') : '';
   const signature = more ? reader.text(MAX_SIGNATURE, 'signature') : '';
   reader.end('registerStorageNode');
   assert(!NodeRecord.exists(op.caller), 'already registered');
-  const stake = checkAllocation(op, gb, stakeAsked);
+  const required = checkAllocation(op, gb);
+  const stake = stakeAsked == 0 ? required : stakeAsked;
+  checkStake(stake, required);
   checkRetention(op, retention);
   const node = NodeRecord.fresh(op.caller, nodeId, addresses);
   if (nodeId.length > 0) claimNodeId(op, nodeId, signature);
@@ -51,14 +53,16 @@ export function register(input: StaticArray<u8>): void {
   op.finish();
 }
 
-/** The stake to take: what was asked for, or the least. */
-function checkAllocation(op: Operation, gb: u64, stakeAsked: u64): u64 {
+/** The least stake for an allocation that is allowed. */
+function checkAllocation(op: Operation, gb: u64): u64 {
   const config = op.config.at(op.round + NOTICE_SEGMENTS);
   assert(gb >= config.minAllocatedGb, 'allocatedGb: at least ' + config.minAllocatedGb.toString());
   assert(gb <= config.maxAllocatedGb, 'allocatedGb: at most ' + config.maxAllocatedGb.toString());
-  const required = requiredStake(config.minStake, config.stakePerGb, gb);
-  assert(stakeAsked == 0 || stakeAsked >= required, 'stake: at least ' + required.toString());
-  return max(required, stakeAsked);
+  return requiredStake(config.minStake, config.stakePerGb, gb);
+}
+
+function checkStake(stake: u64, required: u64): void {
+  assert(stake >= required, 'stake: at least ' + required.toString());
 }
 
 function checkRetention(op: Operation, retention: u64): void {
@@ -104,11 +108,9 @@ export function setPlacementKey(input: StaticArray<u8>): void {
   assert(record.accepted, 'round has no accepted beacon');
   checkKeyRound(op, node, record);
   node.setKey(placementKey(address, record.beacon));
-  // Weight begins now, with the usual notice; so do the rounds in which it must be counted.
-  if (node.weightSegment < op.round + NOTICE_SEGMENTS) {
-    node.weightNow = 0;
-    node.weightSegment = op.round + NOTICE_SEGMENTS;
-  }
+  // Weight begins now, with the usual notice, whatever was changed meanwhile; so do the rounds in which it must be counted.
+  node.weightNow = 0;
+  node.weightSegment = op.round + NOTICE_SEGMENTS;
   node.lastCounted = max(node.lastCounted, op.round);
   node.save();
   op.event('PLACEMENT_KEY_SET', [address, round.toString()]);
@@ -141,20 +143,28 @@ export function update(input: StaticArray<u8>): void {
   const node = NodeRecord.load(op.caller);
   assert(!node.leaving, 'node is leaving');
   settle(op, node);
-  checkAllocation(op, gb, add(node.stake, added));
-  const from = op.round + NOTICE_SEGMENTS;
+  checkStake(add(node.stake, added), checkAllocation(op, gb));
   const before = node.weightNext;
-  if (gb != before) {
-    assert(node.weightSegment <= op.round || node.weightSegment == from, 'a change of allocation is pending');
-    if (node.weightSegment <= op.round) node.weightNow = node.weightNext;
-    node.weightNext = gb;
-    node.weightSegment = from;
-  }
+  if (gb != before) changeWeight(op, node, gb);
   addStake(op, node, added);
   op.keep(added);
   node.save();
   op.event('STORAGE_NODE_UPDATED', [op.caller, before.toString(), gb.toString()]);
   op.finish();
+}
+
+function changeWeight(op: Operation, node: NodeRecord, gb: u64): void {
+  const from = op.round + NOTICE_SEGMENTS;
+  const inForce = node.weightSegment <= op.round;
+  assert(inForce || node.weightSegment == from, 'a change of allocation is pending');
+  if (inForce) {
+    // The larger weight is what a refutation goes by. It is forgotten only when nothing that was claimed under it can be refuted.
+    const held = node.weightNow <= node.weightNext || op.round >= node.weightSegment + HOLD_ROUNDS;
+    assert(held, 'allocation was lowered lately: wait until round ' + (node.weightSegment + HOLD_ROUNDS).toString());
+    node.weightNow = node.weightNext;
+  }
+  node.weightNext = gb;
+  node.weightSegment = from;
 }
 
 /** First call: leaves. Second call, 10 rounds later: pays the stake less slashes and forgets the node. */
@@ -171,6 +181,8 @@ export function unregister(): void {
   const from = node.leaveSegment - NOTICE_SEGMENTS + LEAVE_ROUNDS;
   assert(op.round >= from, 'stake is locked until round ' + from.toString());
   assert(!hasOpenSlot(node), 'a claim waits for its result');
+  // Or it could come back, and the same coins vote a second time.
+  assert(node.votesRound != op.round, 'voted for segment roots in this round: leave in the next');
   const stake = node.stake;
   takeStake(op, node, stake);
   op.pay(op.caller, stake);

@@ -48,6 +48,7 @@ export class State extends Fields {
     const state = new State(new StaticArray<u8>(State.SIZE));
     state.nextSegment = firstSegment;
     state.lastAccepted = NEVER;
+    state.lastFrozen = NEVER;
     return state;
   }
 
@@ -90,6 +91,9 @@ export class State extends Fields {
   /** Round in which the pause began. */
   get pausedRound(): u64 { return this.u64At(80); }
   set pausedRound(v: u64) { this.set64(80, v); }
+  /** The latest round whose rate is fixed; NEVER. */
+  get lastFrozen(): u64 { return this.u64At(88); }
+  set lastFrozen(v: u64) { this.set64(88, v); }
 
   /** All that the contract owes or keeps: its balance, exactly, after every operation. */
   get owed(): u64 {
@@ -203,6 +207,9 @@ export class NodeRecord extends Fields {
   set active(v: bool) { this.set8(1, v ? 1 : 0); }
   get leaving(): bool { return this.leaveSegment != NEVER; }
   get hasKey(): bool { return this.u8At(3) != 0; }
+  /** The round in which somebody said that it is gone; 0 if nobody did since it was seen. */
+  get absentSince(): u64 { return load<u32>(changetype<usize>(this.bytes) + 4); }
+  set absentSince(v: u64) { store<u32>(changetype<usize>(this.bytes) + 4, <u32>v); }
   get index(): u64 { return this.u64At(8); }
   set index(v: u64) { this.set64(8, v); }
   get registeredPeriod(): u64 { return this.u64At(16); }
@@ -289,6 +296,8 @@ export class NodeRecord extends Fields {
 }
 
 export const LAPSE_ROUNDS: u64 = 8;
+/** Rounds that a lowered weight or factor must have been in force, before another change makes the contract forget the higher. */
+export const HOLD_ROUNDS: u64 = 4;
 
 /** One round. Changed by each operation; never looped over. */
 export class RoundRecord extends Fields {

@@ -34,6 +34,7 @@ export function refute(input: StaticArray<u8>): void {
   assert(held.underSegment(root, op.periods), 'archive path does not end in the segment root');
   const accused = placementScore(held.chunkId, node.key, max(node.weightNow, node.weightNext));
   checkWitnesses(op, reader, node.address, round, held.chunkId, accused);
+  checkNetworkRoom(op, round);
   reader.end('refuteClaim');
   punish(op, node, slot);
   node.save();
@@ -77,6 +78,13 @@ function hasRoom(witness: NodeRecord, round: u64): bool {
   const slot = witness.slot(round);
   if (slot.round != round) return false;
   return productAtLeast(slot.weight * LEAVES_PER_GB, WITNESS_TENTHS, slot.leaves, 10);
+}
+
+/** Who is skipped as full is known from what is assigned, which a witness may claim less of. So all claims together have room. */
+function checkNetworkRoom(op: Operation, round: u64): void {
+  const record = RoundRecord.load(round, op.periods);
+  const room = productAtLeast(record.claimWeight, WITNESS_TENTHS * LEAVES_PER_GB, record.leaves, 10);
+  assert(room, 'claims fill the network: a node may have been skipped as full');
 }
 
 /** Unmatured credit and ten times the percentage of the stake are lost: a tenth to the reporter, the rest burned. */

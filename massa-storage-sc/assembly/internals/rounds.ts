@@ -23,6 +23,8 @@ import { MINORITY, PASSED, PAUSED, REFUTED, SILENT, SOME_MISSED, VOID, reasonTex
 const OPENING_PERIODS: u64 = 3;
 /** Rounds that a silent or minority node sits out. */
 const SIT_OUT_ROUNDS: u64 = 3;
+/** Rounds between saying that a node is gone and counting without it. */
+const ABSENCE_NOTICE_ROUNDS: u64 = 2;
 
 export function inWindow(period: u64, periods: u64): bool {
   const inRound = period % periods;
@@ -31,12 +33,17 @@ export function inWindow(period: u64, periods: u64): bool {
 
 /** Whether answers to `round` can no longer come. */
 export function windowOver(round: u64, period: u64, periods: u64): bool {
-  return period > round * periods + periods / 2;
+  const now = period / periods;
+  return round < now || (round == now && period % periods > periods / 2);
 }
 
-/** Fixes what a round pays, before anyone answers. */
+/**
+ * Fixes what a round pays, before anyone answers. What the round before set aside and did not pay is free again by then: who
+ * answers first, and who closes when, changes no rate.
+ */
 export function freeze(op: Operation, record: RoundRecord): void {
   if (record.frozen) return;
+  closeLastFrozen(op, record.round);
   const state = op.state;
   const config = op.config.at(record.round);
   record.frozen = true;
@@ -45,6 +52,13 @@ export function freeze(op: Operation, record: RoundRecord): void {
   record.reserve = roundReserve(record.leaves, op.periods, record.rate);
   state.pool = sub(state.pool, record.reserve);
   state.reserves = add(state.reserves, record.reserve);
+}
+
+function closeLastFrozen(op: Operation, round: u64): void {
+  const last = op.state.lastFrozen;
+  if (last != NEVER && last >= round) return;
+  op.state.lastFrozen = round;
+  if (last != NEVER) close(op, RoundRecord.load(last, op.periods));
 }
 
 /** Counts an answer for its b; accepts b when it has its quorum. */
@@ -90,11 +104,21 @@ export function slotCredit(slot: Slot, record: RoundRecord, periods: u64): u64 {
 
 /** Brings a node up to date: results of its rounds that are over, credit that has matured. At most three rounds. */
 export function settle(op: Operation, node: NodeRecord): void {
+  const oldest = oldestOpen(node, op.round);
   for (let i: u64 = 0; i < SLOTS; i++) {
-    // Oldest first.
-    const slot = node.slot(op.round + 2 + i);
+    const slot = node.slot(oldest + i);
     if (slot.round != NEVER && slot.round <= op.round) settleSlot(op, node, slot);
   }
+}
+
+/** The first round that waits for its result, so that rounds are settled in order, however late. At most two wait, in a row. */
+function oldestOpen(node: NodeRecord, now: u64): u64 {
+  let oldest = now;
+  for (let i: u64 = 0; i < SLOTS; i++) {
+    const slot = node.slot(i);
+    if (slot.state != SETTLED) oldest = min(oldest, slot.round);
+  }
+  return oldest;
 }
 
 function settleSlot(op: Operation, node: NodeRecord, slot: Slot): void {
@@ -208,7 +232,18 @@ export function hasOpenSlot(node: NodeRecord): bool {
 /** Marks the node as seen in this round; one that had lapsed counts in the active stake again. */
 export function see(op: Operation, node: NodeRecord): void {
   node.lastSeen = op.round;
+  node.absentSince = 0;
   setActive(op, node, true);
+}
+
+/**
+ * A node that was not seen for eight rounds stops counting in the active stake, two rounds after somebody said so: after an
+ * outage of the whole network, nobody can declare all others gone before they are back.
+ */
+export function noteAbsence(op: Operation, node: NodeRecord): void {
+  if (!node.active || op.round <= node.lastSeen + LAPSE_ROUNDS) return;
+  if (node.absentSince == 0) node.absentSince = op.round;
+  else if (op.round >= node.absentSince + ABSENCE_NOTICE_ROUNDS) setActive(op, node, false);
 }
 
 export function setActive(op: Operation, node: NodeRecord, active: bool): void {

@@ -7,8 +7,8 @@ import { u64ToBytes } from '@massalabs/as-types';
 import { Committed, MAX_ANSWER_BYTES, checkAnswer, parseAnswer } from './answer';
 import { Reader, Writer, hex } from './bytes';
 import { LEAVES_PER_GB, RoundContext, challengeId, drawCount, drawnLeaf } from './formulas';
-import { rootVoteKey, segmentKey } from './keys';
-import { add, moreThanTwoThirds, mul } from './math';
+import { electorateKey, rootVoteKey, segmentKey } from './keys';
+import { add, moreThanTwoThirds, mul, productAtLeast } from './math';
 import { Operation } from './operation';
 import { ANSWERED, CLAIMED, NodeRecord, RoundRecord, SETTLED, Slot, segmentRoot } from './records';
 import { MALFORMED, MISSING, PASSED, SEGMENT_UNKNOWN, reasonText } from './reasons';
@@ -18,6 +18,8 @@ import { checkSubmission } from './signatures';
 /** Pending roots that one operation may carry: a network that is behind catches up four segments a round. */
 const MAX_ROOT_VOTES: u8 = 4;
 const MAX_ADDRESS: u32 = 64;
+/** 2³⁵ GB. With 256 periods the product stays below 2⁶⁴: whatever is claimed, a round can be closed. */
+const MAX_ROUND_LEAVES: u64 = 1 << 55;
 
 /** `roundText` is the challenge id of the call, `content` the submission. */
 export function submitRound(
@@ -38,7 +40,6 @@ export function submitRound(
   const record = RoundRecord.load(round, op.periods);
   if (reader.bool('hasBeacon')) answerDraws(op, node, record, reader);
   voteRoots(op, node, record, reader);
-  record.save();
   if (reader.bool('hasClaim')) claimNext(op, node, reader);
   reader.end('submission');
   node.save();
@@ -66,6 +67,7 @@ function answerDraws(op: Operation, node: NodeRecord, record: RoundRecord, reade
   slot.state = ANSWERED;
   node.lastChallengedPeriod = op.period;
   countAnswer(op, record, slot, slotCredit(slot, record, op.periods));
+  record.save();
 }
 
 function answerOne(
@@ -108,7 +110,9 @@ function checkOne(
 function voteRoots(op: Operation, node: NodeRecord, record: RoundRecord, reader: Reader): void {
   const count = reader.u8('roots');
   assert(count <= MAX_ROOT_VOTES, 'at most 4 segment roots');
-  const weight = voteWeight(node, record);
+  if (count == 0) return;
+  const electorate = electorateOf(op, record);
+  const weight = electorate.all ? node.stake : claimedStake(node, record);
   if (node.votesRound != record.round) {
     node.votesRound = record.round;
     node.votedBelow = 0;
@@ -123,28 +127,58 @@ function voteRoots(op: Operation, node: NodeRecord, record: RoundRecord, reader:
     node.votedBelow = segment + 1;
     if (segment < op.state.nextSegment) continue;
     assert(segment < op.state.nextSegment + MAX_ROOT_VOTES, 'segment is too far ahead');
-    voteRoot(op, record, segment, root, weight);
+    voteRoot(op, record.round, segment, root, weight, electorate.stake);
   }
 }
 
-/** Who claims a round decides in it. In a round without claims, all active stake does. */
-function voteWeight(node: NodeRecord, record: RoundRecord): u64 {
-  if (record.claims == 0) return node.stake;
+/** Who decides on segment roots in a round. */
+class Electorate {
+  constructor(
+    /** All active stake, not only what claimed. */
+    public all: bool,
+    public stake: u64,
+  ) {}
+}
+
+/**
+ * Who claims a round decides in it, if that is at least half of the active stake. Otherwise all active stake does: before anything
+ * is anchored, or while the others sit out, a single small claim would be the whole electorate, and false roots are for ever.
+ * Then it stays so for the round, with the most that was active at any vote: what is slashed or gone after a vote still counts.
+ */
+function electorateOf(op: Operation, record: RoundRecord): Electorate {
+  const key = electorateKey(record.round);
+  const known = Storage.has<StaticArray<u8>>(key);
+  const active = op.state.activeStake;
+  if (!known && record.claims > 0 && productAtLeast(record.claimStake, 2, active, 1)) {
+    return new Electorate(false, record.claimStake);
+  }
+  const before = known ? load<u64>(changetype<usize>(Storage.get<StaticArray<u8>>(key))) : 0;
+  if (active > before) Storage.set<StaticArray<u8>>(key, u64ToBytes(active));
+  return new Electorate(true, max(before, active));
+}
+
+function claimedStake(node: NodeRecord, record: RoundRecord): u64 {
   const slot = node.slot(record.round);
   return slot.round == record.round ? slot.stake : 0;
 }
 
-function voteRoot(op: Operation, record: RoundRecord, segment: u64, root: StaticArray<u8>, weight: u64): void {
-  const key = rootVoteKey(record.round, segment, root);
+function voteRoot(
+  op: Operation,
+  round: u64,
+  segment: u64,
+  root: StaticArray<u8>,
+  weight: u64,
+  electorate: u64,
+): void {
+  const key = rootVoteKey(round, segment, root);
   const known = Storage.has<StaticArray<u8>>(key);
   const votes = add(known ? load<u64>(changetype<usize>(Storage.get<StaticArray<u8>>(key))) : 0, weight);
-  const electorate = record.claims == 0 ? op.state.activeStake : record.claimStake;
   if (segment > op.state.nextSegment || !moreThanTwoThirds(votes, electorate)) {
     Storage.set<StaticArray<u8>>(key, u64ToBytes(votes));
     return;
   }
   if (known) Storage.del<StaticArray<u8>>(key);
-  const value = new Writer(40).raw(root).u64(record.round).bytes;
+  const value = new Writer(40).raw(root).u64(round).bytes;
   Storage.set<StaticArray<u8>>(segmentKey(segment), value);
   op.state.nextSegment = segment + 1;
   op.event('SEGMENT_ROOT_ACCEPTED', [segment.toString(), hex(root)]);
@@ -186,6 +220,7 @@ function count(op: Operation, slot: Slot): void {
   record.claims = add(record.claims, 1);
   record.claimStake = add(record.claimStake, slot.stake);
   record.leaves = add(record.leaves, slot.leaves);
+  assert(record.leaves <= MAX_ROUND_LEAVES, 'claim leaves: more than a round takes in all');
   record.claimWeight = add(record.claimWeight, slot.weight);
   record.drawsExpected = add(record.drawsExpected, slot.draws);
   record.save();

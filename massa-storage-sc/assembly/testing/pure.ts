@@ -2,7 +2,7 @@
 import { Committed, checkAnswer, parseAnswer } from '../internals/answer';
 import { Reader, Writer, utf8 } from '../internals/bytes';
 import * as formulas from '../internals/formulas';
-import { moreThanTwoThirds, mulDiv } from '../internals/math';
+import { add, moreThanTwoThirds, mul, mulDiv, sub } from '../internals/math';
 import { u64ToBytes } from '@massalabs/as-types';
 
 /** claim root, T, drawn leaf, segment root, P, answer */
@@ -78,4 +78,13 @@ export function divide(input: StaticArray<u8>): StaticArray<u8> {
 export function twoThirds(input: StaticArray<u8>): StaticArray<u8> {
   const r = new Reader(input);
   return [moreThanTwoThirds(r.u64('part'), r.u64('whole')) ? 1 : 0];
+}
+
+/** What 0, 1, 2 stand for: a + b, a − b, a · b */
+export function arithmetic(input: StaticArray<u8>): StaticArray<u8> {
+  const r = new Reader(input);
+  const which = r.u8('which');
+  const a = r.u64('a');
+  const b = r.u64('b');
+  return u64ToBytes(which == 0 ? add(a, b) : which == 1 ? sub(a, b) : mul(a, b));
 }

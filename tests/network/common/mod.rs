@@ -81,7 +81,7 @@ pub fn read_everything(network: &Network, survey: &Survey, readers: Readers, dea
 }
 
 /// The end of every log, and what each node says of its archive.
-fn logs(network: &Network) -> String {
+pub fn logs(network: &Network) -> String {
     let log = |node: &Node| {
         let status = node.client().storage_status();
         let status = status.map_or_else(|error| error.to_string(), |status| format!("{status:#?}"));

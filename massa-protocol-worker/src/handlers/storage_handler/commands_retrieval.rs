@@ -1,6 +1,6 @@
 //! Commands to the thread that fetches and serves.
 
-use massa_distributed_storage_exports::network::Fetch;
+use massa_distributed_storage_exports::network::{Challenge, Fetch};
 use massa_models::node::NodeId;
 
 /// A command to the thread that fetches and serves.
@@ -8,6 +8,8 @@ use massa_models::node::NodeId;
 pub enum StorageHandlerRetrievalCommand {
     /// Asks the network.
     Fetch(Box<Fetch>),
+    /// Puts a challenge to a node.
+    Challenge(Box<Challenge>),
     /// What the node sent was proven wrong later on: it is asked nothing for a while.
     Quarantine {
         /// The node.

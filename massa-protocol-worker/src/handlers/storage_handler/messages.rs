@@ -9,9 +9,12 @@
 
 use massa_distributed_storage_exports::merkle::MAX_PATH_SIBLINGS;
 use massa_distributed_storage_exports::network::{
-    Answer, Capabilities, HeldRange, PageContent, MAX_HELD_PERIODS, MAX_HELD_RANGES, MAX_PAGE_SIGNATURES,
+    Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, CHALLENGE_LEAVES, MAX_HELD_PERIODS,
+    MAX_HELD_RANGES, MAX_PAGE_SIGNATURES,
 };
-use massa_distributed_storage_exports::types::{MAX_CHUNKS_PER_PERIOD, MAX_CHUNK_BYTES, PAGE_BYTES, SIGNATURE_BYTES};
+use massa_distributed_storage_exports::types::{
+    ChallengeId, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, MAX_CHUNK_BYTES, PAGE_BYTES, SIGNATURE_BYTES,
+};
 use massa_distributed_storage_exports::{ChunkId, ChunkIndex, MerkleProof, PeriodRoot};
 use massa_serialization::{
     Deserializer, SerializeError, Serializer, U16VarIntDeserializer, U16VarIntSerializer, U32VarIntDeserializer,
@@ -37,6 +40,11 @@ pub const MAX_PAGE_FRAME_BYTES: usize =
     PAGE_BYTES + MAX_PAGE_SIGNATURES * SIGNATURE_BYTES + MAX_PATH_SIBLINGS * 32 + MAX_NUMBERS_BYTES;
 /// Bytes of a frame with a manifest.
 pub const MAX_MANIFEST_FRAME_BYTES: usize = MAX_MANIFEST_BYTES + MAX_NUMBERS_BYTES;
+/// Bytes of a frame with the leaves that a challenge asks for: 48 KiB and 200 bytes, less than a page with its signatures.
+pub const MAX_PROOF_FRAME_BYTES: usize =
+    CHALLENGE_LEAVES * (LEAF_BYTES + MAX_PATH_SIBLINGS * 32 + MAX_LEAF_NUMBERS_BYTES) + 32 + MAX_NUMBERS_BYTES;
+/// Bytes of the numbers beside one leaf: length, directions, siblings.
+const MAX_LEAF_NUMBERS_BYTES: usize = 6;
 /// Bytes of a frame with held chunks.
 pub const MAX_HELD_FRAME_BYTES: usize = MAX_HELD_PERIODS as usize * (MAX_HELD_BYTES + 1) + MAX_NUMBERS_BYTES;
 
@@ -84,6 +92,31 @@ pub enum StorageMessage {
         page: u32,
         /// The answer.
         answer: Answer<PageContent>,
+    },
+    /// Asks for leaves of a chunk: an audit of a peer.
+    ///
+    /// `request id varint | challenge id (32) | period varint | chunk varint < 256 | chunk id (32) | nonce varint`
+    ///
+    /// It is not signed, nor is the answer: both peers have proven who they are when they connected, and an audit is for the
+    /// challenger alone.
+    Challenge {
+        /// Chosen by the challenger, comes back with the answer.
+        request_id: u64,
+        /// What is asked.
+        challenge: AuditChallenge,
+    },
+    /// The leaves, in the order in which they are drawn: one answer, one frame.
+    ///
+    /// `request id varint | challenge id (32) | answer`, where answer is one byte as in
+    /// [`StorageMessage::ChunkResponse`], or `00 | leaf count varint, 1 to 32 | each: bytes count varint, 1 to 1024 | bytes |
+    /// directions varint u16 | sibling count varint ≤ 16 | sibling (32) …`
+    ChallengeProof {
+        /// Of the request.
+        request_id: u64,
+        /// Of the challenge.
+        challenge_id: ChallengeId,
+        /// The answer.
+        answer: Answer<Vec<AuditLeaf>>,
     },
     /// What the sender says of itself.
     ///
@@ -147,7 +180,10 @@ pub enum StorageMessageTypeId {
     ChunkRequest = 1,
     /// [`StorageMessage::ChunkResponse`].
     ChunkResponse = 2,
-    // 3 and 4 are reserved for Challenge and ChallengeProof, which come with the proofs of storage.
+    /// [`StorageMessage::Challenge`].
+    Challenge = 3,
+    /// [`StorageMessage::ChallengeProof`].
+    ChallengeProof = 4,
     /// [`StorageMessage::StorageCapabilities`].
     StorageCapabilities = 5,
     /// [`StorageMessage::ManifestRequest`].
@@ -170,6 +206,8 @@ impl TryFrom<u64> for StorageMessageTypeId {
             0 => Self::ChunkAnnouncement,
             1 => Self::ChunkRequest,
             2 => Self::ChunkResponse,
+            3 => Self::Challenge,
+            4 => Self::ChallengeProof,
             5 => Self::StorageCapabilities,
             6 => Self::ManifestRequest,
             7 => Self::ManifestResponse,
@@ -186,13 +224,16 @@ impl StorageMessageTypeId {
     pub fn is_answer(self) -> bool {
         matches!(
             self,
-            Self::ChunkResponse | Self::ManifestResponse | Self::HeldResponse | Self::Busy
+            Self::ChunkResponse | Self::ChallengeProof | Self::ManifestResponse | Self::HeldResponse | Self::Busy
         )
     }
 
     /// Whether messages of this type are requests.
     pub fn is_request(self) -> bool {
-        matches!(self, Self::ChunkRequest | Self::ManifestRequest | Self::HeldRequest)
+        matches!(
+            self,
+            Self::ChunkRequest | Self::Challenge | Self::ManifestRequest | Self::HeldRequest
+        )
     }
 }
 
@@ -202,6 +243,8 @@ impl From<&StorageMessage> for StorageMessageTypeId {
             StorageMessage::ChunkAnnouncement { .. } => Self::ChunkAnnouncement,
             StorageMessage::ChunkRequest { .. } => Self::ChunkRequest,
             StorageMessage::ChunkResponse { .. } => Self::ChunkResponse,
+            StorageMessage::Challenge { .. } => Self::Challenge,
+            StorageMessage::ChallengeProof { .. } => Self::ChallengeProof,
             StorageMessage::StorageCapabilities { .. } => Self::StorageCapabilities,
             StorageMessage::ManifestRequest { .. } => Self::ManifestRequest,
             StorageMessage::ManifestResponse { .. } => Self::ManifestResponse,
@@ -276,15 +319,30 @@ impl StorageMessageSerializer {
         self.count(signatures.len(), MAX_PAGE_SIGNATURES, "signatures of a page", buffer)?;
         buffer.extend_from_slice(&page.signatures);
         self.u32.serialize(&page.objects_before, buffer)?;
-        self.u16.serialize(&page.path.directions, buffer)?;
-        self.count(
-            page.path.siblings.len(),
-            MAX_PATH_SIBLINGS,
-            "siblings of a path",
-            buffer,
-        )?;
-        buffer.extend(page.path.siblings.iter().flatten());
+        self.path(&page.path, buffer)
+    }
+
+    fn path(&self, path: &MerkleProof, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
+        self.u16.serialize(&path.directions, buffer)?;
+        self.count(path.siblings.len(), MAX_PATH_SIBLINGS, "siblings of a path", buffer)?;
+        buffer.extend(path.siblings.iter().flatten());
         Ok(())
+    }
+
+    fn challenge(&self, challenge: &AuditChallenge, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
+        buffer.extend_from_slice(challenge.challenge_id.as_bytes());
+        self.numbers(&[challenge.period, u64::from(challenge.chunk.0)], buffer)?;
+        buffer.extend_from_slice(challenge.chunk_id.as_bytes());
+        self.u64.serialize(&challenge.nonce, buffer)
+    }
+
+    fn leaves(&self, leaves: &[AuditLeaf], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
+        self.count(leaves.len(), CHALLENGE_LEAVES, "leaves of a proof", buffer)?;
+        leaves.iter().try_for_each(|leaf| {
+            self.count(leaf.bytes.len(), LEAF_BYTES, "bytes of a leaf", buffer)?;
+            buffer.extend_from_slice(&leaf.bytes);
+            self.path(&leaf.path, buffer)
+        })
     }
 
     fn announcement(
@@ -356,6 +414,19 @@ impl Serializer<StorageMessage> for StorageMessageSerializer {
             } => {
                 self.numbers(&[*request_id, u64::from(*page)], buffer)?;
                 self.answer(answer, buffer, |page, buffer| self.page(page, buffer))
+            }
+            StorageMessage::Challenge { request_id, challenge } => {
+                self.u64.serialize(request_id, buffer)?;
+                self.challenge(challenge, buffer)
+            }
+            StorageMessage::ChallengeProof {
+                request_id,
+                challenge_id,
+                answer,
+            } => {
+                self.u64.serialize(request_id, buffer)?;
+                buffer.extend_from_slice(challenge_id.as_bytes());
+                self.answer(answer, buffer, |leaves, buffer| self.leaves(leaves, buffer))
             }
             StorageMessage::StorageCapabilities { capabilities } => self.capabilities(capabilities, buffer),
             StorageMessage::ManifestRequest { request_id, period } => self.numbers(&[*request_id, *period], buffer),
@@ -439,6 +510,8 @@ pub struct StorageMessageDeserializer {
     page_bytes: U64VarIntDeserializer,
     page_signatures: U64VarIntDeserializer,
     siblings: U64VarIntDeserializer,
+    leaves: U64VarIntDeserializer,
+    leaf_bytes: U64VarIntDeserializer,
     manifest_bytes: U64VarIntDeserializer,
     held_ranges: U64VarIntDeserializer,
     held_bytes: U64VarIntDeserializer,
@@ -467,6 +540,8 @@ impl StorageMessageDeserializer {
             page_bytes: up_to_u64(1, PAGE_BYTES as u64),
             page_signatures: up_to_u64(0, args.max_page_signatures),
             siblings: up_to_u64(0, MAX_PATH_SIBLINGS as u64),
+            leaves: up_to_u64(1, CHALLENGE_LEAVES as u64),
+            leaf_bytes: up_to_u64(1, LEAF_BYTES as u64),
             manifest_bytes: up_to_u64(0, args.max_manifest_bytes),
             held_ranges: up_to_u64(0, args.max_held_ranges),
             held_bytes: up_to_u64(0, MAX_HELD_BYTES as u64),
@@ -549,19 +624,78 @@ impl StorageMessageDeserializer {
         let (rest, bytes) = prefixed(&self.page_bytes, 1, input)?;
         let (rest, signatures) = prefixed(&self.page_signatures, SIGNATURE_BYTES, rest)?;
         let (rest, objects_before) = self.objects_before.deserialize(rest)?;
-        let (rest, directions) = self.directions.deserialize(rest)?;
+        let (rest, path) = self.path(rest)?;
+        let content = PageContent {
+            bytes: bytes.to_vec(),
+            signatures: signatures.to_vec(),
+            objects_before,
+            path,
+        };
+        Ok((rest, content))
+    }
+
+    fn path<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
+        &self,
+        input: &'a [u8],
+    ) -> IResult<&'a [u8], MerkleProof, E> {
+        let (rest, directions) = self.directions.deserialize(input)?;
         let (rest, siblings) = prefixed(&self.siblings, 32, rest)?;
         let siblings = siblings
             .chunks_exact(32)
             .map(|sibling| sibling.try_into().expect("pieces of 32 bytes have 32 bytes"))
             .collect();
-        let content = PageContent {
-            bytes: bytes.to_vec(),
-            signatures: signatures.to_vec(),
-            objects_before,
-            path: MerkleProof { directions, siblings },
+        Ok((rest, MerkleProof { directions, siblings }))
+    }
+
+    fn challenge<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
+        &self,
+        input: &'a [u8],
+    ) -> IResult<&'a [u8], StorageMessage, E> {
+        let (rest, request_id) = self.number.deserialize(input)?;
+        let (rest, challenge_id) = digest(rest)?;
+        let (rest, period) = self.number.deserialize(rest)?;
+        let (rest, chunk) = self.chunk.deserialize(rest)?;
+        let (rest, chunk_id) = digest(rest)?;
+        let (rest, nonce) = self.number.deserialize(rest)?;
+        let challenge = AuditChallenge {
+            challenge_id: ChallengeId::from_bytes(challenge_id),
+            period,
+            chunk: ChunkIndex(chunk),
+            chunk_id: ChunkId::from_bytes(chunk_id),
+            nonce,
         };
-        Ok((rest, content))
+        Ok((rest, StorageMessage::Challenge { request_id, challenge }))
+    }
+
+    fn challenge_proof<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
+        &self,
+        input: &'a [u8],
+    ) -> IResult<&'a [u8], StorageMessage, E> {
+        let (rest, request_id) = self.number.deserialize(input)?;
+        let (rest, challenge_id) = digest(rest)?;
+        let (rest, answer) = answer(rest, |input| self.audit_leaves(input))?;
+        let message = StorageMessage::ChallengeProof {
+            request_id,
+            challenge_id: ChallengeId::from_bytes(challenge_id),
+            answer,
+        };
+        Ok((rest, message))
+    }
+
+    fn audit_leaves<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
+        &self,
+        input: &'a [u8],
+    ) -> IResult<&'a [u8], Vec<AuditLeaf>, E> {
+        let (mut rest, count) = self.leaves.deserialize(input)?;
+        let mut leaves = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let (after, bytes) = prefixed(&self.leaf_bytes, 1, rest)?;
+            let (after, path) = self.path(after)?;
+            let bytes = bytes.to_vec();
+            leaves.push(AuditLeaf { bytes, path });
+            rest = after;
+        }
+        Ok((rest, leaves))
     }
 
     fn storage_capabilities<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
@@ -653,6 +787,8 @@ impl StorageMessageDeserializer {
             StorageMessageTypeId::ChunkAnnouncement => self.chunk_announcement(input),
             StorageMessageTypeId::ChunkRequest => self.chunk_request(input),
             StorageMessageTypeId::ChunkResponse => self.chunk_response(input),
+            StorageMessageTypeId::Challenge => self.challenge(input),
+            StorageMessageTypeId::ChallengeProof => self.challenge_proof(input),
             StorageMessageTypeId::StorageCapabilities => self.storage_capabilities(input),
             StorageMessageTypeId::ManifestRequest => {
                 let (rest, request_id) = self.number.deserialize(input)?;

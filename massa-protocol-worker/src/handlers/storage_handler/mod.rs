@@ -1,8 +1,8 @@
 //! The storage handler: asks peers for what is archived, checks what arrives, serves what this node holds, announces.
 //!
 //! Two threads as in the other handlers. Retrieval (`psh-retrieval`) takes messages and questions: what is asked of
-//! whom is decided in [`retrieval::chunk_retrieval`], what is served to whom and when in [`retrieval::serving`], without
-//! threads, sockets or clocks. Propagation (`psh-propagation`) announces. The worker knows the handler as
+//! whom is decided in [`retrieval::chunk_retrieval`], what is served to whom and when in [`retrieval::serving`], how a peer
+//! is challenged in [`retrieval::challenges`], without threads, sockets or clocks. Propagation (`psh-propagation`) announces. The worker knows the handler as
 //! [`StorageNetwork`], the handler knows the worker as [`ArchiveServer`] and [`StorageEvents`], and what it needs of
 //! its host beyond upstream's interfaces is in [`StorageHost`].
 //!
@@ -29,7 +29,7 @@ use massa_channel::receiver::MassaReceiver;
 use massa_channel::sender::MassaSender;
 use massa_channel::MassaChannel;
 use massa_distributed_storage_exports::network::{
-    ArchiveServer, Fetch, NetworkBusy, StorageEvents, StorageHost, StorageNetwork, StoragePeer,
+    ArchiveServer, Challenge, Fetch, NetworkBusy, StorageEvents, StorageHost, StorageNetwork, StoragePeer,
 };
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, PeriodRoot};
 use massa_models::node::NodeId;
@@ -188,6 +188,11 @@ impl StorageNetwork for StorageHandlerNetwork {
             chunk_ids,
         };
         self.propagation.try_send(command).map_err(|_| NetworkBusy)
+    }
+
+    fn challenge(&self, challenge: Challenge) -> Result<(), NetworkBusy> {
+        let command = StorageHandlerRetrievalCommand::Challenge(Box::new(challenge));
+        self.retrieval.try_send(command).map_err(|_| NetworkBusy)
     }
 
     fn quarantine(&self, node: NodeId, reason: &str) {

@@ -1,5 +1,6 @@
 //! The thread that fetches and serves: moves messages, questions and answers; decides nothing.
 
+pub mod challenges;
 pub mod chunk_retrieval;
 mod peers;
 mod question;
@@ -14,6 +15,7 @@ use super::messages::{
 };
 use super::{node_id, StorageHandlerParts};
 use crate::messages::PeerMessageTuple;
+use challenges::{ChallengeAction, Challenges};
 use chunk_retrieval::{ChunkRetrieval, RetrievalAction, RetrievalLimits};
 use crossbeam_channel::{select, Sender, TrySendError};
 use massa_channel::receiver::MassaReceiver;
@@ -22,6 +24,7 @@ use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
 use massa_models::node::NodeId;
 use massa_protocol_exports::ProtocolConfig;
 use massa_serialization::{DeserializeError, Deserializer};
+use massa_time::MassaTime;
 use serving::{Accepted, Serving, ServingLimits};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
@@ -50,6 +53,7 @@ struct RetrievalThread {
     deserializer: StorageMessageDeserializer,
     limiter: MessageLimiter,
     retrieval: ChunkRetrieval,
+    challenges: Challenges,
     serving: Serving,
     serving_bytes_per_peer: usize,
     connected: HashSet<NodeId>,
@@ -76,6 +80,7 @@ pub(super) fn start_retrieval_thread(
         shared,
         deserializer: StorageMessageDeserializer::new(StorageMessageDeserializerArgs::default()),
         retrieval: ChunkRetrieval::new(limits),
+        challenges: Challenges::new(),
         serving: Serving::new(serving),
         serving_bytes_per_peer: config.max_storage_bytes_in_flight_per_peer,
         connected: HashSet::new(),
@@ -134,6 +139,11 @@ impl RetrievalThread {
 
     fn on_command(&mut self, command: StorageHandlerRetrievalCommand, now: Instant) {
         let actions = match command {
+            StorageHandlerRetrievalCommand::Challenge(challenge) => {
+                let is_connected = self.connected.contains(&challenge.node);
+                let actions = self.challenges.on_challenge(*challenge, is_connected, now);
+                return self.carry_out_challenges(actions);
+            }
             StorageHandlerRetrievalCommand::Fetch(fetch) => self.retrieval.on_fetch(*fetch, now),
             StorageHandlerRetrievalCommand::Quarantine { node, reason } => {
                 self.retrieval.on_quarantine(*node, reason, now)
@@ -148,6 +158,8 @@ impl RetrievalThread {
         self.limiter.forget_idle(|node| self.connected.contains(node), now);
         let actions = self.retrieval.on_tick(now);
         self.carry_out(actions, now);
+        let actions = self.challenges.on_tick(now);
+        self.carry_out_challenges(actions);
     }
 
     fn look_at_connections(&mut self, now: Instant) {
@@ -167,6 +179,8 @@ impl RetrievalThread {
         self.serving.retain(|node| self.connected.contains(node));
         let actions = self.retrieval.on_peers(&self.connected, now);
         self.carry_out(actions, now);
+        let actions = self.challenges.on_peers(&self.connected, now);
+        self.carry_out_challenges(actions);
     }
 
     fn on_message(&mut self, from: NodeId, message: &[u8], now: Instant) {
@@ -183,10 +197,11 @@ impl RetrievalThread {
         let Some((message_type, request_id)) = self.deserializer.peek(message) else {
             return self.on_stray(from, now);
         };
-        let is_answer = message_type.is_answer() && request_id.is_some_and(|id| self.retrieval.is_open(&from, id));
+        let is_open = |id| self.retrieval.is_open(&from, id) || self.challenges.is_open(&from, id);
+        let is_answer = message_type.is_answer() && request_id.is_some_and(is_open);
         let verdict = self.limiter.judge(from, is_answer, now);
         match (verdict, request_id) {
-            (Verdict::Accept, _) => self.read(from, message, is_answer, now),
+            (Verdict::Accept, _) => self.read(from, message, request_id.filter(|_| is_answer), now),
             (Verdict::Refuse, Some(request_id)) if message_type.is_request() => {
                 self.connections.send(&from, StorageMessage::Busy { request_id });
             }
@@ -194,15 +209,18 @@ impl RetrievalThread {
         }
     }
 
-    fn read(&mut self, from: NodeId, message: &[u8], is_answer: bool, now: Instant) {
+    /// Reads a message; `answered` is the open request that it answers.
+    fn read(&mut self, from: NodeId, message: &[u8], answered: Option<u64>, now: Instant) {
         let read = self.deserializer.deserialize::<DeserializeError>(message);
         let reason = match read {
-            Ok(([], message)) => return self.on_read(from, message, now),
+            Ok(([], message)) => return self.on_read(from, message, answered, now),
             Ok((rest, _)) => format!("{} bytes after the message", rest.len()),
             // The error prints its input: too much for a log.
             Err(_) => "malformed message".to_string(),
         };
-        if is_answer {
+        if let Some(request_id) = answered {
+            let actions = self.challenges.on_malformed(&from, request_id);
+            self.carry_out_challenges(actions);
             let actions = self.retrieval.on_malformed(from, reason, now);
             self.carry_out(actions, now);
         } else {
@@ -211,19 +229,23 @@ impl RetrievalThread {
         }
     }
 
-    fn on_read(&mut self, from: NodeId, message: StorageMessage, now: Instant) {
+    fn on_read(&mut self, from: NodeId, message: StorageMessage, answered: Option<u64>, now: Instant) {
         match StorageMessageTypeId::from(&message) {
+            id if id.is_answer() && answered.is_some_and(|id| self.challenges.is_open(&from, id)) => {
+                let actions = self.challenges.on_message(from, message, now);
+                self.carry_out_challenges(actions);
+            }
             id if id.is_answer() => {
                 let actions = self.retrieval.on_message(from, message, now);
                 self.carry_out(actions, now);
             }
-            id if id.is_request() => self.on_request(from, &message),
+            id if id.is_request() => self.on_request(from, &message, now),
             _ => self.on_news(from, message),
         }
     }
 
-    fn on_request(&mut self, from: NodeId, message: &StorageMessage) {
-        if let Accepted::Refused(refusal) = self.serving.on_request(from, message) {
+    fn on_request(&mut self, from: NodeId, message: &StorageMessage, now: Instant) {
+        if let Accepted::Refused(refusal) = self.serving.on_request(from, message, now) {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             self.connections.send(&from, refusal);
         }
@@ -264,7 +286,7 @@ impl RetrievalThread {
     fn serve(&mut self) {
         let (connections, bytes) = (&self.connections, self.serving_bytes_per_peer);
         let can_send = |node: &NodeId| connections.has_room(node, bytes);
-        let Some((node, message)) = self.serving.next(&*self.parts.server, can_send) else {
+        let Some((node, message)) = self.serving.next(&*self.parts.server, MassaTime::now(), can_send) else {
             return;
         };
         let is_page = matches!(message, StorageMessage::ChunkResponse { .. });
@@ -295,6 +317,29 @@ impl RetrievalThread {
                 RetrievalAction::Quarantine { node, until, reason } => self.quarantine(node, until, &reason),
                 RetrievalAction::Stray { node } => self.on_stray(node, now),
                 RetrievalAction::Ended { priority } => self.shared.close_fetch(priority),
+            }
+        }
+    }
+
+    fn carry_out_challenges(&mut self, actions: Vec<ChallengeAction>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                ChallengeAction::Send {
+                    to,
+                    request_id,
+                    message,
+                } => {
+                    if !self.connections.send(&to, message) {
+                        actions.extend(self.challenges.on_not_sent(&to, request_id));
+                    }
+                }
+                ChallengeAction::Dial { node } => self.connections.dial(&node),
+                ChallengeAction::Reply { to, event } => {
+                    if to.try_send(event).is_err() {
+                        debug!("the outcome of a challenge is lost: nobody takes it");
+                    }
+                }
             }
         }
     }

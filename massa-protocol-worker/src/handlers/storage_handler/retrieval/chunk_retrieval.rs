@@ -215,6 +215,8 @@ impl ChunkRetrieval {
                 held,
             } => self.on_held_response(from, (request_id, first_period), held, now),
             StorageMessage::Busy { request_id } => self.on_busy(from, request_id, now),
+            // Open challenges are looked at before: this one answers none.
+            StorageMessage::ChallengeProof { .. } => self.stray(from),
             _ => {}
         }
         self.ask(now)

@@ -1,0 +1,26 @@
+//! A node's part in the rounds of proofs: what it sends to the registry, and when.
+//!
+//! [`engine::decide`] looks at the registry's final state ([`Snapshot`]), at what this node derived itself ([`Local`]) and at
+//! what it sent before ([`Sent`]), and says what to send now. It does no I/O and knows no clock: the caller reads state,
+//! builds answers from the store ([`crate::challenge::prover`]), signs and sends, and asks again when another period is
+//! final.
+//!
+//! ```text
+//! round r−1   claims for r ride on the operation of r−1
+//! period O+2  its final blocks give the beacon
+//! O+3 … O+P/2 the one operation of the round: beacon vote, answers, pending root votes, claim for r+1
+//! O+P/2+1 …   the round can be closed, by whichever claimant gets there first
+//! round r+2   credit of r matures
+//! ```
+//!
+//! Left out: serving others in the answer window, audits, manual challenges.
+
+pub mod detection;
+pub mod engine;
+pub mod settlement;
+pub mod timing;
+
+pub use engine::{
+    decide, Action, ClaimPlan, Decision, Kind, Local, Note, Outcome, Sent, Settings, Snapshot, SubmissionPlan, VotePlan,
+};
+pub use timing::{closing_rank, RoundTimes};

@@ -1,0 +1,13 @@
+//! The registry contract, seen from the node: the only place that knows its calls and its state.
+//!
+//! [`storage_registry`] has its entry points and views, [`state`] the rows of its datastore, [`args`] the bytes both are
+//! written in, [`deploy`] the operation that makes one. [`client`] reads the node set from final state and sends calls of the operator.
+
+pub mod args;
+pub mod client;
+pub mod deploy;
+pub mod fees;
+pub mod node_set;
+pub mod outbox;
+pub mod state;
+pub mod storage_registry;

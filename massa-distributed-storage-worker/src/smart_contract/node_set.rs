@@ -1,0 +1,295 @@
+//! The node set from the registry contract's final state.
+//!
+//! Asked by [`crate::assignments`]; kept up to date by the thread of [`super::client`]. A change counts from the second segment
+//! that starts after it, and a record keeps the value before and the one after: so every final read in the segment before,
+//! during, or after a segment gives the same set of that segment (design, section 6), on every node and after any restart.
+//! That is why nothing is written to disk here. While there is no registry, before its first segment, and while none of its
+//! nodes weighs anything, the set of the genesis file counts.
+
+use super::args::DecodeError;
+use super::state::{parse_node_key, ConfigRecord, NodeRecord, CONFIG_KEY, NODE_PREFIX};
+use massa_distributed_storage_exports::contract::ContractHost;
+use massa_distributed_storage_exports::registry::{NodeSet, StorageRegistry};
+use massa_models::address::Address;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tracing::warn;
+
+/// Keys that are read at once.
+const PAGE: usize = 500;
+/// Nodes that are read at most: what placement can count.
+const NODES_MAX: usize = u16::MAX as usize;
+/// Sets that are remembered: the open segment, the next one, and two before, of which claims may still be refuted.
+const SEGMENTS_KEPT: usize = 4;
+
+/// Why the registry is not followed.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// In final state there is no such contract, yet.
+    #[error("there is no registry at {0} in final state")]
+    Absent(Address),
+    /// Its state is not that of a registry.
+    #[error("{address} is not a registry: {source}")]
+    NotARegistry {
+        /// The address.
+        address: Address,
+        /// What was read.
+        source: DecodeError,
+    },
+    /// It has another value than this node.
+    #[error("{key}: {configured} in the settings of this node, {network} in the registry {address}")]
+    Mismatch {
+        /// The registry.
+        address: Address,
+        /// What differs.
+        key: &'static str,
+        /// The value of this node.
+        configured: u64,
+        /// The value of the registry.
+        network: u64,
+    },
+    /// Another registry is followed already.
+    #[error("{address} is not followed: this node follows {followed} until it is restarted")]
+    Followed {
+        /// The new one.
+        address: Address,
+        /// The one that is followed.
+        followed: Address,
+    },
+}
+
+/// Values that this node and the registry must agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkValues {
+    /// Bytes of a chunk.
+    pub chunk_size: u64,
+    /// Periods of a segment.
+    pub segment_periods: u64,
+    /// Nodes that hold each chunk.
+    pub replication_factor: u64,
+}
+
+/// Reads the configuration of a registry.
+///
+/// # Errors
+/// [`RegistryError::Absent`], [`RegistryError::NotARegistry`].
+pub fn read_config(host: &dyn ContractHost, address: Address) -> Result<ConfigRecord, RegistryError> {
+    let rows = host.final_entries(&address, &[CONFIG_KEY.to_vec()]);
+    let row = rows
+        .into_iter()
+        .next()
+        .flatten()
+        .ok_or(RegistryError::Absent(address))?;
+    ConfigRecord::decode(&row).map_err(|source| RegistryError::NotARegistry { address, source })
+}
+
+/// Reads the records of all nodes, in the order of their keys. A row that is not a node's is left out: the contract writes none.
+pub fn read_nodes(host: &dyn ContractHost, registry: &Address) -> Vec<NodeRecord> {
+    let mut records = Vec::new();
+    let mut after: Option<Vec<u8>> = None;
+    while records.len() < NODES_MAX {
+        let keys = host.final_keys(registry, NODE_PREFIX, after.as_deref(), PAGE);
+        let rows = host.final_entries(registry, &keys);
+        for (key, row) in keys.iter().zip(rows) {
+            // A node that left between the two reads.
+            let Some(row) = row else { continue };
+            match parse_node_key(key).and_then(|address| NodeRecord::decode(address, &row)) {
+                Ok(record) => records.push(record),
+                Err(error) => warn!(%registry, %error, "row of the registry is not a node"),
+            }
+        }
+        match keys.last() {
+            Some(last) if keys.len() == PAGE => after = Some(last.clone()),
+            _ => break,
+        }
+    }
+    records.truncate(NODES_MAX);
+    records
+}
+
+/// The set of a segment; empty if no node weighs anything.
+pub fn set_of(records: &[NodeRecord], segment: u64) -> NodeSet {
+    NodeSet::new(records.iter().filter_map(|record| record.in_segment(segment)).collect())
+}
+
+/// Checks what this node and a registry must agree on. The replication factor may be the one in force or the one that follows.
+///
+/// # Errors
+/// [`RegistryError::Mismatch`], naming both values.
+pub fn check_values(address: Address, config: &ConfigRecord, local: &NetworkValues) -> Result<(), RegistryError> {
+    let factors = [config.now.replication_factor, config.next.replication_factor];
+    let factor = if factors.contains(&local.replication_factor) {
+        local.replication_factor
+    } else {
+        config.next.replication_factor
+    };
+    let pairs = [
+        ("chunk_size", local.chunk_size, config.next.chunk_size_bytes),
+        (
+            "challenge_frequency_periods",
+            local.segment_periods,
+            config.next.challenge_frequency_periods,
+        ),
+        ("replication_factor", local.replication_factor, factor),
+    ];
+    match pairs.into_iter().find(|(_, configured, network)| configured != network) {
+        None => Ok(()),
+        Some((key, configured, network)) => Err(RegistryError::Mismatch {
+            address,
+            key,
+            configured,
+            network,
+        }),
+    }
+}
+
+/// The registry that is followed.
+#[derive(Debug)]
+struct Followed {
+    address: Address,
+    config: ConfigRecord,
+    open_segment: u64,
+    /// By segment.
+    sets: BTreeMap<u64, Arc<NodeSet>>,
+}
+
+/// The node set of the registry; that of the genesis file where the registry has none.
+#[derive(Debug)]
+pub struct RegistryNodeSet {
+    host: Arc<dyn ContractHost>,
+    genesis: Arc<NodeSet>,
+    local: NetworkValues,
+    followed: RwLock<Option<Followed>>,
+}
+
+impl RegistryNodeSet {
+    /// The set of the genesis file, until a registry is followed.
+    pub fn new(host: Arc<dyn ContractHost>, genesis: NodeSet, local: NetworkValues) -> Self {
+        Self {
+            host,
+            genesis: Arc::new(genesis),
+            local,
+            followed: RwLock::new(None),
+        }
+    }
+
+    /// The registry that is followed.
+    pub fn address(&self) -> Option<Address> {
+        self.followed.read().as_ref().map(|followed| followed.address)
+    }
+
+    /// Its configuration, as last read.
+    pub fn config(&self) -> Option<ConfigRecord> {
+        self.followed.read().as_ref().map(|followed| followed.config.clone())
+    }
+
+    /// Records of all its nodes, read now; none while no registry is followed.
+    pub fn records(&self) -> Vec<NodeRecord> {
+        self.address()
+            .map_or_else(Vec::new, |address| read_nodes(&*self.host, &address))
+    }
+
+    /// Follows a registry from now on. Called again and again: does nothing once it is followed.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; what was followed before goes on.
+    pub fn follow(&self, address: Address) -> Result<(), RegistryError> {
+        if let Some(followed) = self.address() {
+            return if followed == address {
+                Ok(())
+            } else {
+                Err(RegistryError::Followed { address, followed })
+            };
+        }
+        let config = read_config(&*self.host, address)?;
+        check_values(address, &config, &self.local)?;
+        let mut followed = Followed {
+            address,
+            config,
+            open_segment: 0,
+            sets: BTreeMap::new(),
+        };
+        self.read_sets(&mut followed);
+        *self.followed.write() = Some(followed);
+        Ok(())
+    }
+
+    /// Reads the sets that came within reach. Cheap while the segment is the same. Returns whether something was read.
+    pub fn refresh(&self) -> bool {
+        let Some((address, known)) = self.followed.read().as_ref().map(|f| (f.address, f.open_segment)) else {
+            return false;
+        };
+        if self.final_segment() <= known {
+            return false;
+        }
+        let Ok(config) = read_config(&*self.host, address) else {
+            return false;
+        };
+        let sets = self
+            .followed
+            .read()
+            .as_ref()
+            .map(|f| f.sets.clone())
+            .unwrap_or_default();
+        let mut fresh = Followed {
+            address,
+            config,
+            open_segment: known,
+            sets,
+        };
+        self.read_sets(&mut fresh);
+        *self.followed.write() = Some(fresh);
+        true
+    }
+
+    /// The segment of the last final slot. All changes of segments before it are in final state.
+    fn final_segment(&self) -> u64 {
+        self.host.final_slot().period / self.local.segment_periods
+    }
+
+    /// Reads the sets of the open segment, of the one before, and of the next.
+    fn read_sets(&self, followed: &mut Followed) {
+        // Before the rows: what is read later is still within the window of each of the three.
+        let open = self.final_segment();
+        let records = read_nodes(&*self.host, &followed.address);
+        let first = followed.config.next.first_segment;
+        for segment in open.saturating_sub(1)..=open + 1 {
+            followed.sets.entry(segment).or_insert_with(|| {
+                let set = set_of(&records, segment);
+                if segment < first || set.nodes().is_empty() {
+                    Arc::clone(&self.genesis)
+                } else {
+                    Arc::new(set)
+                }
+            });
+        }
+        while followed.sets.len() > SEGMENTS_KEPT {
+            followed.sets.pop_first();
+        }
+        followed.open_segment = open;
+    }
+}
+
+impl StorageRegistry for RegistryNodeSet {
+    fn node_set(&self, segment: u64) -> Arc<NodeSet> {
+        let followed = self.followed.read();
+        let Some(followed) = followed.as_ref() else {
+            return Arc::clone(&self.genesis);
+        };
+        let before = followed.sets.range(..=segment).next_back();
+        let nearest = before.or_else(|| followed.sets.first_key_value());
+        nearest.map_or_else(|| Arc::clone(&self.genesis), |(_, set)| Arc::clone(set))
+    }
+
+    fn open_segment(&self) -> Option<u64> {
+        self.followed.read().as_ref().map(|followed| followed.open_segment)
+    }
+
+    fn replication_factor(&self, segment: u64) -> Option<usize> {
+        let followed = self.followed.read();
+        let factor = followed.as_ref()?.config.at(segment).replication_factor;
+        usize::try_from(factor).ok()
+    }
+}

@@ -1,0 +1,420 @@
+//! Rows of the registry contract's datastore, as they stand in final state.
+//!
+//! Read by the client of this node: what decides who holds what must be the same everywhere, so it is read from final state,
+//! not asked of a view. Layouts: `massa-storage-sc/README.md`, "State".
+
+use super::args::{utf8, ArgsReader, DecodeError};
+use super::storage_registry::{
+    amount, parse_listeners, parsed, unless_never, whole, RoundResult, StorageConfig, ADDRESS_TEXT_BYTES_MAX,
+    LISTENERS_BYTES_MAX,
+};
+use massa_distributed_storage_exports::registry::StorageNode;
+use massa_distributed_storage_exports::types::Digest;
+use massa_distributed_storage_exports::SegmentRoot;
+use massa_models::address::Address;
+use massa_models::amount::Amount;
+use massa_models::node::NodeId;
+use std::net::SocketAddr;
+
+/// What the keys of all nodes begin with.
+pub const NODE_PREFIX: &[u8] = b"node_";
+/// Key of the configuration.
+pub const CONFIG_KEY: &[u8] = b"config";
+/// Key of money and counters.
+pub const STATE_KEY: &[u8] = b"state";
+/// Key of the number of nodes.
+pub const TOTAL_NODES_KEY: &[u8] = b"total_nodes";
+
+/// Rounds without a counted one after which a node weighs nothing.
+pub const LAPSE_ROUNDS: u64 = 8;
+/// Claims that a node record has room for.
+const SLOTS: usize = 3;
+
+/// Key of a node.
+pub fn node_key(node: &Address) -> Vec<u8> {
+    [NODE_PREFIX, node.to_string().as_bytes()].concat()
+}
+
+/// The node that a key is of.
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn parse_node_key(key: &[u8]) -> Result<Address, DecodeError> {
+    let text = key.strip_prefix(NODE_PREFIX).unwrap_or_default();
+    if text.len() > ADDRESS_TEXT_BYTES_MAX {
+        let reason = format!("{} bytes of address", text.len());
+        return Err(DecodeError::Value { field: "key", reason });
+    }
+    parsed(&utf8(text, "key")?, "key")
+}
+
+/// Key of a manual challenge: the row is decoded with [`super::storage_registry::decode_challenge`].
+pub fn challenge_key(challenge_id: &Digest) -> Vec<u8> {
+    format!("chal_{}", hex::encode(challenge_id)).into_bytes()
+}
+
+/// Key of the round whose first period this is.
+pub fn round_key(first_period: u64) -> Vec<u8> {
+    format!("period_{first_period}").into_bytes()
+}
+
+/// Key of what was answered under a beacon.
+pub fn beacon_key(round: u64, beacon: &Digest) -> Vec<u8> {
+    [&b"beacon_"[..], &round.to_le_bytes(), beacon].concat()
+}
+
+/// Key of a segment's accepted root: the row is decoded with [`super::storage_registry::decode_segment_root`].
+pub fn segment_key(segment: u64) -> Vec<u8> {
+    format!("segment_{segment}").into_bytes()
+}
+
+/// Key of the votes for a segment root.
+pub fn root_vote_key(round: u64, segment: u64, root: &SegmentRoot) -> Vec<u8> {
+    let numbers = [round.to_le_bytes(), segment.to_le_bytes()].concat();
+    [&b"rootvote_"[..], &numbers, root.as_bytes()].concat()
+}
+
+/// Key of the stake that decides on segment roots in a round, if that is all active stake.
+pub fn electorate_key(round: u64) -> Vec<u8> {
+    format!("electorate_{round}").into_bytes()
+}
+
+/// Key of the address of the n-th node.
+pub fn index_key(index: u64) -> Vec<u8> {
+    format!("index_{index}").into_bytes()
+}
+
+/// The record of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// Its operator. Not in the row: its key has it.
+    pub address: Address,
+    /// Whether it counts in the active stake.
+    pub active: bool,
+    /// What its scores are computed from.
+    pub placement_key: Option<Digest>,
+    /// Its place among the nodes.
+    pub index: u64,
+    /// When it joined.
+    pub registered_period: u64,
+    /// Its stake.
+    pub stake: Amount,
+    /// What it declared until [`NodeRecord::weight_from_segment`], in GB.
+    pub weight_now: u64,
+    /// What it declared from then on.
+    pub weight_next: u64,
+    /// From this segment on the second one counts.
+    pub weight_from_segment: u64,
+    /// From this segment on it weighs nothing, because it leaves.
+    pub leave_segment: Option<u64>,
+    /// Its last counted round, at first the one in which it registered.
+    pub last_counted_round: u64,
+    /// It weighed nothing from this segment on …
+    pub lapsed_from: u64,
+    /// … until this one.
+    pub lapsed_until: u64,
+    /// It holds its share from this segment on …
+    pub filled_from: u64,
+    /// … until this one.
+    pub filled_to: u64,
+    /// The last round in which it submitted or registered.
+    pub last_seen_round: u64,
+    /// It sits out until this round.
+    pub no_claim_before_round: u64,
+    /// Draws of its rounds that are over.
+    pub total_draws: u64,
+    /// Those it answered correctly.
+    pub passed_draws: u64,
+    /// When it was last challenged; 0: never.
+    pub last_challenged_period: u64,
+    /// Credit that can be claimed.
+    pub matured_rewards: Amount,
+    /// Periods it keeps; 0: all.
+    pub retention_periods: u64,
+    /// The last round in which it voted for segment roots.
+    pub votes_round: Option<u64>,
+    /// In that round it voted for segments below this one.
+    pub voted_below_segment: u64,
+    /// Its claims. The claim of round r is at r modulo 3; one of another round there is over or absent.
+    pub slots: [Option<RoundResult>; SLOTS],
+    /// Who it is in the network of peers; empty if it did not say.
+    pub node_id: String,
+    /// Where peers reach it.
+    pub listeners: Vec<SocketAddr>,
+}
+
+impl NodeRecord {
+    /// Decodes the row of `address`.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(address: Address, bytes: &[u8]) -> Result<Self, DecodeError> {
+        whole(bytes, |reader| Ok((Self::read(address, reader)?, "addresses")))
+    }
+
+    fn read(address: Address, reader: &mut ArgsReader<'_>) -> Result<Self, DecodeError> {
+        let version = reader.u8("version")?;
+        if version != 1 {
+            let reason = format!("{version} is not 1");
+            return Err(DecodeError::Value {
+                field: "version",
+                reason,
+            });
+        }
+        let active = reader.bool("active")?;
+        reader.raw(1, "padding")?;
+        let has_key = reader.bool("has key")?;
+        reader.raw(4, "padding")?;
+        let mut record = Self::read_numbers(address, reader)?;
+        record.active = active;
+        let key = reader.array("placement key")?;
+        record.placement_key = has_key.then_some(key);
+        for slot in &mut record.slots {
+            let claim = RoundResult::read(reader)?;
+            *slot = unless_never(claim.round).map(|_| claim);
+        }
+        record.node_id = utf8(sized(reader, ADDRESS_TEXT_BYTES_MAX, "node id")?, "node id")?;
+        record.listeners = parse_listeners(sized(reader, LISTENERS_BYTES_MAX, "addresses")?);
+        Ok(record)
+    }
+
+    /// The fields from `index` to `voted below`.
+    fn read_numbers(address: Address, reader: &mut ArgsReader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            address,
+            active: false,
+            placement_key: None,
+            index: reader.u64("index")?,
+            registered_period: reader.u64("registered period")?,
+            stake: amount(reader, "stake")?,
+            weight_now: reader.u64("weight now")?,
+            weight_next: reader.u64("weight next")?,
+            weight_from_segment: reader.u64("from segment")?,
+            leave_segment: unless_never(reader.u64("leaves with segment")?),
+            last_counted_round: reader.u64("last counted round")?,
+            lapsed_from: reader.u64("lapsed from")?,
+            lapsed_until: reader.u64("lapsed until")?,
+            filled_from: reader.u64("filled from")?,
+            filled_to: reader.u64("filled to")?,
+            last_seen_round: reader.u64("last seen round")?,
+            no_claim_before_round: reader.u64("no claim before round")?,
+            total_draws: reader.u64("draws")?,
+            passed_draws: reader.u64("passed")?,
+            last_challenged_period: reader.u64("last challenged period")?,
+            matured_rewards: amount(reader, "matured credit")?,
+            retention_periods: reader.u64("retention")?,
+            votes_round: unless_never(reader.u64("votes round")?),
+            voted_below_segment: reader.u64("voted below")?,
+            slots: [None, None, None],
+            node_id: String::new(),
+            listeners: Vec::new(),
+        })
+    }
+
+    /// What it declared for a segment, in GB, whether or not it lapsed.
+    pub fn declared_at(&self, segment: u64) -> u64 {
+        if segment >= self.weight_from_segment {
+            self.weight_next
+        } else {
+            self.weight_now
+        }
+    }
+
+    /// Whether it weighs nothing in a segment because too many rounds went by without a counted one.
+    pub fn lapsed_at(&self, segment: u64) -> bool {
+        let lapsed = (self.lapsed_from..self.lapsed_until).contains(&segment);
+        lapsed || segment > self.last_counted_round.saturating_add(LAPSE_ROUNDS)
+    }
+
+    /// Its weight in a segment, in GB.
+    pub fn weight_at(&self, segment: u64) -> u64 {
+        let left = self.leave_segment.is_some_and(|leave| segment >= leave);
+        if self.placement_key.is_none() || left || self.lapsed_at(segment) {
+            return 0;
+        }
+        self.declared_at(segment)
+    }
+
+    /// Whether it holds its share in a segment.
+    pub fn filled_at(&self, segment: u64) -> bool {
+        (self.filled_from..self.filled_to).contains(&segment)
+    }
+
+    /// Its claim for a round, while no later one took its place.
+    pub fn claim_of(&self, round: u64) -> Option<&RoundResult> {
+        let slot = self.slots[(round % SLOTS as u64) as usize].as_ref();
+        slot.filter(|claim| claim.round == round)
+    }
+
+    /// Who it is in the network of peers, if it said so.
+    pub fn peer(&self) -> Option<NodeId> {
+        self.node_id.parse().ok()
+    }
+
+    /// This node in the set of a segment; `None` if it weighs nothing there, or did not say who it is among the peers.
+    pub fn in_segment(&self, segment: u64) -> Option<StorageNode> {
+        let allocated_storage_gb = self.weight_at(segment);
+        if allocated_storage_gb == 0 {
+            return None;
+        }
+        Some(StorageNode {
+            node_id: self.peer()?,
+            address: self.address,
+            placement_key: self.placement_key?,
+            allocated_storage_gb,
+            filled: self.filled_at(segment),
+            listeners: self.listeners.clone(),
+        })
+    }
+}
+
+/// Bytes after a length of two bytes.
+fn sized<'a>(reader: &mut ArgsReader<'a>, max: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+    let length = usize::from(reader.u16(field)?);
+    if length > max {
+        let reason = format!("{length} bytes, more than {max}");
+        return Err(DecodeError::Value { field, reason });
+    }
+    reader.raw(length, field)
+}
+
+/// The record of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundRecord {
+    /// Nodes that claimed.
+    pub claims: u64,
+    /// Their stake.
+    pub claim_stake: Amount,
+    /// Leaves they claimed.
+    pub leaves: u64,
+    /// Their declared weight, in GB.
+    pub claim_weight: u64,
+    /// Draws expected.
+    pub draws_expected: u64,
+    /// Draws answered correctly.
+    pub draws_passed: u64,
+    /// Nodes that answered.
+    pub answers: u64,
+    /// What it pays for each GB and period.
+    pub rate: Amount,
+    /// Set aside for it.
+    pub reserve: Amount,
+    /// Percentage of the stake that is lost when all draws are missed.
+    pub slash_percentage: u64,
+    /// Credited to its nodes.
+    pub credit_sum: Amount,
+    /// Nodes that are paid.
+    pub node_count: u64,
+    /// The round with an accepted beacon before this one.
+    pub previous_accepted_round: Option<u64>,
+    /// Whether rate and reserve are fixed.
+    pub frozen: bool,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// Whether a pause touched it.
+    pub paused: bool,
+    /// The accepted beacon.
+    pub beacon: Option<Digest>,
+}
+
+impl RoundRecord {
+    /// Decodes the row of a round.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        whole(bytes, |reader| {
+            let mut record = Self {
+                claims: reader.u64("claims")?,
+                claim_stake: amount(reader, "claim stake")?,
+                leaves: reader.u64("leaves")?,
+                claim_weight: reader.u64("claim weight")?,
+                draws_expected: reader.u64("draws expected")?,
+                draws_passed: reader.u64("draws passed")?,
+                answers: reader.u64("answers")?,
+                rate: amount(reader, "rate")?,
+                reserve: amount(reader, "reserve")?,
+                slash_percentage: reader.u64("slash percentage")?,
+                credit_sum: amount(reader, "credit sum")?,
+                node_count: reader.u64("node count")?,
+                previous_accepted_round: unless_never(reader.u64("previous accepted")?),
+                frozen: reader.bool("frozen")?,
+                closed: false,
+                paused: false,
+                beacon: None,
+            };
+            let accepted = reader.bool("accepted")?;
+            record.closed = reader.bool("closed")?;
+            record.paused = reader.bool("paused")?;
+            reader.raw(4, "padding")?;
+            let beacon = reader.array("beacon")?;
+            record.beacon = accepted.then_some(beacon);
+            Ok((record, "beacon"))
+        })
+    }
+}
+
+/// What was answered under one beacon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeaconRecord {
+    /// Stake of who answered.
+    pub stake: Amount,
+    /// What they would be credited.
+    pub credit: Amount,
+    /// How many they are.
+    pub nodes: u64,
+}
+
+impl BeaconRecord {
+    /// Decodes the row of a beacon.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        whole(bytes, |reader| {
+            let record = Self {
+                stake: amount(reader, "stake")?,
+                credit: amount(reader, "credit")?,
+                nodes: reader.u64("nodes")?,
+            };
+            Ok((record, "nodes"))
+        })
+    }
+}
+
+/// The configuration in force and the one that follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigRecord {
+    /// In force before [`ConfigRecord::next_round`].
+    pub now: StorageConfig,
+    /// In force from then on.
+    pub next: StorageConfig,
+    /// The round.
+    pub next_round: u64,
+}
+
+impl ConfigRecord {
+    /// Decodes the row `config`.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        whole(bytes, |reader| {
+            let record = Self {
+                now: StorageConfig::read(reader)?,
+                next: StorageConfig::read(reader)?,
+                next_round: reader.u64("next round")?,
+            };
+            Ok((record, "next round"))
+        })
+    }
+
+    /// The configuration of a round.
+    pub fn at(&self, round: u64) -> &StorageConfig {
+        if round >= self.next_round {
+            &self.next
+        } else {
+            &self.now
+        }
+    }
+}

@@ -1,0 +1,888 @@
+//! The registry client against a chain that is only a table: node sets against hand-computed ones, and what is sent when.
+
+use massa_distributed_storage_exports::contract::{
+    ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
+};
+use massa_distributed_storage_exports::registry::{NodeSet, StorageNode, StorageRegistry};
+use massa_distributed_storage_worker::smart_contract::client::{
+    key_round, start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
+};
+use massa_distributed_storage_worker::smart_contract::deploy::{deployment, NewContract};
+use massa_distributed_storage_worker::smart_contract::fees::FeeLedger;
+use massa_distributed_storage_worker::smart_contract::node_set::{NetworkValues, RegistryError, RegistryNodeSet};
+use massa_distributed_storage_worker::smart_contract::outbox::{Order, Outbox, Outcome, Purpose, Seen, Step};
+use massa_distributed_storage_worker::smart_contract::state::node_key;
+use massa_distributed_storage_worker::smart_contract::storage_registry::{claim_rewards, fund};
+use massa_models::address::{Address, SCAddress, SCAddressV0};
+use massa_models::amount::Amount;
+use massa_models::node::NodeId;
+use massa_models::operation::{Operation, OperationId, OperationType};
+use massa_models::secure_share::Id;
+use massa_models::slot::Slot;
+use massa_signature::KeyPair;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const REGISTRY: &str = "AS12UMSUxgpRBB6ArZDJ19arHoxNkkpdfofQGekAiAJqsuE6PEFJy";
+const PERIODS: u64 = 10;
+const NEVER: u64 = u64::MAX;
+const LIMITS: OperationLimits = OperationLimits {
+    chain_id: 77,
+    validity_periods: 10,
+    minimal_fee: Amount::from_raw(10_000_000),
+    max_gas: 1_000_000,
+};
+const LOCAL: NetworkValues = NetworkValues {
+    chunk_size: 1 << 20,
+    segment_periods: PERIODS,
+    replication_factor: 3,
+};
+
+fn registry() -> Address {
+    REGISTRY.parse().unwrap()
+}
+
+fn mas(mas: u64) -> Amount {
+    Amount::from_raw(mas * 1_000_000_000)
+}
+
+/// A chain that is only a table.
+#[derive(Debug, Default)]
+struct Chain(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    period: u64,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    reads: usize,
+    balance: u64,
+    refusal: Option<String>,
+    sent: Vec<Operation>,
+    statuses: HashMap<OperationId, bool>,
+    events: Vec<OperationEvent>,
+}
+
+fn operation_id(number: usize) -> OperationId {
+    OperationId::new(massa_hash::Hash::compute_from(&number.to_le_bytes()))
+}
+
+impl ContractHost for Chain {
+    fn final_slot(&self) -> Slot {
+        Slot::new(self.0.lock().period, 0)
+    }
+    fn current_period(&self) -> u64 {
+        self.0.lock().period + 1
+    }
+    fn limits(&self) -> OperationLimits {
+        LIMITS
+    }
+    fn final_entries(&self, contract: &Address, keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
+        let mut table = self.0.lock();
+        table.reads += 1;
+        let is_registry = *contract == registry();
+        keys.iter()
+            .map(|key| table.rows.get(key).filter(|_| is_registry).cloned())
+            .collect()
+    }
+    fn final_keys(&self, contract: &Address, prefix: &[u8], after: Option<&[u8]>, count: usize) -> Vec<Vec<u8>> {
+        if *contract != registry() {
+            return Vec::new();
+        }
+        let table = self.0.lock();
+        let keys = table.rows.keys().filter(|key| key.starts_with(prefix));
+        let keys = keys.filter(|key| after.map_or(true, |after| key.as_slice() > after));
+        keys.take(count).cloned().collect()
+    }
+    fn final_balance(&self, _: &Address) -> Option<Amount> {
+        Some(Amount::from_raw(self.0.lock().balance))
+    }
+    fn operation_status(&self, id: &OperationId) -> OperationStatus {
+        let status = self.0.lock().statuses.get(id).copied();
+        OperationStatus {
+            candidate: status,
+            final_status: status,
+        }
+    }
+    fn operation_events(&self, _: &OperationId) -> Vec<OperationEvent> {
+        self.0.lock().events.clone()
+    }
+    fn estimate_gas(&self, _: &Address, _: &OperationType) -> Result<u64, ContractError> {
+        let refusal = self.0.lock().refusal.clone();
+        refusal.map_or(Ok(100_000), |refusal| Err(ContractError::Refused(refusal)))
+    }
+    fn send(&self, _: &Address, operation: Operation) -> Result<OperationId, ContractError> {
+        let mut table = self.0.lock();
+        table.sent.push(operation);
+        Ok(operation_id(table.sent.len()))
+    }
+}
+
+/// A node as the README of the contract lays it out.
+#[derive(Clone)]
+struct Row {
+    address: Address,
+    node_id: String,
+    key: Option<u8>,
+    now: u64,
+    next: u64,
+    from: u64,
+    leave: u64,
+    counted: u64,
+    lapsed: (u64, u64),
+    filled: (u64, u64),
+}
+
+impl Row {
+    /// 10 GB since long ago, counted in round 5.
+    fn new(name: u8) -> Self {
+        let keypair = KeyPair::generate(0).unwrap();
+        Self {
+            address: Address::from_public_key(&keypair.get_public_key()),
+            node_id: NodeId::new(keypair.get_public_key()).to_string(),
+            key: Some(name),
+            now: 0,
+            next: 10,
+            from: 2,
+            leave: NEVER,
+            counted: 5,
+            lapsed: (0, 0),
+            filled: (NEVER, NEVER),
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut row = vec![0; 592];
+        let mut put = |at: usize, number: u64| row[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        for (at, number) in [
+            (32, self.now),
+            (40, self.next),
+            (48, self.from),
+            (56, self.leave),
+            (64, self.counted),
+            (72, self.lapsed.0),
+            (80, self.lapsed.1),
+            (88, self.filled.0),
+            (96, self.filled.1),
+            (160, NEVER),
+            (208, NEVER),
+            (336, NEVER),
+            (464, NEVER),
+        ] {
+            put(at, number);
+        }
+        (row[0], row[1], row[3]) = (1, 1, u8::from(self.key.is_some()));
+        row[176..208].fill(self.key.unwrap_or(0));
+        for slot in 0..3 {
+            row[208 + 128 * slot + 104] = 3;
+        }
+        for text in [self.node_id.as_str(), "127.0.0.1:31244"] {
+            row.extend((text.len() as u16).to_le_bytes());
+            row.extend(text.as_bytes());
+        }
+        row
+    }
+}
+
+fn config_row(values: [u64; 11], next: [u64; 11], from: u64) -> Vec<u8> {
+    let numbers = values.into_iter().chain(next).chain([from]);
+    numbers.flat_map(u64::to_le_bytes).collect()
+}
+
+/// Rate, GB, timeout, slash, stakes, factor, chunk, segment, first segment.
+const CONFIG: [u64; 11] = [1_000_000, 1, 100, 60_000, 10, 1, 1, 3, 1 << 20, PERIODS, 0];
+
+fn chain(period: u64, rows: &[Row]) -> Arc<Chain> {
+    let chain = Arc::new(Chain::default());
+    let mut table = chain.0.lock();
+    table.period = period;
+    table.balance = mas(1_000).to_raw();
+    table.rows.insert(b"config".to_vec(), config_row(CONFIG, CONFIG, 0));
+    table
+        .rows
+        .insert(b"total_nodes".to_vec(), (rows.len() as u64).to_le_bytes().to_vec());
+    for row in rows {
+        table.rows.insert(node_key(&row.address), row.bytes());
+    }
+    drop(table);
+    chain
+}
+
+fn genesis() -> NodeSet {
+    let keypair = KeyPair::generate(0).unwrap();
+    NodeSet::new(vec![StorageNode {
+        node_id: NodeId::new(keypair.get_public_key()),
+        address: Address::from_public_key(&keypair.get_public_key()),
+        placement_key: [9; 32],
+        allocated_storage_gb: 1,
+        filled: false,
+        listeners: Vec::new(),
+    }])
+}
+
+fn followed(chain: &Arc<Chain>) -> RegistryNodeSet {
+    let nodes = RegistryNodeSet::new(Arc::clone(chain) as Arc<dyn ContractHost>, genesis(), LOCAL);
+    nodes.follow(registry()).unwrap();
+    nodes
+}
+
+/// (placement key, weight, filled) of each node of a set.
+fn summary(nodes: &RegistryNodeSet, segment: u64) -> Vec<(u8, u64, bool)> {
+    let set = nodes.node_set(segment);
+    let node = |node: &StorageNode| (node.placement_key[0], node.allocated_storage_gb, node.filled);
+    set.nodes().iter().map(node).collect()
+}
+
+const GENESIS: [(u8, u64, bool); 1] = [(9, 1, false)];
+
+#[test]
+fn a_set_has_who_weighs_something_in_its_segment() {
+    let joins = Row {
+        from: 6,
+        counted: 4,
+        ..Row::new(1)
+    };
+    let grows = Row {
+        now: 10,
+        next: 20,
+        from: 7,
+        ..Row::new(2)
+    };
+    let leaves = Row {
+        leave: 6,
+        ..Row::new(3)
+    };
+    let no_key = Row {
+        key: None,
+        ..Row::new(4)
+    };
+    let silent = Row {
+        counted: 0,
+        ..Row::new(5)
+    };
+    let lapsed = Row {
+        lapsed: (5, 7),
+        ..Row::new(6)
+    };
+    let filled = Row {
+        filled: (6, NEVER),
+        ..Row::new(7)
+    };
+    let unfilled = Row {
+        filled: (2, 7),
+        ..Row::new(8)
+    };
+    let chain = chain(
+        6 * PERIODS,
+        &[joins, grows, leaves, no_key, silent, lapsed, filled, unfilled],
+    );
+    let nodes = followed(&chain);
+    let expected = [
+        (
+            5,
+            vec![
+                (2, 10, false),
+                (3, 10, false),
+                (5, 10, false),
+                (7, 10, false),
+                (8, 10, true),
+            ],
+        ),
+        (
+            6,
+            vec![
+                (1, 10, false),
+                (2, 10, false),
+                (5, 10, false),
+                (7, 10, true),
+                (8, 10, true),
+            ],
+        ),
+        (
+            7,
+            vec![
+                (1, 10, false),
+                (2, 20, false),
+                (5, 10, false),
+                (6, 10, false),
+                (7, 10, true),
+                (8, 10, false),
+            ],
+        ),
+    ];
+    for (segment, set) in expected {
+        assert_eq!(summary(&nodes, segment), set, "segment {segment}");
+    }
+    assert_eq!(nodes.open_segment(), Some(6));
+}
+
+#[test]
+fn a_set_does_not_change_with_the_moment_of_its_reading() {
+    // In segment 6 the node declares 20 GB, from segment 8 on; in segment 7 it leaves, with segment 9.
+    let before = Row::new(1);
+    let grown = Row {
+        now: 10,
+        next: 20,
+        from: 8,
+        ..before.clone()
+    };
+    let left = Row {
+        leave: 9,
+        ..grown.clone()
+    };
+    let expected = [(7, 10), (8, 20)];
+    for (segment, weight) in expected {
+        for (period, row) in [
+            (segment * PERIODS - PERIODS, if segment == 7 { &before } else { &grown }),
+            (segment * PERIODS + 5, if segment == 7 { &grown } else { &left }),
+            (segment * PERIODS + 2 * PERIODS - 1, &left),
+        ] {
+            let nodes = followed(&chain(period, &[row.clone()]));
+            assert_eq!(
+                summary(&nodes, segment),
+                [(1, weight, false)],
+                "segment {segment} in period {period}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_genesis_set_counts_where_the_registry_has_none() {
+    let nodes = RegistryNodeSet::new(chain(0, &[]), genesis(), LOCAL);
+    assert_eq!((summary(&nodes, 0), nodes.open_segment()), (GENESIS.to_vec(), None));
+    // Registered in segment 0: weighs from segment 2 on.
+    let chain = chain(
+        3,
+        &[Row {
+            counted: 0,
+            ..Row::new(1)
+        }],
+    );
+    let nodes = followed(&chain);
+    assert_eq!(summary(&nodes, 0), GENESIS);
+    assert_eq!(summary(&nodes, 1), GENESIS);
+    chain.0.lock().period = PERIODS;
+    assert!(nodes.refresh());
+    assert_eq!(summary(&nodes, 1), GENESIS);
+    assert_eq!(summary(&nodes, 2), [(1, 10, false)]);
+    // Nobody weighs anything any more.
+    chain.0.lock().period = 9 * PERIODS;
+    assert!(nodes.refresh());
+    assert_eq!(summary(&nodes, 8), [(1, 10, false)]);
+    assert_eq!(summary(&nodes, 9), GENESIS);
+}
+
+#[test]
+fn before_the_first_segment_of_the_registry_the_genesis_set_counts() {
+    let chain = chain(6 * PERIODS, &[Row::new(1)]);
+    let later = CONFIG
+        .iter()
+        .copied()
+        .enumerate()
+        .map(|(i, v)| if i == 10 { 7 } else { v });
+    let later: [u64; 11] = later.collect::<Vec<_>>().try_into().unwrap();
+    chain
+        .0
+        .lock()
+        .rows
+        .insert(b"config".to_vec(), config_row(later, later, 0));
+    let nodes = followed(&chain);
+    assert_eq!(summary(&nodes, 6), GENESIS);
+    assert_eq!(summary(&nodes, 7), [(1, 10, false)]);
+}
+
+#[test]
+fn state_is_read_when_a_segment_opens_and_not_before() {
+    let chain = chain(60, &[Row::new(1)]);
+    let nodes = followed(&chain);
+    let reads = chain.0.lock().reads;
+    chain.0.lock().period = 69;
+    assert!(!nodes.refresh());
+    assert_eq!(chain.0.lock().reads, reads);
+    chain.0.lock().period = 70;
+    assert!(nodes.refresh());
+    assert_eq!(nodes.open_segment(), Some(7));
+    // Of what is not known, the nearest.
+    assert_eq!(summary(&nodes, 100), [(1, 10, false)]);
+    assert_eq!(summary(&nodes, 0), [(1, 10, false)]);
+}
+
+#[test]
+fn a_record_that_is_damaged_or_has_no_identity_is_left_out() {
+    let anonymous = Row {
+        node_id: String::new(),
+        ..Row::new(2)
+    };
+    let chain = chain(60, &[Row::new(1), anonymous]);
+    chain.0.lock().rows.insert(b"node_AU1nonsense".to_vec(), vec![1, 2, 3]);
+    assert_eq!(summary(&followed(&chain), 6), [(1, 10, false)]);
+}
+
+#[test]
+fn another_value_than_the_registry_s_is_refused_by_its_name() {
+    let chain = chain(60, &[]);
+    let follow = |local| RegistryNodeSet::new(Arc::clone(&chain) as Arc<dyn ContractHost>, genesis(), local);
+    let error = follow(NetworkValues {
+        chunk_size: 65_536,
+        ..LOCAL
+    })
+    .follow(registry())
+    .unwrap_err();
+    let expected = format!("chunk_size: 65536 in the settings of this node, 1048576 in the registry {REGISTRY}");
+    assert_eq!(error.to_string(), expected);
+    for local in [
+        NetworkValues {
+            segment_periods: 11,
+            ..LOCAL
+        },
+        NetworkValues {
+            replication_factor: 2,
+            ..LOCAL
+        },
+    ] {
+        assert!(matches!(
+            follow(local).follow(registry()),
+            Err(RegistryError::Mismatch { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_replication_factor_counts_from_its_segment_on() {
+    let chain = chain(60, &[]);
+    let mut next = CONFIG;
+    next[7] = 5;
+    chain
+        .0
+        .lock()
+        .rows
+        .insert(b"config".to_vec(), config_row(CONFIG, next, 8));
+    let nodes = followed(&chain);
+    assert_eq!(
+        [7, 8].map(|segment| nodes.replication_factor(segment)),
+        [Some(3), Some(5)]
+    );
+    let local = NetworkValues {
+        replication_factor: 5,
+        ..LOCAL
+    };
+    let nodes = RegistryNodeSet::new(chain, genesis(), local);
+    assert_eq!(nodes.follow(registry()), Ok(()));
+}
+
+#[test]
+fn one_registry_is_followed_for_good() {
+    let chain = chain(60, &[Row::new(1)]);
+    let nodes = RegistryNodeSet::new(Arc::clone(&chain) as Arc<dyn ContractHost>, genesis(), LOCAL);
+    let hash = massa_hash::Hash::compute_from(b"another contract");
+    let other = Address::SC(SCAddress::SCAddressV0(SCAddressV0(hash)));
+    assert_eq!(nodes.follow(other), Err(RegistryError::Absent(other)));
+    assert_eq!(nodes.follow(registry()), Ok(()));
+    assert_eq!(nodes.follow(registry()), Ok(()));
+    let followed = registry();
+    assert_eq!(
+        nodes.follow(other),
+        Err(RegistryError::Followed {
+            address: other,
+            followed
+        })
+    );
+}
+
+#[test]
+fn the_key_comes_from_the_first_accepted_round_after_the_registration() {
+    // Accepted: 2, 4, 5, 9.
+    let previous = |round: u64| [2u64, 4, 5, 9].into_iter().rev().find(|accepted| *accepted < round);
+    let key = |registered| key_round(registered, PERIODS, 10, 9, previous);
+    assert_eq!(key(25), Some(4));
+    assert_eq!(key(40), Some(5));
+    assert_eq!(key(39), Some(4));
+    assert_eq!(key(0), Some(2));
+    assert_eq!(key(90), None);
+    // None was accepted for eight rounds: the last one serves.
+    assert_eq!(key_round(95, PERIODS, 17, 9, previous), None);
+    assert_eq!(key_round(95, PERIODS, 18, 9, previous), Some(9));
+}
+
+fn seen(time_ms: u64, current_period: u64) -> Seen {
+    Seen {
+        time_ms,
+        current_period,
+        final_period: current_period - 1,
+        balance: mas(10),
+        limits: LIMITS,
+    }
+}
+
+fn call(coins: Amount) -> OperationType {
+    OperationType::CallSC {
+        target_addr: registry(),
+        target_func: "fund".into(),
+        param: Vec::new(),
+        max_gas: 0,
+        coins,
+    }
+}
+
+fn order(until_period: u64) -> Order {
+    Order {
+        purpose: Purpose::Submission,
+        operation: call(mas(1)),
+        until_period,
+    }
+}
+
+fn outbox() -> Outbox {
+    Outbox::new(FeeLedger::default(), None, 0)
+}
+
+const ESTIMATE: fn() -> Step = || Step::Estimate(Purpose::Submission, call(mas(1)));
+
+fn max_gas(operation: &Operation) -> u64 {
+    match operation.op {
+        OperationType::CallSC { max_gas, .. } => max_gas,
+        _ => panic!("not a call"),
+    }
+}
+
+/// Sends what is ordered; the operation.
+fn send(outbox: &mut Outbox, number: usize, seen: &Seen) -> Operation {
+    assert_eq!(outbox.steps(seen), [ESTIMATE()]);
+    let operation = outbox.estimated(Purpose::Submission, Ok(100_000), seen).unwrap();
+    outbox.sent(Purpose::Submission, &operation, Ok(operation_id(number)), seen.time_ms);
+    operation
+}
+
+#[test]
+fn an_operation_is_estimated_sent_and_followed_until_it_is_final() {
+    let mut outbox = outbox();
+    outbox.put(order(100)).unwrap();
+    let operation = send(&mut outbox, 1, &seen(0, 20));
+    assert_eq!((operation.fee, operation.expire_period), (LIMITS.minimal_fee, 29));
+    assert!(
+        (120_000..125_000).contains(&max_gas(&operation)),
+        "{}",
+        max_gas(&operation)
+    );
+    assert!(outbox.put(order(100)).is_err(), "one at a time");
+    assert_eq!(outbox.steps(&seen(10, 20)), []);
+    assert_eq!(
+        outbox.steps(&seen(1_000, 20)),
+        [Step::Check(Purpose::Submission, operation_id(1))]
+    );
+    outbox.checked(Purpose::Submission, OperationStatus::default(), None, &seen(1_000, 20));
+    let done = OperationStatus {
+        candidate: Some(true),
+        final_status: Some(true),
+    };
+    outbox.checked(Purpose::Submission, done, None, &seen(2_000, 22));
+    assert!(!outbox.is_pending(Purpose::Submission));
+    assert_eq!(
+        outbox.take_outcome(Purpose::Submission),
+        Some(Outcome::Done(operation_id(1)))
+    );
+    assert_eq!(outbox.fees().last_day(2_000), LIMITS.minimal_fee);
+}
+
+#[test]
+fn an_operation_that_no_block_included_is_sent_again_as_another() {
+    let mut outbox = outbox();
+    outbox.put(order(100)).unwrap();
+    let first = send(&mut outbox, 1, &seen(0, 20));
+    outbox.checked(Purpose::Submission, OperationStatus::default(), None, &seen(1_000, 30));
+    assert!(outbox.is_pending(Purpose::Submission));
+    assert_eq!(
+        outbox.steps(&seen(1_000, 30))[..],
+        [Step::Check(Purpose::Submission, operation_id(1))]
+    );
+    outbox.checked(Purpose::Submission, OperationStatus::default(), None, &seen(2_000, 31));
+    assert_eq!(outbox.fees().last_day(2_000), Amount::zero(), "nobody took the fee");
+    assert_eq!(outbox.steps(&seen(2_000, 31)), [], "not at once");
+    let second = send(&mut outbox, 2, &seen(4_000, 31));
+    assert_ne!(max_gas(&first), max_gas(&second));
+}
+
+#[test]
+fn equal_orders_become_different_operations() {
+    let mut gas = Vec::new();
+    for seed in [0, 1_000_000] {
+        let mut outbox = Outbox::new(FeeLedger::default(), None, seed);
+        for number in 0..3 {
+            outbox.put(order(100)).unwrap();
+            gas.push(max_gas(&send(&mut outbox, number, &seen(0, 20))));
+            let done = OperationStatus {
+                candidate: None,
+                final_status: Some(true),
+            };
+            outbox.checked(Purpose::Submission, done, None, &seen(0, 20));
+        }
+    }
+    gas.sort_unstable();
+    gas.dedup();
+    assert_eq!(gas.len(), 6);
+}
+
+#[test]
+fn what_the_contract_refuses_costs_nothing_and_is_tried_later_and_later() {
+    let mut outbox = outbox();
+    outbox.put(order(100)).unwrap();
+    let mut at = 0;
+    for wait in [2_000, 4_000, 8_000] {
+        assert_eq!(outbox.steps(&seen(at, 20)), [ESTIMATE()]);
+        let refused = Err(ContractError::Refused("round is not open".into()));
+        assert_eq!(outbox.estimated(Purpose::Submission, refused, &seen(at, 20)), None);
+        assert_eq!(outbox.steps(&seen(at + wait - 1, 20)), []);
+        at += wait;
+    }
+    assert_eq!(outbox.last_refusal().unwrap().reason, "round is not open");
+    assert_eq!(outbox.fees().last_day(at), Amount::zero());
+    // Too late: given up, with the contract's words.
+    assert_eq!(outbox.steps(&seen(at, 101)), []);
+    let outcome = outbox.take_outcome(Purpose::Submission);
+    assert_eq!(outcome, Some(Outcome::GivenUp("round is not open".into())));
+}
+
+#[test]
+fn a_failure_in_a_block_is_told_in_the_contract_s_words_and_costs_the_fee() {
+    let mut outbox = outbox();
+    outbox.put(order(100)).unwrap();
+    send(&mut outbox, 1, &seen(0, 20));
+    let failed = OperationStatus {
+        candidate: Some(false),
+        final_status: Some(false),
+    };
+    outbox.checked(Purpose::Submission, failed, Some("not enough".into()), &seen(1_000, 21));
+    assert_eq!(outbox.last_refusal().unwrap().reason, "not enough");
+    assert_eq!(outbox.fees().last_day(1_000), LIMITS.minimal_fee);
+    assert!(outbox.is_pending(Purpose::Submission));
+}
+
+#[test]
+fn the_limits_of_the_operator_and_of_a_block_bite() {
+    let refusal = |max_fees, gas, balance| {
+        let mut fees = FeeLedger::default();
+        fees.add(0, Amount::from_raw(95_000_000));
+        let mut outbox = Outbox::new(fees, max_fees, 0);
+        outbox.put(order(100)).unwrap();
+        let seen = Seen { balance, ..seen(0, 20) };
+        let operation = outbox.estimated(Purpose::Submission, Ok(gas), &seen);
+        operation.map_or_else(
+            || outbox.last_refusal().unwrap().reason.clone(),
+            |operation| format!("sent with {} gas", max_gas(&operation)),
+        )
+    };
+    let tenth = Some(Amount::from_raw(100_000_000));
+    assert_eq!(
+        refusal(tenth, 1, mas(10)),
+        "max_fees_per_day: 0.095 of 0.10 MAS are spent"
+    );
+    assert_eq!(
+        refusal(Some(Amount::from_raw(105_000_000)), 100, mas(10)),
+        "sent with 121 gas"
+    );
+    assert_eq!(
+        refusal(None, 1_000_001, mas(10)),
+        "needs 1000001 gas, an operation has 1000000 at most"
+    );
+    assert_eq!(refusal(None, 1_000_000, mas(10)), "sent with 1000000 gas");
+    assert_eq!(refusal(None, 900_000, mas(10)), "sent with 999999 gas");
+    assert_eq!(
+        refusal(None, 1, mas(1)),
+        "1 MAS do not pay 1 MAS of coins and 0.01 MAS of fee"
+    );
+}
+
+#[test]
+fn nothing_is_included_after_it_stopped_making_sense() {
+    let mut outbox = outbox();
+    outbox.put(order(25)).unwrap();
+    assert_eq!(send(&mut outbox, 1, &seen(0, 20)).expire_period, 25);
+}
+
+struct Running {
+    chain: Arc<Chain>,
+    handle: ClientHandle,
+    manager: ClientManager,
+}
+
+fn running(chain: Arc<Chain>, operator: Option<Address>, change: impl FnOnce(&mut ClientParts)) -> Running {
+    let host = Arc::clone(&chain) as Arc<dyn ContractHost>;
+    let nodes = Arc::new(RegistryNodeSet::new(Arc::clone(&host), genesis(), LOCAL));
+    let mut parts = ClientParts {
+        host,
+        nodes,
+        operator,
+        registry: Box::new(|| Some(registry())),
+        on_nodes: Box::new(|_| ()),
+        max_fees_per_day: None,
+        fees_path: None,
+        deployment: None,
+    };
+    change(&mut parts);
+    let (manager, handle) = start_contract_client(parts).unwrap();
+    Running { chain, handle, manager }
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn status_with(handle: &ClientHandle, what: &str, condition: impl Fn(&ClientStatus) -> bool) -> ClientStatus {
+    wait_for(what, || condition(&handle.status()));
+    handle.status()
+}
+
+#[test]
+fn the_client_follows_a_registry_that_comes_later_and_tells_its_nodes() {
+    let row = Row::new(1);
+    let operator = row.address;
+    let address = Arc::new(Mutex::new(None));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let running = running(chain(60, &[row]), Some(operator), |parts| {
+        let (address, told) = (Arc::clone(&address), Arc::clone(&told));
+        parts.registry = Box::new(move || *address.lock());
+        parts.on_nodes = Box::new(move |nodes| told.lock().extend(nodes.iter().map(|node| node.address)));
+    });
+    let before = running.handle.status();
+    assert_eq!((before.registry, before.own), (None, None));
+    assert_eq!(
+        running.handle.call(Purpose::ClaimRewards, claim_rewards(), mas(0), 99),
+        Err(OrderError::NoRegistry)
+    );
+    *address.lock() = Some(registry());
+    let status = status_with(&running.handle, "followed", |status| status.registered_nodes == 1);
+    assert_eq!(status.registry, Some(registry()));
+    assert_eq!(status.own.unwrap().weight_at(6), 10);
+    assert_eq!(status.balance, Some(mas(1_000)));
+    assert_eq!(*told.lock(), [operator]);
+}
+
+#[test]
+fn a_call_is_sent_from_the_operator_and_its_end_is_told() {
+    let row = Row::new(1);
+    let directory = tempfile::tempdir().unwrap();
+    let fees = directory.path().join("fees");
+    let mut running = running(chain(60, &[row.clone()]), Some(row.address), |parts| {
+        parts.fees_path = Some(fees.clone());
+    });
+    status_with(&running.handle, "followed", |status| status.registry.is_some());
+    running.handle.call(Purpose::ClaimRewards, fund(), mas(2), 99).unwrap();
+    wait_for("sent", || running.chain.0.lock().sent.len() == 1);
+    running.chain.0.lock().statuses.insert(operation_id(1), true);
+    let mut outcome = None;
+    wait_for("done", || {
+        outcome = outcome
+            .take()
+            .or_else(|| running.handle.take_outcome(Purpose::ClaimRewards));
+        outcome.is_some()
+    });
+    assert_eq!(outcome, Some(Outcome::Done(operation_id(1))));
+    let sent = running.chain.0.lock().sent[0].clone();
+    let OperationType::CallSC {
+        target_addr,
+        target_func,
+        coins,
+        ..
+    } = sent.op
+    else {
+        panic!("not a call");
+    };
+    assert_eq!((target_addr, target_func.as_str(), coins), (registry(), "fund", mas(2)));
+    running.manager.stop();
+    let ledger = FeeLedger::from_text(&std::fs::read_to_string(&fees).unwrap());
+    assert!(!ledger.to_text().is_empty(), "fees outlive a restart");
+}
+
+#[test]
+fn refusals_and_low_coins_are_told() {
+    let row = Row::new(1);
+    let chain = chain(60, &[row.clone()]);
+    chain.0.lock().refusal = Some("no matured rewards".into());
+    chain.0.lock().balance = 20_000_000;
+    let running = running(chain, Some(row.address), |_| ());
+    status_with(&running.handle, "followed", |status| status.registry.is_some());
+    running
+        .handle
+        .call(Purpose::ClaimRewards, claim_rewards(), mas(0), 99)
+        .unwrap();
+    let status = status_with(&running.handle, "refused", |status| status.last_refusal.is_some());
+    assert_eq!(status.last_refusal.unwrap().reason, "no matured rewards");
+    assert_eq!(
+        status.low_balance.unwrap(),
+        "0.02 MAS are fewer than 100 fees of 0.01 MAS"
+    );
+    assert_eq!(status.pending, [Purpose::ClaimRewards]);
+    assert!(running.chain.0.lock().sent.is_empty());
+}
+
+#[test]
+fn the_placement_key_is_asked_for_by_itself() {
+    let row = Row {
+        key: None,
+        ..Row::new(1)
+    };
+    let chain = chain(60, &[row.clone()]);
+    let mut state = vec![0; 96];
+    state[64..72].copy_from_slice(&4u64.to_le_bytes());
+    let mut round = vec![0; 144];
+    round[96..104].copy_from_slice(&NEVER.to_le_bytes());
+    round[105] = 1;
+    chain
+        .0
+        .lock()
+        .rows
+        .extend([(b"state".to_vec(), state), (b"period_40".to_vec(), round)]);
+    let running = running(chain, Some(row.address), |_| ());
+    wait_for("sent", || running.chain.0.lock().sent.len() == 1);
+    let sent = running.chain.0.lock().sent[0].clone();
+    let OperationType::CallSC { target_func, param, .. } = sent.op else {
+        panic!("not a call");
+    };
+    assert_eq!(target_func, "setPlacementKey");
+    assert_eq!(param[param.len() - 8..], 4u64.to_le_bytes());
+}
+
+#[test]
+fn a_registry_is_made_once() {
+    let address = Arc::new(Mutex::new(None));
+    let chain = chain(60, &[]);
+    let said = format!("Contract deployed at address: {REGISTRY}");
+    chain.0.lock().events = vec![OperationEvent {
+        data: said,
+        is_error: false,
+    }];
+    let operator = Row::new(1).address;
+    let running = running(chain, Some(operator), |parts| {
+        let (found, made) = (Arc::clone(&address), Arc::clone(&address));
+        parts.registry = Box::new(move || *found.lock());
+        let contract = NewContract {
+            bytecode: vec![1],
+            parameter: vec![2],
+            coins: mas(1),
+        };
+        parts.deployment = Some(Deployment {
+            operation: deployment(vec![3], &contract, 0),
+            on_deployed: Box::new(move |address| *made.lock() = Some(address)),
+        });
+    });
+    wait_for("sent", || running.chain.0.lock().sent.len() == 1);
+    running.chain.0.lock().statuses.insert(operation_id(1), true);
+    status_with(&running.handle, "followed", |status| {
+        status.registry == Some(registry())
+    });
+    assert_eq!(running.chain.0.lock().sent.len(), 1);
+}
+
+#[test]
+fn nobody_signs_without_a_key() {
+    let running = running(chain(60, &[]), None, |_| ());
+    status_with(&running.handle, "followed", |status| status.registry.is_some());
+    let refused = running.handle.call(Purpose::ClaimRewards, claim_rewards(), mas(0), 99);
+    assert_eq!(refused, Err(OrderError::NoOperator));
+}

@@ -1,0 +1,626 @@
+// What an attacker would try, who wants money, wants rounds to stop, or wants others slashed. README, "Attacks tried".
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { meter } from '../scripts/meter.mjs';
+import { user } from './host.mjs';
+import * as m from './model.mjs';
+import { ADMIN, MAS, WASM, World } from './world.mjs';
+
+const ALL = ['ann', 'bob', 'cat'];
+const FOUR = [...ALL, 'dan'];
+const MAX = (1n << 64n) - 1n;
+const admin = { from: ADMIN.address, coins: MAS };
+const as = (world, name, coins = 10n * MAS) => ({ from: world.nodes.get(name).address, coins });
+const settle = (world, ...names) => world.ok('resolveExpiredChallenges', m.texts(names.map((n) => world.nodes.get(n).address)), admin);
+const close = (world, round) => world.ok('distributeRewards', m.u64(round * 100), admin);
+const root = (n) => m.hash(m.u8(n));
+const round = (world, r, names = ALL) => { world.at(r, 3); for (const name of names) world.honest(name); };
+
+// Money.
+
+test('reentrancy: a contract that is paid runs no code, and calling twice in one operation pays once', () => {
+  const world = new World();
+  for (const name of ALL) world.register(name);
+  let plan = [];
+  const calls = [];
+  const thief = world.chain.script('thief', ({ fn, call }) => {
+    calls.push(fn);
+    for (const [f, args, coins] of plan) call(world.registry, f, args, coins);
+  });
+  world.give(thief);
+  world.nodes.set('thief', { address: thief });
+  const steal = (...list) => { plan = list; return world.call('go', undefined, { from: ADMIN.address, to: thief }); };
+  assert.equal(steal(['registerStorageNode', m.u64(10), 300n * MAS]).error, undefined);
+  const segment = world.segment(0);
+  world.holding = new m.Holding([segment]);
+  const claim = { claim: world.holding.claim };
+  world.at(1, 60);
+  for (const name of ALL) world.submit(name, { roots: [[0, segment.root]] });
+  assert.equal(steal(['submitProof', world.submitArgs('thief', { roots: [[0, segment.root]] }).args, MAS]).error, undefined);
+  for (const name of ALL) world.submit(name, claim);
+  assert.equal(steal(['submitProof', world.submitArgs('thief', claim).args, MAS]).error, undefined);
+  round(world, 2);
+  const beacon = world.beacon(2);
+  assert.equal(steal(['submitProof', world.submitArgs('thief', { beacon, answers: world.answersFor('thief', world.holding, 2, beacon) }).args, MAS]).error, undefined);
+  world.at(4, 0);
+  const before = world.chain.balance(thief);
+  const pending = world.view('calculatePendingRewards', m.sized(thief)).readBigUInt64LE();
+  assert.ok(pending > 0n);
+  assert.equal(steal(['claimRewards'], ['claimRewards']).error, 'no matured rewards');
+  assert.equal(world.chain.balance(thief), before);
+  calls.length = 0;
+  const deposits = world.chain.storagePaid;
+  assert.equal(steal(['claimRewards']).error, undefined);
+  const freed = deposits - world.chain.storagePaid;
+  assert.equal(world.chain.balance(thief), before + pending + freed, 'its credit, and the deposit of the record that closing the round frees');
+  assert.deepEqual(calls, ['go'], 'the payment called nothing');
+  world.checkMoney();
+});
+
+test('a flood of calls in one operation undoes itself at the 25th event', () => {
+  const world = new World();
+  const flood = world.chain.script('flood', ({ call }) => { for (let i = 0; i < 26; i++) call(world.registry, 'fund', undefined, 1n); });
+  world.give(flood);
+  const before = world.state();
+  assert.equal(world.call('go', undefined, { from: ADMIN.address, to: flood }).error, 'too many events');
+  assert.deepEqual(world.state(), before);
+});
+
+test('nobody calls for another: the registry itself, and a call without a caller, are refused', () => {
+  const world = new World();
+  world.refuses('the registry cannot call itself', 'fund', undefined, { ...admin, stack: [world.registry, world.registry] });
+  world.refuses('call the registry from an address', 'fund', undefined, { ...admin, stack: [world.registry] });
+});
+
+test('sums: whatever is claimed, a round can be answered, closed and settled', () => {
+  const world = World.running(ALL, { config: { stakePerGb: 0n, maxAllocatedGb: 1n << 24n, rewardPerGbPerPeriod: 10n ** 12n } });
+  world.at(1, 80);
+  world.register('big', 10);
+  const record = () => world.chain.data.get('period_200');
+  const [mine, most] = [world.holding.claim.sum, 1n << 55n];
+  record().writeBigUInt64LE(most - mine, 16);
+  world.chain.data.set('node_' + world.nodes.get('big').address, Buffer.from(world.chain.data.get('node_' + world.nodes.get('big').address)));
+  const node = world.chain.data.get('node_' + world.nodes.get('big').address);
+  node.writeBigUInt64LE(0n, 48); // its weight counts already
+  const at = { claim: { root: root(1), sum: mine + 1n } };
+  world.refusesSubmit('claim leaves: more than a round takes in all', 'big', at);
+  world.submit('big', { claim: world.holding.claim });
+  assert.equal(record().readBigUInt64LE(16), most);
+  round(world, 2);
+  world.at(2, 51);
+  close(world, 2);
+  settle(world, ...ALL, 'big');
+  assert.equal(world.state().reserves, 0n);
+});
+
+test('addresses of a node are bytes of ASCII: a character of several bytes would write beyond its record', () => {
+  const world = new World();
+  const who = user('ann');
+  world.give(who.address);
+  for (const text of ['é'.repeat(128), '\u{1f4be}'.repeat(64), 'a\0b', 'a\x7f', Buffer.from([0xff, 0xfe])]) {
+    const args = m.cat(m.u64(10), m.u64(0), m.u64(0), m.sized(''), m.sized(text), m.sized(''));
+    world.refuses('argument addresses: only printable ASCII', 'registerStorageNode', args, { from: who.address, coins: 300n * MAS });
+  }
+  const good = m.cat(m.u64(10), m.u64(0), m.u64(0), m.sized(''), m.sized('1.2.3.4:5;[::1]:6, 7.8.9.0:1'), m.sized(''));
+  world.ok('registerStorageNode', good, { from: who.address, coins: 300n * MAS });
+  assert.equal(world.info(who.address).addresses, '1.2.3.4:5;[::1]:6, 7.8.9.0:1');
+});
+
+test('a stake that was slashed to nothing buys no weight: a change of allocation wants the whole stake again', () => {
+  const world = World.running(FOUR, { config: { slashPercentage: 100n } });
+  round(world, 2);
+  settle(world.at(2, 51), 'dan');
+  assert.equal(world.info('dan').stake, 0n);
+  world.refuses('stake: at least 16384000000000', 'updateStorageAllocation', m.u64(16_384), as(world, 'dan'));
+  world.refuses('stake: at least 100000000000', 'updateStorageAllocation', m.u64(10), as(world, 'dan'));
+  world.ok('updateStorageAllocation', m.cat(m.u64(10), m.u64(100n * MAS)), as(world, 'dan', 101n * MAS));
+});
+
+test('the rate of a round does not depend on who answers first, nor on who closed the round before', () => {
+  const rates = [true, false].map((closed) => {
+    const world = World.running(ALL, { config: { rewardPerGbPerPeriod: 10n ** 12n }, funds: 10n * MAS });
+    // Nobody of round 2 is paid in full, so that its reserve comes back to the pool when it closes. Dan claims round 3 only.
+    world.at(2, 3);
+    for (const name of ALL) world.honest(name, { change: (a) => a.slice(2) });
+    world.register('dan');
+    const dan = world.chain.data.get('node_' + world.nodes.get('dan').address);
+    world.key('dan').copy(dan, 176);
+    dan[3] = 1;
+    dan.writeBigUInt64LE(0n, 48);
+    world.submit('dan', { claim: world.holding.claim });
+    if (closed) close(world.at(2, 60), 2);
+    world.at(3, 3).submit('dan', { beacon: world.beacon(3) });
+    return [world.stats(3).rate, world.stats(3).reserve, world.stats(2).closed];
+  });
+  assert.deepEqual(rates[0], rates[1]);
+  assert.equal(rates[0][2], 1);
+});
+
+test('a node that is settled late has what it had in time, in whatever round that is', () => {
+  const play = (settledAt) => {
+    // A stake with which it matters, for one nanoMAS, which of two slashes comes first.
+    const world = World.running(FOUR, { stakes: { dan: 100_000_000_041n } });
+    round(world, 2);
+    world.honest('dan', { change: (a) => a.slice(1) });
+    round(world, 3);
+    settle(world.at(settledAt, 60), 'dan');
+    settle(world.at(9, 60), ...FOUR);
+    const node = world.chain.data.get('node_' + world.nodes.get('dan').address);
+    const slots = [2, 3].map((r) => world.result('dan', r));
+    return [world.info('dan').stake, node.readBigUInt64LE(64), world.info('dan').noClaimBefore, slots, world.state().stakes];
+  };
+  const inTime = play(3);
+  for (const late of [4, 5, 6, 7]) assert.deepEqual(play(late), inTime, `settled in round ${late}`);
+});
+
+test('coins that come back are the caller\'s, or what its call freed: a challenge that is forgotten returns its deposit to who removes it', () => {
+  const world = World.running();
+  world.ok('addChallenger', m.sized(ADMIN.address), admin);
+  const id = root(1).toString('hex');
+  const paid = world.chain.storagePaid;
+  world.ok('issueChallenge', m.cat(m.sized(id), m.sized(world.nodes.get('ann').address), m.sized(id), m.u64(1)), admin);
+  const deposit = world.chain.storagePaid - paid;
+  world.chain.period += 5;
+  world.ok('resolveExpiredChallenges', m.texts([id]), admin);
+  world.chain.period += 1000;
+  const before = world.chain.balance(world.nodes.get('bob').address);
+  world.ok('resolveExpiredChallenges', m.texts([id, id]), as(world, 'bob'));
+  assert.equal(world.chain.balance(world.nodes.get('bob').address) - before, deposit);
+});
+
+test('the admin can take nothing: after all its functions, it has less than before', () => {
+  const world = World.running();
+  round(world, 2);
+  close(world.at(2, 51), 2);
+  const before = world.chain.balance(ADMIN.address);
+  world.ok('setPaused', m.u8(1), admin);
+  world.ok('setPaused', m.u8(0), admin);
+  world.ok('addChallenger', m.sized(ADMIN.address), admin);
+  world.ok('removeChallenger', m.sized(ADMIN.address), admin);
+  world.ok('updateConfig', m.encodeConfig({ ...m.DEFAULT_CONFIG, rewardPerGbPerPeriod: 0n, minStake: 1n, slashPercentage: 100n }), admin);
+  world.refuses(`not a storage node: ${ADMIN.address}`, 'claimRewards', undefined, admin);
+  world.refuses(`not a storage node: ${ADMIN.address}`, 'unregisterStorageNode', undefined, admin);
+  assert.ok(world.chain.balance(ADMIN.address) <= before);
+  const credit = world.result('ann', 2);
+  world.at(4, 0).ok('claimRewards', undefined, as(world, 'ann'));
+  assert.ok(credit.state === 2, 'what was earned under the old configuration is paid');
+});
+
+test('a stake so large that the sum of all wraps is refused', () => {
+  const world = new World();
+  world.register('ann');
+  const who = user('whale');
+  world.give(who.address);
+  const args = m.cat(m.u64(10), m.u64(MAX), m.u64(0), m.sized(''), m.sized(''), m.sized(''));
+  world.refuses('addition overflows', 'registerStorageNode', args, { from: who.address, coins: MAS });
+  world.refuses('addition overflows', 'updateStorageAllocation', m.cat(m.u64(10), m.u64(MAX)), as(world, 'ann'));
+});
+
+// Identity, replay, relayers.
+
+test('a consent of a P2P key is for one operator, one registry, one chain', () => {
+  const world = new World();
+  const [who, victim] = [user('stranger'), user('victim')];
+  world.give(who.address);
+  const consents = [
+    m.nodeIdMessage(77n, world.registry, victim.address), m.nodeIdMessage(77n, 'AS1other', who.address), m.nodeIdMessage(78n, world.registry, who.address),
+  ];
+  for (const consent of consents) {
+    const args = m.cat(m.u64(10), m.u64(0), m.u64(0), m.sized(victim.nodeId), m.sized(''), m.sized(victim.sign(consent)));
+    world.refuses('signature of the node id is not valid', 'registerStorageNode', args, { from: who.address, coins: 300n * MAS });
+  }
+});
+
+test('a signed submission is good once, in its round, on its registry', () => {
+  const world = World.running().at(2, 3);
+  const who = world.nodes.get('ann');
+  const parts = { beacon: world.beacon(2), answers: world.answersFor('ann', world.holding, 2, world.beacon(2)), claim: world.holding.claim };
+  const send = (registry) => {
+    const { content } = world.submitArgs('ann', parts);
+    return m.submitArgs(2, content, m.cat(m.sized(who.publicKey), m.sized(who.sign(m.submissionMessage(77n, registry, content)))));
+  };
+  world.refuses('signature of the node is not valid', 'submitProof', send('AS1other'), as(world, 'bob'));
+  const args = send(world.registry);
+  world.ok('submitProof', args, as(world, 'bob'));
+  world.refuses('this round is answered, or over', 'submitProof', args, as(world, 'bob'));
+  world.at(3, 3).refuses('round is not open: now is 3', 'submitProof', args, as(world, 'bob'));
+});
+
+test('a relayer pays and gains nothing; the node it serves is paid as if it had called', () => {
+  const [own, relayed] = [false, true].map((byRelayer) => {
+    const world = World.running().at(2, 3);
+    for (const name of ['bob', 'cat']) world.honest(name);
+    const who = world.nodes.get('ann');
+    const { content } = world.submitArgs('ann', { beacon: world.beacon(2), answers: world.answersFor('ann', world.holding, 2, world.beacon(2)) });
+    const signature = m.cat(m.sized(who.publicKey), m.sized(who.sign(m.submissionMessage(77n, world.registry, content))));
+    const before = world.chain.balance(ADMIN.address);
+    world.ok('submitProof', m.submitArgs(2, content, byRelayer ? signature : undefined), byRelayer ? admin : as(world, 'ann'));
+    assert.ok(world.chain.balance(ADMIN.address) <= before);
+    settle(world.at(2, 51), 'ann');
+    return world.result('ann', 2);
+  });
+  assert.deepEqual(own, relayed);
+});
+
+test('the signature under one manual challenge does not serve another', () => {
+  const world = World.running();
+  const who = world.nodes.get('ann');
+  world.ok('addChallenger', m.sized(ADMIN.address), admin);
+  const [one, two] = [1, 2].map((n) => root(n).toString('hex'));
+  for (const id of [one, two]) world.ok('issueChallenge', m.cat(m.sized(id), m.sized(who.address), m.sized(id), m.u64(1)), admin);
+  const proof = Buffer.from('proof');
+  const signed = m.submissionMessage(77n, world.registry, m.cat(Buffer.from(one), proof));
+  const signature = m.cat(m.sized(who.publicKey), m.sized(who.sign(signed)));
+  world.refuses('signature of the node is not valid', 'submitProof', m.submitArgs(two, proof, signature), admin);
+  world.ok('submitProof', m.submitArgs(one, proof, signature), admin);
+});
+
+test('answers of another node, and of an earlier round, pass only where the very same leaf was drawn', () => {
+  const world = World.running();
+  round(world, 2);
+  world.at(3, 3);
+  const leaf = (name, r, d) => m.drawnLeaf({ chainId: 77n, registry: world.registry, round: r, key: world.key(name), beacon: world.beacon(r), d, leaves: world.holding.claim.sum });
+  const steal = (name, from, r) => {
+    world.submit(name, { beacon: world.beacon(3), answers: world.answersFor(from, world.holding, r, world.beacon(r)) });
+    const same = [0, 1, 2, 3].filter((d) => world.holding.claim.find(leaf(name, 3, d)).position === world.holding.claim.find(leaf(from, r, d)).position
+      && world.holding.claim.find(leaf(name, 3, d)).index === world.holding.claim.find(leaf(from, r, d)).index).length;
+    assert.equal(world.result(name, 3).passes, same);
+    assert.ok(same < 4);
+  };
+  steal('bob', 'ann', 3);
+  steal('ann', 'ann', 2);
+});
+
+// Votes and rounds.
+
+test('stake that voted for segment roots cannot leave, come back and vote again in the same round', () => {
+  const world = new World();
+  for (const name of ALL) world.register(name);
+  world.ok('unregisterStorageNode', undefined, as(world, 'ann'));
+  world.at(10, 0).submit('ann', { roots: [[0, root(9)]] });
+  world.refuses('voted for segment roots in this round: leave in the next', 'unregisterStorageNode', undefined, as(world, 'ann'));
+  world.at(11, 0).ok('unregisterStorageNode', undefined, as(world, 'ann'));
+  world.register('ann');
+  world.submit('ann', { roots: [[0, root(9)]] });
+  world.refusesSubmit('segment is voted for already, or not in order', 'ann', { roots: [[0, root(9)]] });
+  world.refuses('stake is locked until round 21', 'unregisterStorageNode', undefined, (() => { world.ok('unregisterStorageNode', undefined, as(world, 'ann')); return as(world, 'ann'); })());
+  assert.equal(world.state().nextSegment, 0n);
+});
+
+test('a slash after a vote does not shrink the electorate of that round', () => {
+  const world = World.running(FOUR, { config: { slashPercentage: 100n } });
+  world.ok('updateStorageAllocation', m.cat(m.u64(10), m.u64(MAS)), as(world, 'ann'));
+  world.at(2, 3);
+  for (const name of ALL) world.submit(name, { beacon: world.beacon(2), answers: world.answersFor(name, world.holding, 2, world.beacon(2)) });
+  world.at(3, 60).submit('ann', { roots: [[1, root(9)]] });
+  settle(world, 'dan');
+  assert.equal(world.info('dan').stake, 0n);
+  world.submit('bob', { roots: [[1, root(9)]] });
+  assert.equal(world.state().nextSegment, 1n, '201 of 401, though 301 are left');
+  world.submit('cat', { roots: [[1, root(9)]] });
+  assert.equal(world.state().nextSegment, 2n);
+});
+
+test('a small claim on nothing, before anything is anchored, does not decide on segment roots', () => {
+  const world = new World();
+  for (const name of [...ALL, 'eve']) world.register(name);
+  const air = { claim: { root: root(5), sum: 1n } };
+  world.at(1, 60).submit('eve', air);
+  world.at(2, 3).submit('eve', { beacon: root(7), roots: [[0, root(9)], [1, root(9)]], ...air });
+  assert.equal(world.state().nextSegment, 0n, 'one of four is not more than two thirds, though it alone claims');
+  for (const name of ALL) world.submit(name, { roots: [[0, root(1)]] });
+  assert.equal(world.state().nextSegment, 1n);
+  world.at(3, 3).submit('eve', { beacon: root(7), roots: [[1, root(9)]] });
+  assert.equal(world.state().nextSegment, 1n);
+  assert.deepEqual(world.view('getSegmentRoot', m.u64(0)).subarray(0, 32), root(1));
+});
+
+test('who claims alone while the others sit out does not decide on segment roots', () => {
+  const world = World.running(FOUR);
+  // Nobody answers round 2: it is void, and all of them sit out until round 6. Eve, who is new, does not.
+  world.register('eve');
+  world.at(3, 60);
+  for (const name of FOUR) world.submit(name, {});
+  world.submit('eve', { claim: { root: root(5), sum: 1n } });
+  world.at(4, 3).submit('eve', { roots: [[1, root(9)], [2, root(9)]] });
+  assert.equal(world.state().nextSegment, 1n);
+  for (const name of FOUR) world.submit(name, { roots: [[1, root(1)]] });
+  assert.equal(world.state().nextSegment, 2n);
+});
+
+test('once all active stake decides in a round, it does until its end, whoever leaves', () => {
+  const world = new World();
+  for (const name of [...ALL, 'eve', 'gone']) world.register(name, 10, { stake: name === 'gone' ? 150n * MAS : 100n * MAS });
+  world.ok('unregisterStorageNode', undefined, as(world, 'gone'));
+  world.at(9, 60);
+  for (const name of ['ann', 'bob']) world.submit(name, { claim: { root: root(5), sum: 1n } });
+  world.at(10, 3).submit('eve', { roots: [[0, root(9)]] });
+  // 200 of 550 claimed. Without what leaves it is half of 400, but the votes of all are counted against all.
+  world.ok('unregisterStorageNode', undefined, as(world, 'gone'));
+  world.submit('ann', { roots: [[0, root(9)]] });
+  assert.equal(world.state().nextSegment, 0n, '200 are not two thirds of 550');
+});
+
+for (const how of ['an outage', 'a pause']) {
+  test(`after ${how} of ten rounds, the first one back cannot declare the others gone and decide alone`, () => {
+    const world = new World();
+    for (const name of FOUR) world.register(name);
+    if (how === 'a pause') world.ok('setPaused', m.u8(1), admin);
+    world.at(12, 0);
+    if (how === 'a pause') world.ok('setPaused', m.u8(0), admin);
+    settle(world, ...ALL);
+    settle(world, ...ALL);
+    world.submit('dan', { roots: [[0, root(9)]] });
+    assert.equal(world.state().nextSegment, 0n);
+    world.at(13, 50);
+    for (const name of ALL) world.submit(name, { roots: [[0, root(1)]] });
+    assert.equal(world.state().nextSegment, 1n);
+    assert.deepEqual(world.view('getSegmentRoot', m.u64(0)).subarray(0, 32), root(1));
+    settle(world.at(14, 0), ...ALL);
+    assert.equal(world.info('ann').active, true, 'who came back is not gone');
+  });
+}
+
+test('who was said to be gone and came back has the whole notice the next time', () => {
+  const world = new World();
+  world.register('ann');
+  settle(world.at(12, 0), 'ann');
+  world.submit('ann', {});
+  settle(world.at(25, 0), 'ann');
+  assert.equal(world.info('ann').active, true);
+  settle(world.at(27, 0), 'ann');
+  assert.equal(world.info('ann').active, false);
+});
+
+test('stake that is added after the claim weighs nothing in the round', () => {
+  const world = World.running().at(2, 1);
+  world.ok('updateStorageAllocation', m.cat(m.u64(10), m.u64(300n * MAS)), as(world, 'ann', 301n * MAS));
+  world.at(2, 3).submit('ann', { beacon: root(7) });
+  assert.equal(world.stats(2).accepted, 0);
+  for (const name of ['bob', 'cat']) world.honest(name);
+  assert.equal(world.stats(2).accepted, 0, 'two of three are not more than two thirds, and one is not either');
+  world.submit('ann', { roots: [[1, root(9)]] });
+  assert.equal(world.state().nextSegment, 1n, 'nor for segment roots');
+});
+
+test('who voids a round, by a third of its stake that is silent, is not in the next three', () => {
+  const world = World.running();
+  round(world, 2, ['ann', 'bob']);
+  world.at(2, 51).refusesSubmit('sits out until round 6', 'cat', { claim: world.holding.claim });
+  for (const r of [3, 4, 5]) {
+    round(world, r, ['ann', 'bob']);
+    assert.equal(world.stats(r).accepted, 1);
+  }
+});
+
+test('a placement key that comes late gives no weight at once, also if the allocation was just changed', () => {
+  const world = World.running();
+  round(world, 2);
+  world.register('dan', 10);
+  for (const r of [3, 4]) round(world, r);
+  world.at(5, 0).ok('updateStorageAllocation', m.u64(20), as(world, 'dan'));
+  world.ok('setPlacementKey', m.cat(m.sized(world.nodes.get('dan').address), m.u64(3)), admin);
+  assert.deepEqual([world.info('dan').weight, world.at(6, 0).info('dan').weight, world.at(7, 0).info('dan').weight], [0n, 0n, 20n]);
+});
+
+test('a period beyond all rounds closes nothing', () => {
+  const world = new World().at(5, 0);
+  for (const period of [MAX, MAX - 15n, 10n ** 19n]) world.refuses('answers to this round are still taken', 'distributeRewards', m.u64(period), admin);
+  assert.equal(world.view('getPeriodStats', m.u64(MAX)).length, 0);
+  assert.deepEqual(world.view('getNodes', m.cat(m.u64(MAX), m.u64(100))), m.texts([]));
+});
+
+test('a change of configuration never touches a round that can be claimed, answered or settled', () => {
+  const world = World.running();
+  world.at(1, 90).ok('updateConfig', m.encodeConfig({ ...m.DEFAULT_CONFIG, slashPercentage: 100n, rewardPerGbPerPeriod: 1n, minStake: 10n ** 15n }), admin);
+  round(world, 2, ['ann', 'bob']);
+  world.honest('cat', { change: (a) => a.slice(1) });
+  settle(world.at(2, 51), 'cat');
+  assert.equal(world.info('cat').stake, 100n * MAS - 2_500_000_000n);
+  assert.equal(world.stats(2).rate, 1_000_000n);
+});
+
+test('segments before the first one of the registry are passed over, and no claim on them passes', () => {
+  const world = new World({ config: { firstSegment: 3n } });
+  for (const name of ALL) world.register(name);
+  world.at(5, 60);
+  for (const name of ALL) world.submit(name, { roots: [[0, root(1)], [1, root(1)], [2, root(1)], [3, root(3)]] });
+  assert.equal(world.state().nextSegment, 4n);
+  assert.equal(world.view('getSegmentRoot', m.u64(2)).length, 0);
+  const early = world.segment(0);
+  const holding = new m.Holding([early]);
+  for (const name of ALL) world.submit(name, { claim: holding.claim });
+  world.at(6, 3);
+  const done = world.submit('ann', { beacon: world.beacon(6), answers: world.answersFor('ann', holding, 6, world.beacon(6)) });
+  assert.ok(done.events.filter((e) => e.endsWith(',segment not anchored')).length === 4);
+  const shown = m.cat(m.sized(world.nodes.get('ann').address), m.u64(6), m.sized(holding.exhibit(early.position(0, 0))));
+  world.refuses('segment is not anchored', 'refuteClaim', shown, admin);
+});
+
+test('answers that come after a beacon was accepted change nothing of what was accepted', () => {
+  const world = World.running(FOUR);
+  round(world, 2, FOUR);
+  world.register('eve');
+  round(world, 3, FOUR);
+  assert.deepEqual([world.stats(3).answers, world.state().lastAccepted], [4n, 3n]);
+  world.ok('setPlacementKey', m.cat(m.sized(world.nodes.get('eve').address), m.u64(3)), admin);
+});
+
+test('stake that is added after the claim is not slashed for it', () => {
+  const world = World.running();
+  world.ok('updateStorageAllocation', m.cat(m.u64(10), m.u64(900n * MAS)), as(world, 'ann', 901n * MAS));
+  world.at(2, 3);
+  for (const name of ALL) world.honest(name, { change: (a) => (name === 'ann' ? a.slice(2) : a) });
+  settle(world.at(2, 51), 'ann');
+  assert.equal(world.info('ann').stake, 1_000n * MAS - 5n * MAS);
+});
+
+// Others slashed.
+
+const NOT_STEADY = (who) => `witness is not filled and unchanged for three rounds: ${who}`;
+test('a witness with the same score proves nothing', () => {
+  const { world, ranked, args, address } = World.steady();
+  const [best, last] = [ranked[0], ranked[8]].map((name) => world.chain.data.get('node_' + address(name)));
+  last.subarray(176, 208).copy(best, 176);
+  world.refuses(`witness has no lower score: ${address(ranked[0])}`, 'refuteClaim', args(ranked[8], 8, [ranked[0], ranked[1], ranked[2]]), admin);
+});
+
+test('a witness that is not filled proves nothing', () => {
+  const { world, ranked, args, address } = World.steady();
+  const [best, ...others] = ranked;
+  const small = new m.Claim([[0n, { leaves: 1, id: root(1) }]]);
+  world.at(9, 3).honest(best, { claim: small });
+  for (const name of others) world.honest(name);
+  for (const r of [10, 11, 12]) {
+    world.at(r, 3).submit(best, { beacon: world.beacon(r), claim: small });
+    for (const name of others) world.honest(name);
+  }
+  assert.equal(world.info(best).filled, true, 'until the second segment after it was settled');
+  round(world, 13, others);
+  assert.equal(world.info(best).filled, false);
+  world.refuses(NOT_STEADY(address(best)), 'refuteClaim', args(ranked[8], 13, ranked.slice(0, 3)), admin);
+});
+
+test('a witness whose weight changed in the last three rounds proves nothing', () => {
+  const { world, ranked, args, address } = World.steady();
+  world.ok('updateStorageAllocation', m.u64(11), as(world, ranked[0]));
+  for (const r of [9, 10]) round(world, r, ranked);
+  world.refuses(NOT_STEADY(address(ranked[0])), 'refuteClaim', args(ranked[8], 10, ranked.slice(0, 3)), admin);
+  for (const r of [11, 12, 13]) round(world, r, ranked);
+  world.ok('refuteClaim', args(ranked[8], 13, ranked.slice(0, 3)), admin);
+});
+
+test('a witness that weighed nothing in between proves nothing', () => {
+  const { world, ranked, args, address } = World.steady();
+  const others = ranked.slice(1);
+  // Last counted in round 8, the best one is counted again in round 16: weight lapses in segment 17 and is back in 18.
+  const leave = (r) => { world.at(r, 3); for (const name of others) world.honest(name); };
+  world.at(9, 3).submit(ranked[0], { beacon: world.beacon(9), answers: world.answersFor(ranked[0], world.holding, 9, world.beacon(9)) });
+  for (const name of others) world.honest(name);
+  for (let r = 10; r <= 15; r++) leave(r);
+  leave(16);
+  world.at(16, 60).submit(ranked[0], { claim: world.holding.claim });
+  round(world, 17, ranked);
+  settle(world.at(17, 51), ranked[0]);
+  assert.deepEqual([17, 18, 19].map((r) => world.at(r, 0).info(ranked[0]).weight), [10n, 0n, 10n]);
+  for (const r of [18, 19, 20]) round(world, r, ranked);
+  world.refuses(NOT_STEADY(address(ranked[0])), 'refuteClaim', args(ranked[8], 20, ranked.slice(0, 3)), admin);
+  for (const r of [21, 22]) round(world, r, ranked);
+  world.ok('refuteClaim', args(ranked[8], 22, ranked.slice(0, 3)), admin);
+});
+
+test('a witness that claims less than it is assigned proves nothing while the network is full', () => {
+  const names = Array.from({ length: 5 }, (_, i) => 'node' + i);
+  const world = new World({ config: { replicationFactor: 1n } });
+  for (const name of names) world.register(name);
+  const segment = world.segment(0);
+  const held = [...segment.chunks].map(([position, c]) => [position, { leaves: c.leaves.length, id: c.id }]);
+  const own = held.reduce((a, [, c]) => a + c.leaves, 0);
+  const air = (leaves) => new m.Claim([...held, [segment.position(9, 9), { leaves: leaves - own, id: root(0) }]]);
+  const { id } = segment.chunks.get(segment.position(0, 0));
+  const ranked = [...names].sort((a, b) => (m.score(id, world.key(a), 10n) < m.score(id, world.key(b), 10n) ? -1 : 1));
+  const [best, last] = [ranked[0], ranked[4]];
+  const claims = Object.fromEntries(names.map((n) => [n, air(Math.floor(((n === best ? 79 : 82) * (1 << 20)) / 10))]));
+  world.at(1, 60);
+  for (const name of names) world.submit(name, { roots: [[0, segment.root]] });
+  for (const name of names) world.submit(name, { claim: claims[name] });
+  for (let r = 2; r < 9; r++) {
+    world.at(r, 3);
+    for (const name of names) world.submit(name, { beacon: world.beacon(r), claim: claims[name] });
+  }
+  const holding = new m.Holding([segment]);
+  holding.claim = claims[last];
+  const args = m.cat(m.sized(world.nodes.get(last).address), m.u64(8), m.sized(holding.exhibit(segment.position(0, 0))), m.sized(world.nodes.get(best).address));
+  world.refuses('claims fill the network: a node may have been skipped as full', 'refuteClaim', args, admin);
+});
+
+test('a lower factor is not forgotten while a claim made under the higher one can be refuted', () => {
+  const { world, ranked, args } = World.steady();
+  const config = (replicationFactor, minStake) => m.encodeConfig({ ...m.DEFAULT_CONFIG, replicationFactor, minStake });
+  world.ok('updateConfig', config(2n, 5n), admin);
+  const names = ranked;
+  const play = (r) => { world.at(r, 3); for (const name of names) world.honest(name); };
+  play(9);
+  play(10);
+  world.refuses('replicationFactor was lowered lately: wait until round 14', 'updateConfig', config(2n, 6n), admin);
+  world.refuses('argument witness: input ends too early', 'refuteClaim', args(ranked[8], 10, ranked.slice(0, 2)), admin);
+  for (const r of [11, 12, 13, 14]) play(r);
+  world.ok('updateConfig', config(2n, 6n), admin);
+  world.ok('refuteClaim', args(ranked[8], 14, ranked.slice(0, 2)), admin);
+});
+
+test('a lower weight is not forgotten while a claim made under the higher one can be refuted', () => {
+  const world = World.running();
+  const ann = as(world, 'ann');
+  world.at(2, 0).ok('updateStorageAllocation', m.u64(4), ann);
+  world.at(4, 0).refuses('allocation was lowered lately: wait until round 8', 'updateStorageAllocation', m.u64(3), ann);
+  world.at(7, 99).refuses('allocation was lowered lately: wait until round 8', 'updateStorageAllocation', m.u64(3), ann);
+  world.at(8, 0).ok('updateStorageAllocation', m.u64(3), ann);
+});
+
+test('a refutation takes what is unmatured, not what the next round may earn', () => {
+  const { world, ranked, args } = World.steady();
+  const last = ranked[8];
+  world.ok('refuteClaim', args(last, 8, ranked.slice(0, 3)), admin);
+  world.at(9, 3);
+  for (const name of ranked) world.submit(name, { beacon: world.beacon(9), answers: world.answersFor(name, world.holding, 9, world.beacon(9)) });
+  settle(world.at(9, 51), last);
+  assert.deepEqual([world.result(last, 8).credit, world.result(last, 9).reason, world.result(last, 9).refuted], [0n, 0, 0]);
+  assert.ok(world.result(last, 9).credit > 0n);
+});
+
+test('refuting oneself costs nine tenths of what it takes, and does not free the stake', () => {
+  const { world, ranked, args, address } = World.steady();
+  const last = ranked[8];
+  const wealth = () => world.chain.balance(address(last)) + world.info(last).stake + world.view('calculatePendingRewards', m.sized(address(last))).readBigUInt64LE();
+  settle(world, last);
+  const before = wealth();
+  world.ok('refuteClaim', args(last, 8, ranked.slice(0, 3)), as(world, last));
+  assert.ok(wealth() < before - 89n * MAS);
+});
+
+// Gas.
+
+test('gas does not grow with what others wrote: nodes, minority beacons, root votes, challenges', () => {
+  const wasm = meter(WASM);
+  const gas = [0, 150].map((others) => {
+    const world = World.running(FOUR, { wasm });
+    for (let i = 0; i < others; i++) world.register('m' + i);
+    if (others) {
+      world.ok('addChallenger', m.sized(ADMIN.address), admin);
+      for (let i = 0; i < 100; i++) {
+        const id = m.hash(m.u32(i)).toString('hex');
+        world.ok('issueChallenge', m.cat(m.sized(id), m.sized(world.nodes.get('ann').address), m.sized(id), m.u64(1)), admin);
+      }
+    }
+    world.at(2, 3).submit('dan', { beacon: root(99), roots: [[1, root(98)]] });
+    const sent = world.honest('ann').gas;
+    for (const name of ['bob', 'cat']) world.honest(name);
+    const resolved = settle(world.at(2, 51), ...FOUR).gas;
+    const claimed = world.at(4, 0).ok('claimRewards', undefined, as(world, 'ann')).gas;
+    return [sent, resolved, claimed];
+  });
+  gas[0].forEach((few, i) => assert.ok(gas[1][i] <= few * 1.01, `${few} → ${gas[1][i]}`));
+});
+
+test('gas: the dearest submission there is, 16 draws with all 40 siblings and full paths, is paid by its sender and fits a block', () => {
+  const world = World.running(['ann'], { wasm: meter(WASM), config: { maxAllocatedGb: 16_384n, stakePerGb: 1n } });
+  world.at(2, 0).ok('updateStorageAllocation', m.u64(8192), as(world, 'ann'));
+  world.at(2, 3).submit('ann', { beacon: world.beacon(2) });
+  world.at(6, 3).submit('ann', { claim: { root: root(1), sum: 12n << 28n } });
+  const path = m.cat(m.u16(0xffff), m.u8(16), Buffer.alloc(512, 1));
+  const dear = m.cat(m.u64(0), m.u32(1 << 26), root(1), m.u64((1n << 40n) - 1n), ...Array.from({ length: 40 }, () => [m.u64(1), root(2)]).flat(), m.u16(1024), Buffer.alloc(1024), path, path, path);
+  const done = world.at(7, 3).submit('ann', { beacon: world.beacon(7), answers: Array.from({ length: 16 }, (_, d) => [d, dear]) });
+  assert.ok(done.gas < 200e6, String(done.gas));
+});
+
+test('an event is never too long: the longest texts there are', () => {
+  const world = World.running();
+  const long = 'A'.repeat(64);
+  world.ok('addChallenger', m.sized(long), admin);
+  world.ok('removeChallenger', m.sized(long), admin);
+  const config = Object.fromEntries(m.CONFIG_FIELDS.map((f) => [f, m.DEFAULT_CONFIG[f]]));
+  const changed = { ...config, rewardPerGbPerPeriod: 10n ** 12n, minAllocatedGb: 2n, maxAllocatedGb: 1n << 24n, challengeResponseTimeout: 1n, slashPercentage: 100n,
+    minStake: 10n ** 18n, stakePerGb: 1n, replicationFactor: 32n, chunkSizeBytes: 1n << 26n };
+  assert.equal(world.ok('updateConfig', m.encodeConfig(changed), admin).events.length, 9);
+});

@@ -1,0 +1,263 @@
+//! What storage is paid and what it costs, from the defaults of the configuration: the numbers of `docs/economics.md`.
+
+use massa_distributed_storage_exports::DistributedStorageConfig;
+use massa_distributed_storage_worker::rewards::{credit, draw_count, round_rate, LEAVES_PER_GB};
+use massa_models::config::{BLOCK_REWARD, T0, THREAD_COUNT};
+use std::fmt::Write;
+
+/// The plan's rate, in nanoMAS for a GB and period.
+pub const PLAN_RATE: u64 = 1_000_000;
+/// Dollars that an object store takes for a GB and month: the list price of the first 50 TB of a well-known one.
+pub const OBJECT_STORE_USD: f64 = 0.023;
+/// Prices of a MAS, in dollars, that the tables look at. The price is nobody's to promise: only the ratio counts.
+pub const MAS_USD: [f64; 5] = [0.001, 0.002, 0.005, 0.01, 0.05];
+/// The price at which the default rate is chosen.
+pub const REFERENCE_MAS_USD: f64 = 0.002;
+/// What a disk costs its owner, in dollars for a GB and month: 15 dollars a TB and five years.
+const DISK_USD: f64 = 15.0 / 1000.0 / 60.0;
+/// The least fee of an operation, in nanoMAS.
+const FEE: u64 = 10_000_000;
+/// What a byte of the ledger costs, in nanoMAS, and the bytes added to each entry.
+const BYTE: u64 = 100_000;
+const ENTRY_BYTES: u64 = 4;
+const NANO: f64 = 1e9;
+const SECONDS_PER_MONTH: f64 = 30.0 * 86_400.0;
+
+/// The numbers that everything follows from.
+pub struct Economy {
+    /// nanoMAS for a GB and period.
+    pub rate: u64,
+    /// Periods of a round.
+    pub periods: u64,
+    /// Copies of each chunk.
+    pub copies: u64,
+}
+
+impl Economy {
+    /// With the defaults of the configuration.
+    pub fn defaults() -> Self {
+        let config = DistributedStorageConfig::default();
+        Self {
+            rate: config.reward_per_gb_per_period.to_raw(),
+            periods: config.challenge_frequency_periods,
+            copies: u64::from(config.replication_factor),
+        }
+    }
+
+    /// The same network with another rate.
+    pub fn at_rate(rate: u64) -> Self {
+        Self {
+            rate,
+            ..Self::defaults()
+        }
+    }
+
+    /// Rounds in 30 days.
+    pub fn rounds_per_month(&self) -> f64 {
+        periods_per_month() / self.periods as f64
+    }
+
+    /// nanoMAS that a node earns in a round with `gb` claimed, if the pool can pay and every draw passes.
+    pub fn round_credit(&self, gb: u64) -> u64 {
+        let leaves = gb * LEAVES_PER_GB;
+        let rate = round_rate(self.rate, u64::MAX, leaves, self.periods);
+        let draws = draw_count(leaves);
+        credit(leaves, self.periods, rate, draws, draws)
+    }
+
+    /// MAS for a GB and month, one copy.
+    pub fn mas_per_gb_month(&self) -> f64 {
+        self.round_credit(1) as f64 / NANO * self.rounds_per_month()
+    }
+
+    /// nanoMAS of fees of a node and round: one operation.
+    pub fn node_fees(&self) -> u64 {
+        FEE
+    }
+
+    /// nanoMAS that the network pays beside, once for each round: closing it, its record and the segment's root.
+    pub fn round_costs(&self) -> u64 {
+        FEE + deposit("period_".len() + 8, 144) + deposit("segment_".len() + 8, 40)
+    }
+
+    /// GB below which the fees of a month exceed the pay, the monthly claim of the pay included.
+    pub fn break_even_gb(&self) -> f64 {
+        let fees = self.node_fees() as f64 * self.rounds_per_month() + FEE as f64;
+        fees / NANO / self.mas_per_gb_month()
+    }
+
+    /// Price of a MAS, in dollars, below which the network's copies together cost less than an object store.
+    pub fn cheaper_below_usd(&self) -> f64 {
+        OBJECT_STORE_USD / (self.mas_per_gb_month() * self.copies as f64)
+    }
+}
+
+fn periods_per_month() -> f64 {
+    SECONDS_PER_MONTH * 1000.0 / T0.as_millis() as f64
+}
+
+/// MAS created by blocks in 30 days, no slot missed.
+pub fn block_rewards_per_month() -> f64 {
+    BLOCK_REWARD.to_raw() as f64 / NANO * f64::from(THREAD_COUNT) * periods_per_month()
+}
+
+fn deposit(key: usize, value: usize) -> u64 {
+    (key as u64 + value as u64 + ENTRY_BYTES) * BYTE
+}
+
+/// `docs/economics.md`.
+pub fn document() -> String {
+    let mut text = String::from(HEAD);
+    let economy = Economy::defaults();
+    pay(&mut text, &economy);
+    default_rate(&mut text, &economy);
+    costs(&mut text, &economy);
+    network(&mut text, &economy);
+    pool(&mut text, &economy);
+    operator(&mut text, &economy);
+    text.push_str(TAIL);
+    text
+}
+
+const HEAD: &str = "\
+# Economics
+
+Written by `scripts/economics` from the defaults of the configuration and the formulas that pay (`rewards.rs`); a test compares. A month
+is 30 days, a GB 2³⁰ bytes. Fees are the least that nodes accept. Prices in dollars are assumptions, named where they are used.
+
+";
+
+const TAIL: &str = "
+## What is assumed
+
+- Every slot has a block and every draw passes. A missed block changes what is stored, not what a GB is paid.
+- The pool has enough. When it has not, the next rounds pay less, the same for everybody, and what is credited stays payable.
+- One operation for each node and round. A manual challenge, a change of the allocation or a refutation costs its own fee.
+- The dollar figures say nothing about what a MAS will be worth. `updateConfig` changes the rate from the second segment after it on.
+";
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments).expect("a string takes all");
+    text.push('\n');
+}
+
+fn pay(text: &mut String, economy: &Economy) {
+    let Economy { rate, periods, copies } = economy;
+    line(text, format_args!("## What a GB is paid\n"));
+    line(text, format_args!("| | |\n|---|---:|"));
+    line(text, format_args!("| rate (`reward_per_gb_per_period`) | {rate} nanoMAS |"));
+    line(text, format_args!("| periods of a round | {periods} |"));
+    line(text, format_args!("| rounds in a month | {:.0} |", economy.rounds_per_month()));
+    line(text, format_args!("| a GB, one copy, a round | {:.4} MAS |", economy.round_credit(1) as f64 / NANO));
+    line(text, format_args!("| a GB, one copy, a month | {:.2} MAS |", economy.mas_per_gb_month()));
+    let all = economy.mas_per_gb_month() * *copies as f64;
+    line(text, format_args!("| a GB, {copies} copies, a month | {all:.2} MAS |\n"));
+}
+
+fn default_rate(text: &mut String, economy: &Economy) {
+    let plan = Economy::at_rate(PLAN_RATE);
+    line(text, format_args!("## The default rate, and why it is not the plan's\n"));
+    line(
+        text,
+        format_args!(
+            "The plan's rate is {PLAN_RATE} nanoMAS and one of its metrics \"storage cost < AWS\". With {} copies that rate is {:.0} MAS for a \
+             GB and month: cheaper than an object store (${OBJECT_STORE_USD} for a GB and month) only while a MAS costs less than \
+             ${:.5}, and at ten terabytes it would be {:.0} times all block rewards. The default is {} nanoMAS: cheaper than the object store \
+             below ${:.4}. The same metric asks for \"rewards > costs\": a lower rate would leave small nodes below their fees (next section).\n",
+            plan.copies,
+            plan.mas_per_gb_month() * plan.copies as f64,
+            plan.cheaper_below_usd(),
+            10_240.0 * plan.mas_per_gb_month() * plan.copies as f64 / block_rewards_per_month(),
+            economy.rate,
+            economy.cheaper_below_usd(),
+        ),
+    );
+    line(text, format_args!("| a MAS costs | plan's rate: a GB and month, all copies | default: a GB and month, all copies | object store | default is cheaper |"));
+    line(text, format_args!("|---:|---:|---:|---:|---|"));
+    for price in MAS_USD {
+        let cost = |economy: &Economy| economy.mas_per_gb_month() * economy.copies as f64 * price;
+        let (old, new) = (cost(&plan), cost(economy));
+        let cheaper = if new < OBJECT_STORE_USD { "yes" } else { "no" };
+        line(text, format_args!("| ${price} | ${old:.3} | ${new:.4} | ${OBJECT_STORE_USD} | {cheaper} |"));
+    }
+    text.push('\n');
+}
+
+fn costs(text: &mut String, economy: &Economy) {
+    line(text, format_args!("## Fees and deposits of a round\n"));
+    line(text, format_args!("| | MAS |\n|---|---:|"));
+    let mas = |nano: u64| nano as f64 / NANO;
+    line(text, format_args!("| each node: one operation (beacon, answers, root votes, next claim) | {:.4} |", mas(economy.node_fees())));
+    line(text, format_args!("| once: closing the round | {:.4} |", mas(FEE)));
+    let record = deposit("period_".len() + 8, 144);
+    let root = deposit("segment_".len() + 8, 40);
+    line(text, format_args!("| once: deposit for the round's record | {:.4} |", mas(record)));
+    line(text, format_args!("| once: deposit for the segment's root | {:.4} |", mas(root)));
+    line(text, format_args!("| a node's fees in a month | {:.2} |", mas(economy.node_fees()) * economy.rounds_per_month()));
+    line(
+        text,
+        format_args!(
+            "\nFees exceed pay below **{:.1} GB** claimed (the plan's rate: {:.2} GB): a node that holds less should not \
+             register.\n",
+            economy.break_even_gb(),
+            Economy::at_rate(PLAN_RATE).break_even_gb(),
+        ),
+    );
+}
+
+fn network(text: &mut String, economy: &Economy) {
+    line(text, format_args!("## The network against its block rewards\n"));
+    let rewards = block_rewards_per_month();
+    line(text, format_args!("Blocks create {rewards:.0} MAS a month. Pay depends on what is stored, fees on how many nodes store it.\n"));
+    line(text, format_args!("| nodes | history | GB of each node | pay, MAS a month | share of block rewards | fees, MAS a month | each node keeps, MAS a month |"));
+    line(text, format_args!("|---:|---:|---:|---:|---:|---:|---:|"));
+    for (nodes, history_gb) in [(10u64, 100u64), (10, 1_024), (1_000, 1_024), (1_000, 10_240), (10_000, 10_240), (10_000, 102_400)] {
+        let stored = history_gb as f64 * economy.copies as f64;
+        let pay = stored * economy.mas_per_gb_month();
+        let node_fees = economy.node_fees() as f64 / NANO * economy.rounds_per_month();
+        let fees = node_fees * nodes as f64 + economy.round_costs() as f64 / NANO * economy.rounds_per_month();
+        let keeps = (pay - node_fees * nodes as f64) / nodes as f64;
+        line(
+            text,
+            format_args!(
+                "| {nodes} | {history_gb} GB | {:.1} | {pay:.0} | {:.2} % | {fees:.0} | {keeps:.1} |",
+                stored / nodes as f64,
+                100.0 * pay / rewards
+            ),
+        );
+    }
+    line(text, format_args!("\nA negative last column is a network with too many nodes for its history: the smallest leave, and the rest fill up.\n"));
+}
+
+fn pool(text: &mut String, economy: &Economy) {
+    line(text, format_args!("## How long a pool lasts\n"));
+    line(text, format_args!("| pool | 100 GB of history | 1 TB | 10 TB |\n|---:|---:|---:|---:|"));
+    for pool in [10_000.0, 100_000.0, 1_000_000.0] {
+        let months = |gb: f64| pool / (gb * economy.copies as f64 * economy.mas_per_gb_month());
+        line(
+            text,
+            format_args!(
+                "| {pool:.0} MAS | {:.1} months | {:.1} months | {:.2} months |",
+                months(100.0),
+                months(1_024.0),
+                months(10_240.0)
+            ),
+        );
+    }
+    text.push('\n');
+}
+
+fn operator(text: &mut String, economy: &Economy) {
+    line(text, format_args!("## One operator, in dollars\n"));
+    line(
+        text,
+        format_args!("A disk of its own at ${DISK_USD:.5} for a GB and month; power, line and time are the operator's to add. A MAS at ${REFERENCE_MAS_USD}.\n"),
+    );
+    line(text, format_args!("| claimed | pay a month | fees a month | disk a month | left |\n|---:|---:|---:|---:|---:|"));
+    for gb in [1u64, 10, 100, 1_000] {
+        let pay = economy.mas_per_gb_month() * gb as f64 * REFERENCE_MAS_USD;
+        let fees = economy.node_fees() as f64 / NANO * economy.rounds_per_month() * REFERENCE_MAS_USD;
+        let disk = DISK_USD * gb as f64;
+        line(text, format_args!("| {gb} GB | ${pay:.4} | ${fees:.4} | ${disk:.4} | ${:.4} |", pay - fees - disk));
+    }
+}

@@ -1,0 +1,38 @@
+//! `docs/economics.md` says what the formulas and the defaults give.
+
+#[path = "../economics/mod.rs"]
+mod economics;
+
+use economics::{document, Economy, MAS_USD, OBJECT_STORE_USD, PLAN_RATE, REFERENCE_MAS_USD};
+use std::path::Path;
+
+/// Set by `scripts/economics`: the document is written instead of compared.
+const WRITE: &str = "WRITE_ECONOMICS";
+
+#[test]
+fn the_document_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/economics.md");
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, document()).expect("docs can be written");
+    }
+    let committed = std::fs::read_to_string(&path).expect("docs/economics.md is committed");
+    assert!(committed == document(), "docs/economics.md is not what the defaults give: run scripts/economics");
+}
+
+#[test]
+fn the_default_is_cheaper_than_an_object_store_and_the_plans_rate_is_not() {
+    assert!(MAS_USD.contains(&REFERENCE_MAS_USD));
+    let cost = |economy: &Economy| economy.mas_per_gb_month() * economy.copies as f64 * REFERENCE_MAS_USD;
+    assert!(cost(&Economy::defaults()) < OBJECT_STORE_USD);
+    assert!(cost(&Economy::at_rate(PLAN_RATE)) > OBJECT_STORE_USD);
+}
+
+/// 10⁶ nanoMAS for a GB and period, 100 periods, 1620 rounds of 1600 s in 30 days.
+#[test]
+fn the_plans_rate_by_hand() {
+    let plan = Economy::at_rate(PLAN_RATE);
+    assert_eq!(plan.round_credit(1), 100_000_000);
+    assert!((plan.rounds_per_month() - 1620.0).abs() < 1e-9);
+    assert!((plan.mas_per_gb_month() - 162.0).abs() < 1e-9);
+    assert!((plan.break_even_gb() - 0.1).abs() < 1e-3);
+}
