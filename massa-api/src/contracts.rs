@@ -98,7 +98,7 @@ fn keys_request(name: &str, request: DatastoreKeysInput, max: usize) -> Result<D
 fn bound(key: Option<Vec<u8>>, inclusive: Option<bool>) -> Bound<Vec<u8>> {
     match key {
         None => Bound::Unbounded,
-        Some(key) if inclusive.unwrap_or(false) => Bound::Included(key),
+        Some(key) if inclusive.unwrap_or(true) => Bound::Included(key),
         Some(key) => Bound::Excluded(key),
     }
 }

@@ -55,8 +55,11 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let node = TestNode::start();
-        node.contract(compiled);
-        node.world.lock().unwrap().registry = Some(registry_address());
+        {
+            let mut world = node.world.lock().unwrap();
+            world.contract = Some(Box::new(compiled));
+            world.registry = Some(registry_address());
+        }
         let directory = TestDir::new();
         let wallet = directory.path("keys").to_str().unwrap().to_string();
         let operator = run(&["wallet", "generate", "--wallet", &wallet]).text();
@@ -66,6 +69,11 @@ impl Setting {
             operator: operator.trim().to_string(),
             _directory: directory,
         }
+    }
+
+    /// From now on another contract answers.
+    fn contract(&self, contract: impl Fn(&ReadOnlyCall) -> ReadOnlyResult + Send + 'static) {
+        self.node.world.lock().unwrap().contract = Some(Box::new(contract));
     }
 
     fn cli(&self, words: &[&str]) -> Finished {
@@ -185,9 +193,19 @@ fn without_a_registry_one_has_to_be_named() {
 }
 
 #[test]
+fn a_node_that_answers_another_number_of_calls_is_refused() {
+    let setting = Setting::new();
+    setting
+        .node
+        .lie(|answer| if answer.is_array() { json!([]) } else { answer });
+    let error = setting.cli(&["sc", "call", "storage_registry", "get_config"]).failure();
+    assert_says(&error, &["answer was refused", "executions: expected 1, found 0"]);
+}
+
+#[test]
 fn what_the_contract_refuses_is_its_own_text_and_nothing_is_sent() {
     let setting = Setting::new();
-    setting.node.contract(|call| match call.target_function.as_str() {
+    setting.contract(|call| match call.target_function.as_str() {
         "claimRewards" => ReadOnlyResult::Error(
             "VM Error in CallSC context: error: no matured rewards at assembly/internals/nodes.ts:230 col: 3".into(),
         ),
@@ -392,7 +410,7 @@ fn an_update_adds_the_stake_that_the_allocation_needs() {
     let setting = Setting::new();
     let own: Address = setting.operator.parse().unwrap();
     // The record of ann, for whoever asks.
-    setting.node.contract(move |call| {
+    setting.contract(move |call| {
         let mut call = call.clone();
         if call.target_function == "getNodeInfo"
             && call.parameter == registry::get_node_info(&own.to_string()).parameter

@@ -268,7 +268,7 @@ fn storage_status_tells_the_registry_and_the_node_in_it() {
     let text = node.cli(&["storage", "status"]).text();
     assert_says(
         &text,
-        &["10 GB, weight 0 GB, stake 100 MAS, 7 of 8 draws, 2 MAS to claim"],
+        &["weight 0 GB, soon 10 GB, stake 100 MAS, draws 7/8, 2 MAS to claim"],
     );
 }
 

@@ -79,6 +79,16 @@ pub trait ExecutionController: Send + Sync {
     /// [`ExecutionError::Ledger`].
     fn get_final_blocks(&self) -> Result<Vec<FinalBlock>, ExecutionError>;
 
+    /// The final blocks of a period, one for each thread, `None` for a miss. Nothing while one of its slots is not executed as
+    /// final, or once its blocks are not kept any more.
+    ///
+    /// # Errors
+    /// [`ExecutionError::Ledger`].
+    fn get_final_period(&self, period: u64) -> Result<Option<Vec<Option<(BlockId, FinalBlock)>>>, ExecutionError> {
+        let _ = period;
+        Ok(None)
+    }
+
     /// A second handle.
     fn clone_box(&self) -> Box<dyn ExecutionController>;
 }

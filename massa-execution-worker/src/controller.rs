@@ -232,6 +232,10 @@ impl ExecutionController for Controller {
         self.shared.state.read().halt.as_ref().map(ToString::to_string)
     }
 
+    fn get_final_period(&self, period: u64) -> Result<Option<Vec<Option<(BlockId, FinalBlock)>>>, ExecutionError> {
+        Ok(self.shared.state.read().ledger.final_period(period)?)
+    }
+
     fn get_final_blocks(&self) -> Result<Vec<FinalBlock>, ExecutionError> {
         Ok(self.shared.state.read().ledger.final_blocks()?)
     }

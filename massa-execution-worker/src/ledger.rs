@@ -143,21 +143,31 @@ impl FinalLedger {
         let rows = self.rows(rows::FINAL_BLOCKS_CF)?;
         rows.map(|row| {
             let (key, value) = row?;
-            let slot = rows::parse_slot(&key);
-            match (slot, rows::parse_final_block(&value)) {
-                (Some(slot), Some(mut content)) => {
-                    let operations = content.split_off(1);
-                    let block = content.swap_remove(0);
-                    Ok(FinalBlock {
-                        slot,
-                        block,
-                        operations,
-                    })
-                }
-                _ => Err(damaged(rows::FINAL_BLOCKS_CF, &key)),
-            }
+            final_block(&key, &value)
         })
         .collect()
+    }
+
+    /// The final blocks of a period, one for each thread, `None` for a miss; nothing while one of its slots is not final, or once
+    /// they are not kept any more.
+    pub(crate) fn final_period(&self, period: u64) -> Result<Option<Vec<Option<(BlockId, FinalBlock)>>>, LedgerError> {
+        let cursor = self.head.slot;
+        let is_final = cursor >= Slot::new(period, self.thread_count - 1);
+        let is_kept = period > cursor.period.saturating_sub(self.keep_final_blocks_periods);
+        if !is_final || !is_kept {
+            return Ok(None);
+        }
+        let (db, mut blocks) = (self.db()?, Vec::new());
+        for thread in 0..self.thread_count {
+            let key = Slot::new(period, thread).to_bytes_key();
+            let row = db.get_pinned_cf(family(db, rows::FINAL_BLOCKS_CF)?, key)?;
+            let block = row.map(|value| {
+                let id = rows::parse_final_block_id(&value).ok_or_else(|| damaged(rows::FINAL_BLOCKS_CF, &key))?;
+                Ok::<_, LedgerError>((id, final_block(&key, &value)?))
+            });
+            blocks.push(block.transpose()?);
+        }
+        Ok(Some(blocks))
     }
 
     /// Writes out what is buffered and releases the directory.
@@ -339,6 +349,21 @@ impl StateView for FinalLedger {
 
     fn supply(&self) -> Amount {
         self.head.supply
+    }
+}
+
+fn final_block(key: &[u8], value: &[u8]) -> Result<FinalBlock, LedgerError> {
+    match (rows::parse_slot(key), rows::parse_final_block(value)) {
+        (Some(slot), Some(mut content)) => {
+            let operations = content.split_off(1);
+            let block = content.swap_remove(0);
+            Ok(FinalBlock {
+                slot,
+                block,
+                operations,
+            })
+        }
+        _ => Err(damaged(rows::FINAL_BLOCKS_CF, key)),
     }
 }
 

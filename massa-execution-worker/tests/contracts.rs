@@ -491,6 +491,46 @@ fn a_deployed_contract_answers_keeps_and_lists() {
 }
 
 #[test]
+fn what_a_block_did_that_left_the_best_clique_is_gone() {
+    let mut world = World::new();
+    let contract = world.deploy(keeper());
+    let slot = (world.period + 1, 0);
+    let set = call(&world.alice, (contract, "set"), &[], DEPOSIT, world.period + 5);
+    let create = deploy(&world.alice, caller_of_itself(), &[], 0, world.period + 5);
+    let block = world.chain.fork(slot, &world.producer, &[set, create.clone()]);
+    world.executor.set_clique(&[&block]);
+    world.executor.wait_candidate(slot);
+    let controller = &world.executor.controller;
+    let candidate = |key: &[u8]| controller.get_final_and_active_data_entry(vec![(contract, key.to_vec())])[0].clone();
+    let created = deployed_address(&world.events_of(&create));
+    let bytecode = || controller.get_final_and_candidate_bytecode(&[created])[0].clone();
+    assert_eq!(candidate(b"name"), (None, Some(b"abc".to_vec())));
+    assert_eq!(bytecode(), (None, Some(caller_of_itself())));
+    assert!(world.events_of(&create).iter().all(|event| !event.context.is_final));
+
+    world.executor.set_clique(&[]);
+    world.executor.wait_candidate((world.period, 1));
+    assert_eq!((candidate(b"name"), bytecode()), ((None, None), (None, None)));
+    assert_eq!(world.events_of(&create), []);
+
+    // What becomes final leaves the candidates, and what is final afterwards is seen.
+    world.executor.set_clique(&[&block]);
+    world.executor.wait_candidate(slot);
+    let other = world.chain.block((slot.0, 1), &world.producer, &[]);
+    world.chain.tips[0] = block.id;
+    world.executor.run_to(&[&block, &other], (slot.0, 1));
+    assert_eq!(candidate(b"name"), (Some(b"abc".to_vec()), Some(b"abc".to_vec())));
+    let delete = call(&world.alice, (contract, "delete"), &[], 0, slot.0 + 5);
+    let last = world.chain.block((slot.0 + 1, 0), &world.producer, &[delete]);
+    world.executor.run_to(&[&last], (slot.0 + 1, 0));
+    let candidate = world
+        .executor
+        .controller
+        .get_final_and_active_data_entry(vec![(contract, b"name".to_vec())]);
+    assert_eq!(candidate[0], (None, None));
+}
+
+#[test]
 fn a_read_only_execution_changes_nothing_and_reports_its_gas() {
     let mut world = World::new();
     let contract = world.deploy(keeper());

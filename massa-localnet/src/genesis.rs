@@ -16,8 +16,9 @@ pub const CHAIN_ID: u64 = 77;
 pub const CHUNK_BYTES: u32 = 1 << 16;
 /// Nodes that hold each chunk, where there are as many.
 pub const REPLICATION_FACTOR: u8 = 3;
-/// Periods of a segment: the fewest that the registry takes.
-pub const SEGMENT_PERIODS: u64 = 8;
+/// Periods of a segment and of a round: the window of answers has to leave time for finality (three periods), for an operation to
+/// be included, and for a second try.
+pub const SEGMENT_PERIODS: u64 = 20;
 /// Disk space that each node offers, in GB of 2³⁰ bytes.
 pub const ALLOCATED_STORAGE_GB: u64 = 1;
 /// nanoMAS for each GB and period.

@@ -232,6 +232,16 @@ pub fn fees_path(settings: &DistributedStorageSettings) -> PathBuf {
     beside_store(&settings.path, "fees")
 }
 
+/// The directory of the claims that were sent.
+pub fn claims_path(settings: &DistributedStorageSettings) -> PathBuf {
+    beside_store(&settings.path, "claims")
+}
+
+/// The file of what was earned.
+pub fn earnings_path(settings: &DistributedStorageSettings) -> PathBuf {
+    beside_store(&settings.path, "earnings")
+}
+
 /// Where this node finds the registry: in its settings, else in a file that may come while the node runs.
 #[derive(Clone, Debug)]
 pub struct RegistryLocation {

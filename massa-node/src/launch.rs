@@ -18,6 +18,7 @@ use massa_distributed_storage_exports::verification::{parse_secure_share_block, 
 use massa_distributed_storage_exports::StorageArchiver;
 use massa_distributed_storage_worker::audit_worker::AuditManager;
 use massa_distributed_storage_worker::repair_worker::RepairManager;
+use massa_distributed_storage_worker::round_worker::{RoundHandle, RoundManager};
 use massa_distributed_storage_worker::smart_contract::client::{ClientHandle, ClientManager};
 use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_execution_exports::{ExecutionController, ExecutionManager, FinalBlock};
@@ -79,6 +80,7 @@ pub struct Node {
     repair: Option<RepairManager>,
     audits: Option<AuditManager>,
     contract_client: Option<ClientManager>,
+    rounds: Option<RoundManager>,
     protocol: Box<dyn ProtocolManager>,
     protocol_controller: Box<dyn ProtocolController>,
     consensus: Box<dyn ConsensusManager>,
@@ -311,7 +313,7 @@ impl Node {
         let (execution, execution_controller) = base.start_execution()?;
         let pool = base.pool(&*execution_controller);
         let (protocol_controller, protocol_channels) = create_protocol_controller(base.protocol_config());
-        let host = base.contract_host(&execution_controller, &pool, &protocol_controller);
+        let host = base.contract_host(&*execution_controller, &pool, &protocol_controller);
         let mut storage = base.start_storage(host);
         let archiver = storage
             .as_ref()
@@ -359,13 +361,16 @@ impl Node {
             .and_then(|(storage, network)| crate::audit::start(storage, network, &base.settings.distributed_storage));
         let client = base.start_client(storage.as_ref(), &protocol_controller)?;
         let (contract_client, contract) = client.unzip();
+        let (rounds, round) = base
+            .start_rounds(storage.as_ref(), contract.as_ref(), &*execution_controller)?
+            .unzip();
         let sync = base.start_sync(&consensus_controller, storage.as_ref(), network.as_ref(), &may_produce);
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
         let context = ApiContext {
             storage_api: base.storage_api(
                 storage.as_ref().zip(network.as_ref()),
                 (repair.as_ref(), audits.as_ref()),
-                contract,
+                (contract, round),
                 &consensus_controller,
                 &protocol_controller,
                 &may_produce,
@@ -387,6 +392,7 @@ impl Node {
             repair,
             audits,
             contract_client,
+            rounds,
             protocol,
             protocol_controller,
             consensus,
@@ -401,6 +407,9 @@ impl Node {
             api.stop();
         }
         self.factory.stop();
+        if let Some(rounds) = &mut self.rounds {
+            rounds.stop();
+        }
         if let Some(client) = &mut self.contract_client {
             client.stop();
         }
@@ -450,12 +459,12 @@ impl Base {
     /// The chain behind the registry client.
     fn contract_host(
         &self,
-        execution: &Box<dyn ExecutionController>,
+        execution: &dyn ExecutionController,
         pool: &Pool,
         protocol: &Protocol,
     ) -> Arc<dyn ContractHost> {
         Arc::new(NodeContractHost {
-            execution: execution.clone(),
+            execution: execution.clone_box(),
             pool: pool.clone(),
             protocol: protocol.clone(),
             wallet: Arc::clone(&self.wallet),
@@ -482,6 +491,20 @@ impl Base {
         };
         let client = storage.start_client(self.operator_address()?, Box::new(on_nodes));
         client.map(Some).map_err(part("registry client"))
+    }
+
+    /// Starts this node's part in the rounds.
+    fn start_rounds(
+        &self,
+        storage: Option<&StorageExtension>,
+        client: Option<&ClientHandle>,
+        execution: &dyn ExecutionController,
+    ) -> Result<Option<(RoundManager, RoundHandle)>, LaunchError> {
+        let Some((storage, client)) = storage.zip(client) else {
+            return Ok(None);
+        };
+        let rounds = storage.start_rounds(client.clone(), execution.clone_box());
+        rounds.map(Some).map_err(part("storage rounds"))
     }
 
     fn start_sync(
@@ -530,7 +553,7 @@ impl Base {
         &self,
         storage: Option<(&StorageExtension, &Arc<dyn StorageNetwork>)>,
         (repair, audits): (Option<&RepairManager>, Option<&AuditManager>),
-        contract: Option<ClientHandle>,
+        (contract, rounds): (Option<ClientHandle>, Option<RoundHandle>),
         consensus: &Consensus,
         protocol: &Protocol,
         synced: &Arc<AtomicBool>,
@@ -550,6 +573,7 @@ impl Base {
             network: Arc::clone(network),
             audits: audits.map(AuditManager::handle),
             contract,
+            rounds,
             protocol: protocol.clone(),
             consensus: consensus.clone(),
             operator_address: self.operator_address()?,

@@ -201,6 +201,8 @@ pub struct DistributedStorageSettings {
     pub replication_factor: u8,
     pub chunk_size: usize,
     pub challenge_frequency_periods: u64,
+    /// Claims matured rewards on its own.
+    pub auto_claim: bool,
     /// nanoMAS
     pub reward_per_gb_per_period: u64,
     pub storage_registry_address: String,
@@ -233,6 +235,7 @@ impl Default for DistributedStorageSettings {
             reward_per_gb_per_period: config.reward_per_gb_per_period.to_raw(),
             storage_registry_address: config.storage_registry_address,
             deploy_registry: false,
+            auto_claim: false,
             min_challenge_interval: config.min_challenge_interval,
             challenge_response_timeout: config.challenge_response_timeout,
             operator_address: String::new(),

@@ -1,25 +1,27 @@
 //! The archive extension, put together: store, worker, placement, repair, serving, reading.
 
-use crate::contract::{fees_path, registry_deployment, RegistryLocation};
+use crate::contract::{claims_path, earnings_path, fees_path, registry_deployment, RegistryLocation};
 use crate::genesis::Genesis;
 use crate::settings::{DistributedStorageSettings, Settings};
 use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents, StorageNetwork};
 use massa_distributed_storage_exports::registry::StorageRegistry;
+use massa_distributed_storage_exports::ChunkIndex;
 use massa_distributed_storage_worker::assignments::{Assignments, CATCH_UP_SLICE};
-use massa_distributed_storage_worker::handover::keep_no_more;
+use massa_distributed_storage_worker::handover::KeepClaimed;
 use massa_distributed_storage_worker::ingest::KeepChunks;
 use massa_distributed_storage_worker::reader::ArchiveReader;
 use massa_distributed_storage_worker::repair::RepairLimits;
 use massa_distributed_storage_worker::repair_worker::{
     repair_news, start_repair, RepairInbox, RepairManager, RepairNews, RepairParts,
 };
+use massa_distributed_storage_worker::round_worker::watch::FinalContent;
+use massa_distributed_storage_worker::round_worker::{start_rounds, RoundHandle, RoundManager, RoundParts};
 use massa_distributed_storage_worker::server::StoreServer;
 use massa_distributed_storage_worker::smart_contract::client::{
-    start_contract_client, ClientHandle, ClientManager, ClientParts,
+    start_contract_client, ClientHandle, ClientManager, ClientParts, OnNodes,
 };
 use massa_distributed_storage_worker::smart_contract::node_set::{NetworkValues, RegistryError, RegistryNodeSet};
-use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_distributed_storage_worker::storage_backend::read::Check;
 use massa_distributed_storage_worker::storage_backend::ArchivedPeriod;
 use massa_distributed_storage_worker::worker::AfterArchive;
@@ -27,14 +29,20 @@ use massa_distributed_storage_worker::{
     start_distributed_storage_worker, ArchiverHandle, DistributedStorageCommand, DistributedStorageManager, Store,
     StoreOptions, WorkerOptions,
 };
+use massa_execution_exports::{ExecutionController, FinalBlock};
 use massa_models::address::Address;
 use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::operation::SecureShareOperation;
 use massa_protocol_exports::BlockArchive;
-use std::sync::Arc;
-use tracing::info;
+use massa_time::MassaTime;
+use std::sync::{Arc, OnceLock};
+use tracing::{info, warn};
+
+/// Periods between final state and the execution of an operation that is sent on it: three until a block is final, one until
+/// the operation's thread has its turn, one to spare.
+const LEAD_PERIODS: u64 = 5;
 
 /// Why the extension did not start.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +85,8 @@ pub struct StorageExtension {
     pub nodes: Arc<RegistryNodeSet>,
     location: RegistryLocation,
     host: Arc<dyn ContractHost>,
+    /// This node's part in the rounds, once it is started.
+    rounds: Arc<OnceLock<RoundHandle>>,
     news: RepairNews,
     inbox: Option<RepairInbox>,
     settings: DistributedStorageSettings,
@@ -177,6 +187,7 @@ impl StorageExtension {
             nodes,
             location,
             host,
+            rounds: Arc::default(),
             news,
             inbox: Some(inbox),
             settings: storage,
@@ -206,6 +217,11 @@ impl StorageExtension {
             self.settings.allocated_storage_gb,
             Arc::new(move |period, chunks: &[_]| assignments.mine(period, chunks)),
         );
+        let rounds = Arc::clone(&self.rounds);
+        let may_serve = move |to: &NodeId, period: u64, chunk: ChunkIndex, _: MassaTime| {
+            rounds.get().map_or(true, |rounds| rounds.may_serve(to, period, chunk))
+        };
+        let server = server.serving_if(Arc::new(may_serve));
         Arc::new(server.answering_as(self.assignments.own()))
     }
 
@@ -236,7 +252,7 @@ impl StorageExtension {
     pub fn start_client(
         &self,
         operator: Option<Address>,
-        on_nodes: Box<dyn FnMut(&[NodeRecord]) + Send>,
+        on_nodes: OnNodes,
     ) -> std::io::Result<(ClientManager, ClientHandle)> {
         let settings = &self.settings;
         let first_segment = self.store.parameters().first_segment();
@@ -256,6 +272,36 @@ impl StorageExtension {
         })
     }
 
+    /// Starts this node's part in the rounds. `execution` knows recent final blocks.
+    ///
+    /// # Errors
+    /// The system's: no thread, or the claims that were sent cannot be read.
+    pub fn start_rounds(
+        &self,
+        client: ClientHandle,
+        execution: Box<dyn ExecutionController>,
+    ) -> std::io::Result<(RoundManager, RoundHandle)> {
+        let (manager, handle) = start_rounds(RoundParts {
+            store: Arc::clone(&self.store),
+            assignments: Arc::clone(&self.assignments),
+            client,
+            final_blocks: Box::new(move |period| final_blocks(&*execution, period)),
+            auto_claim: self.settings.auto_claim,
+            lead_periods: LEAD_PERIODS,
+            claims_path: claims_path(&self.settings),
+            earnings_path: earnings_path(&self.settings),
+        })?;
+        // It is started once.
+        let _ = self.rounds.set(handle.clone());
+        Ok((manager, handle))
+    }
+
+    /// Tells what hand-over must not drop. While it is not known what is claimed, everything is kept.
+    fn keep_claimed(&self) -> KeepClaimed {
+        let rounds = Arc::clone(&self.rounds);
+        Arc::new(move |period, chunk| rounds.get().map_or(true, |rounds| rounds.is_claimed(period, chunk)))
+    }
+
     /// Starts repair.
     pub fn start_repair(&mut self, network: &Arc<dyn StorageNetwork>) -> Option<RepairManager> {
         let inbox = self.inbox.take()?;
@@ -273,10 +319,26 @@ impl StorageExtension {
             network: Arc::clone(network),
             limits,
             scrub_interval: self.settings.scrub_interval.to_duration(),
-            keep: keep_no_more(),
+            keep: self.keep_claimed(),
         };
         Some(start_repair(parts, inbox))
     }
+}
+
+/// Final blocks as the rounds need them.
+fn final_blocks(execution: &dyn ExecutionController, period: u64) -> Option<Vec<Option<FinalContent>>> {
+    let blocks = match execution.get_final_period(period) {
+        Ok(blocks) => blocks?,
+        Err(error) => {
+            warn!(period, %error, "final blocks are not read");
+            return None;
+        }
+    };
+    let content = |(id, block): (BlockId, FinalBlock)| FinalContent {
+        id,
+        operations: block.operations,
+    };
+    Some(blocks.into_iter().map(|block| block.map(content)).collect())
 }
 
 /// The node set: that of the registry, if it is in final state already. One that comes later is followed then.

@@ -20,6 +20,7 @@ use massa_distributed_storage_worker::audit_worker::AuditHandle;
 use massa_distributed_storage_worker::proofs::{prove_block, prove_miss, prove_operation, prove_period};
 use massa_distributed_storage_worker::reader::{ArchiveReader, ReaderError};
 use massa_distributed_storage_worker::repair_worker::RepairStatus;
+use massa_distributed_storage_worker::round_worker::RoundHandle;
 use massa_distributed_storage_worker::smart_contract::client::ClientHandle;
 use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_distributed_storage_worker::storage_backend::read::{PlaceContent, ReadError};
@@ -54,6 +55,8 @@ pub struct NodeStorageApi {
     pub audits: Option<AuditHandle>,
     /// The client of the registry.
     pub contract: ClientHandle,
+    /// This node's part in the rounds.
+    pub rounds: Option<RoundHandle>,
     /// The peers.
     pub protocol: Box<dyn ProtocolController>,
     /// How far the chain is.

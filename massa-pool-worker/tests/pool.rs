@@ -88,7 +88,7 @@ impl ExecutionController for Ledger {
         &self,
         _: massa_execution_exports::ReadOnlyExecutionRequest,
     ) -> Result<massa_execution_exports::ReadOnlyExecutionOutput, massa_execution_exports::ExecutionError> {
-        unimplemented!("these tests run no contract")
+        unreachable!("these tests run no contract")
     }
 
     fn get_addresses_infos(&self, _: &[Address]) -> Vec<ExecutionAddressInfo> {
@@ -267,6 +267,38 @@ fn a_block_gets_what_fits_and_an_operation_too_large_makes_room_for_smaller_ones
         });
         s.add(&[&large, &middle, &small]);
         assert_eq!(s.get(1, 0), expected, "{max_block_size} bytes");
+    }
+}
+
+#[test]
+fn a_block_gets_operations_with_as_much_gas_as_it_has() {
+    let call = |fee: u64, max_gas: u64| {
+        let op = OperationType::CallSC {
+            target_addr: address(&key(1, 0)),
+            target_func: "f".to_string(),
+            param: Vec::new(),
+            max_gas,
+            coins: Amount::zero(),
+        };
+        operation(&key(0, 0), fee, 5, op)
+    };
+    let (best, second, third) = (
+        call(30_000, 1_000_000),
+        call(20_000, 1_000_001),
+        call(10_000, 1_000_000),
+    );
+    // Each takes 800 000 beside its own.
+    for (max_gas_per_block, expected) in [
+        (3_600_000, vec![best.id, third.id]),
+        (3_600_001, vec![best.id, second.id]),
+        (1_799_999, vec![]),
+    ] {
+        let mut s = setup(PoolConfig {
+            max_gas_per_block,
+            ..config()
+        });
+        s.add(&[&best, &second, &third]);
+        assert_eq!(s.get(1, 0), expected, "{max_gas_per_block} gas");
     }
 }
 

@@ -143,7 +143,9 @@ impl<'a> Operator<'a> {
             Some(added) => added,
             None => self.required_stake(gb)?.saturating_sub(self.stake()?),
         };
-        let did = format!("allocation is {gb} GB from the second segment after this one on; stake added: {added} MAS");
+        let did = format!(
+            "{gb} GB from the second segment after this one on: stake added {added} MAS, storage at most {STORAGE_MARGIN} MAS, the rest came back"
+        );
         let call = registry::update_storage_allocation(gb, added);
         self.execute(call, added.saturating_add(STORAGE_MARGIN), did)
     }

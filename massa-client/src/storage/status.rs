@@ -184,11 +184,12 @@ fn registered(own: &RegisteredNode) -> String {
     let weight = match (own.has_placement_key, own.leave_segment) {
         (false, _) => "no placement key yet".to_string(),
         (true, Some(segment)) => format!("leaves with segment {segment}"),
-        (true, None) => format!("weight {} GB", own.weight),
+        (true, None) if own.weight == own.weight_soon => format!("weight {} GB", own.weight),
+        (true, None) => format!("weight {} GB, soon {} GB", own.weight, own.weight_soon),
     };
     format!(
-        "{} GB, {weight}, stake {} MAS, {} of {} draws, {} MAS to claim",
-        own.allocated_gb, own.stake, own.passed_draws, own.total_draws, own.matured_rewards
+        "{weight}, stake {} MAS, draws {}/{}, {} MAS to claim",
+        own.stake, own.passed_draws, own.total_draws, own.matured_rewards
     )
 }
 

@@ -75,6 +75,7 @@ pub struct World {
     pub banned: Vec<NodeId>,
     pub stopped: bool,
     pub without_proofs: bool,
+    /// The contract at every address.
     pub contract: Option<Contract>,
     pub calls: Vec<ReadOnlyCall>,
     pub executions: Vec<ReadOnlyBytecodeExecution>,
@@ -125,11 +126,6 @@ impl TestNode {
     /// From now on answers are changed by `lie`.
     pub fn lie(&self, lie: impl Fn(Value) -> Value + Send + 'static) {
         self.world.lock().unwrap().lie = Some(Box::new(lie));
-    }
-
-    /// From now on there is a contract at every address.
-    pub fn contract(&self, contract: impl Fn(&ReadOnlyCall) -> ReadOnlyResult + Send + 'static) {
-        self.world.lock().unwrap().contract = Some(Box::new(contract));
     }
 
     /// The operations that were sent.

@@ -826,8 +826,9 @@ pub fn decode_state(bytes: &[u8]) -> Result<RegistryState, DecodeError> {
         };
         reader.raw(7, "padding")?;
         state.paused_round = reader.u64("pausedRound")?;
-        reader.raw(8, "padding")?;
-        Ok((state, "padding"))
+        // Only the contract needs it.
+        reader.raw(8, "lastFrozen")?;
+        Ok((state, "lastFrozen"))
     })
 }
 
