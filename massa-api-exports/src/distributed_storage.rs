@@ -1,6 +1,7 @@
 //! The archive in the API: what it tells, and what a node implements to tell it.
 
 use crate::challenge::{ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress};
+use crate::rounds::{RoundsInfo, StorageEarnings};
 use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::{verify_block, VerifiedBlock, VerifyBlockError};
@@ -110,6 +111,8 @@ pub struct RegistryInfo {
     pub last_refusal: Option<RefusedOperation>,
     /// What operations are to be sent, or under way, for.
     pub pending: Vec<String>,
+    /// The rounds of proofs; nothing if the node takes no part in them.
+    pub rounds: Option<RoundsInfo>,
 }
 
 /// What the registry has of a node.
@@ -692,6 +695,15 @@ pub trait StorageApi: Send + Sync {
     /// [`StorageApiError`]; [`StorageApiError::Disabled`] where peers are not audited.
     fn challenge_history(&self, request: &GetChallengeHistory) -> Result<ChallengeHistory, StorageApiError> {
         let _ = request;
+        Err(StorageApiError::Disabled)
+    }
+
+    /// What the node earned: its last `count` rounds, and all of them in sum.
+    ///
+    /// # Errors
+    /// [`StorageApiError`]; [`StorageApiError::Disabled`] where the node takes no part in the rounds.
+    fn earnings(&self, count: u64) -> Result<StorageEarnings, StorageApiError> {
+        let _ = count;
         Err(StorageApiError::Disabled)
     }
 }

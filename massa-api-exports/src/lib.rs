@@ -15,6 +15,7 @@ pub mod execution;
 pub mod node;
 pub mod operation;
 pub mod page;
+pub mod rounds;
 pub mod rpc;
 
 pub use error::ApiError;

@@ -15,6 +15,7 @@ use crate::execution::{EventFilter, ExecuteReadOnlyResponse, ReadOnlyBytecodeExe
 use crate::node::{NodeStatus, PubkeySig};
 use crate::operation::{OperationInfo, OperationInput};
 use crate::page::{PageRequest, TimeInterval};
+use crate::rounds::StorageEarnings;
 use jsonrpsee::core::RpcResult;
 use jsonrpsee::proc_macros::rpc;
 use massa_models::address::Address;
@@ -142,4 +143,8 @@ pub trait MassaRpc {
     /// What came of audits of other storage nodes.
     #[method(name = "get_challenge_history", blocking)]
     fn get_challenge_history(&self, request: GetChallengeHistory) -> RpcResult<ChallengeHistory>;
+
+    /// What the node claimed, showed and earned in the last `count` rounds, and in all.
+    #[method(name = "get_storage_earnings", blocking)]
+    fn get_storage_earnings(&self, count: u64) -> RpcResult<StorageEarnings>;
 }

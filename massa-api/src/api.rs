@@ -24,6 +24,7 @@ use massa_api_exports::execution::{
 use massa_api_exports::node::{NodeStatus, PubkeySig};
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_api_exports::page::{PageRequest, TimeInterval};
+use massa_api_exports::rounds::{self, StorageEarnings};
 use massa_api_exports::rpc::MassaRpcServer;
 use massa_api_exports::ApiError;
 use massa_hash::Hash;
@@ -258,6 +259,12 @@ impl MassaRpcServer for MassaApi {
         let archive = &self.public()?.context.storage_api;
         let history = request.check().and_then(|()| archive.challenge_history(&request));
         Ok(history.map_err(ApiError::from)?)
+    }
+
+    fn get_storage_earnings(&self, count: u64) -> RpcResult<StorageEarnings> {
+        let archive = &self.public()?.context.storage_api;
+        let earnings = rounds::check_count(count).and_then(|()| archive.earnings(count));
+        Ok(earnings.map_err(ApiError::from)?)
     }
 }
 

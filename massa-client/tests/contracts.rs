@@ -473,7 +473,7 @@ fn deploying_sends_the_registry_with_the_networks_parameters_and_ends_with_its_a
     let parameter = &datastore[&[&first[..], &[1, 0, 0, 0, 0]].concat()];
     let operator: Address = setting.operator.parse().unwrap();
     let config = registry::StorageConfig {
-        reward_per_gb_per_period: mas("0.001"),
+        reward_per_gb_per_period: mas("0.00002"),
         min_allocated_gb: 1,
         max_allocated_gb: 16_384,
         challenge_response_timeout_ms: 600_000,

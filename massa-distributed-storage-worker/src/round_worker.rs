@@ -376,7 +376,8 @@ impl Worker {
             match self.parts.client.take_outcome(purpose(&sent.sent.kind)) {
                 Some(Ended::Done(id)) => {
                     sent.sent.outcome = crate::rounds::Outcome::Executed;
-                    self.shared.earnings.lock().paid(fee, sent.claimed);
+                    let round = round_of(&sent.sent.kind);
+                    self.shared.earnings.lock().paid(round, fee, sent.claimed);
                     info!(operation_id = %id, "{} is final", describe(&sent.sent.kind));
                 }
                 // It was estimated before it was sent, so no fee was paid for a refusal: it may be ordered again.

@@ -132,7 +132,10 @@ fn a_period_is_complete_when_its_last_place_is_settled() {
         tracker.add_block(slot, id(name), Some(id(parent)), &archive).unwrap()
     };
 
-    assert_eq!(add(&mut tracker, 10, "a", "boundary 0").unwrap().complete, Vec::<u64>::new());
+    assert_eq!(
+        add(&mut tracker, 10, "a", "boundary 0").unwrap().complete,
+        Vec::<u64>::new()
+    );
     assert_eq!(other(&mut tracker, 12, "x", "boundary 1").complete, [10]);
     assert_eq!(add(&mut tracker, 12, "b", "a").unwrap().complete, [11, 12]);
     assert_eq!(tracker.complete_periods(), [10, 11, 12]);

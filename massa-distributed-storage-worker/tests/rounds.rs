@@ -400,6 +400,19 @@ fn what_would_be_executed_after_the_window_is_not_sent() {
 }
 
 #[test]
+fn an_operation_that_may_have_been_executed_in_time_is_no_missed_window() {
+    let mut late = Case::at(PERIODS / 2);
+    let kind = Kind::Submit { round: ROUND };
+    late.sent = vec![Sent {
+        kind: kind.clone(),
+        valid_until: late.snapshot.period,
+        outcome: Outcome::Pending,
+    }];
+    assert!(late.says(&Note::InFlight(kind)));
+    assert!(!late.says(&Note::WindowMissed { round: ROUND }));
+}
+
+#[test]
 fn an_operation_in_flight_is_not_sent_again_until_it_expired() {
     let mut case = Case::in_turn();
     let kind = Kind::Submit { round: ROUND };
@@ -481,7 +494,11 @@ fn where_less_than_half_of_the_active_stake_claimed_every_node_votes_for_roots()
 
     case.snapshot.state.active_stake = Amount::from_raw(2 * stake);
     case.snapshot.all_stake_voted = true;
-    assert_eq!(case.submission().roots, [(4, root_of(4))], "it stays so until the round ends");
+    assert_eq!(
+        case.submission().roots,
+        [(4, root_of(4))],
+        "it stays so until the round ends"
+    );
 }
 
 /// A claim that is refused would take the answers with it.

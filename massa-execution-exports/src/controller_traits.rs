@@ -17,6 +17,9 @@ use std::collections::HashMap;
 /// (final, candidate) value; `None` where there is none.
 pub type FinalAndCandidateBytes = (Option<Vec<u8>>, Option<Vec<u8>>);
 
+/// The final blocks of a period with their ids, one for each thread, `None` for a miss.
+pub type FinalPeriod = Vec<Option<(BlockId, FinalBlock)>>;
+
 /// Execution of blocks and the ledger.
 pub trait ExecutionController: Send + Sync {
     /// Tells what became final and what the best clique is now. Never waits.
@@ -84,7 +87,7 @@ pub trait ExecutionController: Send + Sync {
     ///
     /// # Errors
     /// [`ExecutionError::Ledger`].
-    fn get_final_period(&self, period: u64) -> Result<Option<Vec<Option<(BlockId, FinalBlock)>>>, ExecutionError> {
+    fn get_final_period(&self, period: u64) -> Result<Option<FinalPeriod>, ExecutionError> {
         let _ = period;
         Ok(None)
     }

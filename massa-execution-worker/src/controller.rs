@@ -10,7 +10,7 @@ use crate::state::{overlaid_keys, Bytes, KeyRange, StateView};
 use crate::worker::{ExecutionState, Inbox, Shared, Worker};
 use massa_execution_exports::{
     DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionController, ExecutionError,
-    ExecutionManager, ExecutionStats, FinalAndCandidateBytes, FinalBlock, ReadOnlyExecutionOutput,
+    ExecutionManager, ExecutionStats, FinalAndCandidateBytes, FinalBlock, FinalPeriod, ReadOnlyExecutionOutput,
     ReadOnlyExecutionRequest,
 };
 use massa_models::address::Address;
@@ -232,7 +232,7 @@ impl ExecutionController for Controller {
         self.shared.state.read().halt.as_ref().map(ToString::to_string)
     }
 
-    fn get_final_period(&self, period: u64) -> Result<Option<Vec<Option<(BlockId, FinalBlock)>>>, ExecutionError> {
+    fn get_final_period(&self, period: u64) -> Result<Option<FinalPeriod>, ExecutionError> {
         Ok(self.shared.state.read().ledger.final_period(period)?)
     }
 

@@ -4,7 +4,7 @@ use crate::config::ExecutionConfig;
 use crate::execute::{genesis_hash, state_hash, Outcome, SlotOutput};
 use crate::rows::{self, Head, Identity};
 use crate::state::{Bytes, Changes, KeyRange, StateView};
-use massa_execution_exports::{ExecutionError, FinalBlock};
+use massa_execution_exports::{ExecutionError, FinalBlock, FinalPeriod};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
@@ -150,7 +150,7 @@ impl FinalLedger {
 
     /// The final blocks of a period, one for each thread, `None` for a miss; nothing while one of its slots is not final, or once
     /// they are not kept any more.
-    pub(crate) fn final_period(&self, period: u64) -> Result<Option<Vec<Option<(BlockId, FinalBlock)>>>, LedgerError> {
+    pub(crate) fn final_period(&self, period: u64) -> Result<Option<FinalPeriod>, LedgerError> {
         let cursor = self.head.slot;
         let is_final = cursor >= Slot::new(period, self.thread_count - 1);
         let is_kept = period > cursor.period.saturating_sub(self.keep_final_blocks_periods);

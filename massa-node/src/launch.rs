@@ -580,6 +580,7 @@ impl Base {
             allocated_bytes: settings.allocated_storage_gb << 30,
             serve_remote_reads: settings.serve_remote_reads,
             synced: Arc::clone(synced),
+            t0: self.genesis.t0,
             totals: Mutex::default(),
         }))
     }

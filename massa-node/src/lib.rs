@@ -7,6 +7,7 @@ pub mod audit;
 pub mod contract;
 pub mod genesis;
 pub mod launch;
+mod rounds_api;
 pub mod settings;
 pub mod storage;
 mod storage_api;

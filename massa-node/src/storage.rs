@@ -255,7 +255,10 @@ impl StorageExtension {
         on_nodes: OnNodes,
     ) -> std::io::Result<(ClientManager, ClientHandle)> {
         let settings = &self.settings;
-        let first_segment = self.store.parameters().first_segment();
+        // What came before the registry would be decided by whoever registers first.
+        let parameters = self.store.parameters();
+        let open_segment = self.host.current_period() / parameters.segment_periods;
+        let first_segment = parameters.first_segment().max(open_segment);
         let admin = operator.as_ref().filter(|_| settings.deploy_registry);
         let deployment = admin.map(|admin| registry_deployment(settings, admin, first_segment, self.location.clone()));
         let mut location = self.location.clone();

@@ -1,6 +1,7 @@
 //! The archive behind the API: this node's store, and other nodes' where it does not keep something.
 
 use crate::audit::AuditApi;
+use crate::rounds_api::RoundsApi;
 use massa_api_exports::challenge::{
     ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress,
 };
@@ -10,6 +11,7 @@ use massa_api_exports::distributed_storage::{
     RefusedOperation, RegisteredNode, RegistryInfo, RepairCounts, StorageApi, StorageApiError, StorageChunk,
     StorageNodeInfo, StoragePeerCounts, StoragePeriod, StorageStatus,
 };
+use massa_api_exports::rounds::StorageEarnings;
 use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::manifest::Manifest;
 use massa_distributed_storage_exports::network::{Capabilities, StorageNetwork, StoragePeer};
@@ -30,6 +32,7 @@ use massa_models::block_id::BlockId;
 use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
 use massa_protocol_exports::ProtocolController;
+use massa_time::MassaTime;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +72,8 @@ pub struct NodeStorageApi {
     pub serve_remote_reads: bool,
     /// Whether the node is in step with the network.
     pub synced: Arc<AtomicBool>,
+    /// Time from one period to the next.
+    pub t0: MassaTime,
     /// Sums over the archive, and when they were made.
     pub totals: Mutex<Option<(Instant, Totals)>>,
 }
@@ -95,6 +100,14 @@ impl NodeStorageApi {
             store: self.store(),
             assignments: &self.assignments,
         }
+    }
+
+    fn rounds_api(&self) -> Option<RoundsApi<'_>> {
+        Some(RoundsApi {
+            rounds: self.rounds.as_ref()?,
+            contract: &self.contract,
+            t0: self.t0,
+        })
     }
 
     /// Every archived period.
@@ -201,6 +214,7 @@ impl NodeStorageApi {
                 time_ms: refusal.time_ms,
             }),
             pending: status.pending.iter().map(ToString::to_string).collect(),
+            rounds: self.rounds_api().map(|rounds| rounds.info()),
         }
     }
 
@@ -239,6 +253,7 @@ impl NodeStorageApi {
             reasons.push("this node is not among the storage nodes: no chunk is assigned to it".into());
         }
         reasons.extend(self.contract.status().low_balance);
+        reasons.extend(self.rounds.iter().flat_map(|rounds| rounds.status().notes));
         if totals.missing > 0 {
             reasons.push(format!(
                 "{} chunks are assigned to this node and not held yet",
@@ -432,6 +447,11 @@ impl StorageApi for NodeStorageApi {
 
     fn challenge_history(&self, request: &GetChallengeHistory) -> Result<ChallengeHistory, StorageApiError> {
         self.audit_api().history(request)
+    }
+
+    fn earnings(&self, count: u64) -> Result<StorageEarnings, StorageApiError> {
+        let rounds = self.rounds_api().ok_or(StorageApiError::Disabled)?;
+        Ok(rounds.earnings(count))
     }
 
     fn block(&self, id: &BlockId) -> Result<Option<ArchivedBlock>, StorageApiError> {

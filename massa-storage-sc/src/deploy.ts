@@ -20,7 +20,7 @@ import {
   type Operation,
 } from '@massalabs/massa-web3';
 
-/** The fields of StorageConfig, in order, with the values of a new network. Amounts in nanoMAS. */
+/** The fields of StorageConfig, in order, with the values of a new network. Amounts in nanoMAS. The first segment is the open one. */
 const CONFIG: [string, bigint][] = [
   ['rewardPerGbPerPeriod', 20_000n],
   ['minAllocatedGb', 1n],
@@ -112,16 +112,25 @@ function reason(error: unknown): string {
   return (error.message + cause).replace(/\s+/g, ' ').trim();
 }
 
+/** The open segment. What came before would be decided by whoever registers first. */
+async function openSegment(provider: Deployer, periods: bigint): Promise<bigint> {
+  const { lastSlot } = await provider.getNodeStatus();
+  return BigInt(lastSlot?.period ?? 0) / (periods === 0n ? 1n : periods);
+}
+
 async function deploy(): Promise<string> {
   const wasm = bytecode();
   const rpc = await url();
   const key = required('PRIVATE_KEY');
   const account = await parsed('PRIVATE_KEY', 'a private key', () => Account.fromPrivateKey(key));
   const args = new Args().addString(await admin(account.address.toString()));
-  for (const [field, standard] of CONFIG) args.addU64(configField(field, standard));
+  const config = CONFIG.map(([field, standard]) => configField(field, standard));
   const amount = await coins();
   try {
     const provider = new Deployer(new PublicAPI(rpc), account);
+    const [periods, first] = [config.length - 2, config.length - 1];
+    if (setting('FIRST_SEGMENT') === undefined) config[first] = await openSegment(provider, config[periods]);
+    for (const value of config) args.addU64(value);
     const operation = await provider.send({ byteCode: wasm, parameter: args, coins: amount });
     console.log(`sent as operation ${operation.id}; waiting until it is final`);
     const status = await operation.waitFinalExecution(FINAL_TIMEOUT_MS);

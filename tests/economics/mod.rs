@@ -145,18 +145,39 @@ fn pay(text: &mut String, economy: &Economy) {
     let Economy { rate, periods, copies } = economy;
     line(text, format_args!("## What a GB is paid\n"));
     line(text, format_args!("| | |\n|---|---:|"));
-    line(text, format_args!("| rate (`reward_per_gb_per_period`) | {rate} nanoMAS |"));
+    line(
+        text,
+        format_args!("| rate (`reward_per_gb_per_period`) | {rate} nanoMAS |"),
+    );
     line(text, format_args!("| periods of a round | {periods} |"));
-    line(text, format_args!("| rounds in a month | {:.0} |", economy.rounds_per_month()));
-    line(text, format_args!("| a GB, one copy, a round | {:.4} MAS |", economy.round_credit(1) as f64 / NANO));
-    line(text, format_args!("| a GB, one copy, a month | {:.2} MAS |", economy.mas_per_gb_month()));
+    line(
+        text,
+        format_args!("| rounds in a month | {:.0} |", economy.rounds_per_month()),
+    );
+    line(
+        text,
+        format_args!(
+            "| a GB, one copy, a round | {:.4} MAS |",
+            economy.round_credit(1) as f64 / NANO
+        ),
+    );
+    line(
+        text,
+        format_args!("| a GB, one copy, a month | {:.2} MAS |", economy.mas_per_gb_month()),
+    );
     let all = economy.mas_per_gb_month() * *copies as f64;
-    line(text, format_args!("| a GB, {copies} copies, a month | {all:.2} MAS |\n"));
+    line(
+        text,
+        format_args!("| a GB, {copies} copies, a month | {all:.2} MAS |\n"),
+    );
 }
 
 fn default_rate(text: &mut String, economy: &Economy) {
     let plan = Economy::at_rate(PLAN_RATE);
-    line(text, format_args!("## The default rate, and why it is not the plan's\n"));
+    line(
+        text,
+        format_args!("## The default rate, and why it is not the plan's\n"),
+    );
     line(
         text,
         format_args!(
@@ -178,7 +199,10 @@ fn default_rate(text: &mut String, economy: &Economy) {
         let cost = |economy: &Economy| economy.mas_per_gb_month() * economy.copies as f64 * price;
         let (old, new) = (cost(&plan), cost(economy));
         let cheaper = if new < OBJECT_STORE_USD { "yes" } else { "no" };
-        line(text, format_args!("| ${price} | ${old:.3} | ${new:.4} | ${OBJECT_STORE_USD} | {cheaper} |"));
+        line(
+            text,
+            format_args!("| ${price} | ${old:.3} | ${new:.4} | ${OBJECT_STORE_USD} | {cheaper} |"),
+        );
     }
     text.push('\n');
 }
@@ -187,13 +211,31 @@ fn costs(text: &mut String, economy: &Economy) {
     line(text, format_args!("## Fees and deposits of a round\n"));
     line(text, format_args!("| | MAS |\n|---|---:|"));
     let mas = |nano: u64| nano as f64 / NANO;
-    line(text, format_args!("| each node: one operation (beacon, answers, root votes, next claim) | {:.4} |", mas(economy.node_fees())));
+    line(
+        text,
+        format_args!(
+            "| each node: one operation (beacon, answers, root votes, next claim) | {:.4} |",
+            mas(economy.node_fees())
+        ),
+    );
     line(text, format_args!("| once: closing the round | {:.4} |", mas(FEE)));
     let record = deposit("period_".len() + 8, 144);
     let root = deposit("segment_".len() + 8, 40);
-    line(text, format_args!("| once: deposit for the round's record | {:.4} |", mas(record)));
-    line(text, format_args!("| once: deposit for the segment's root | {:.4} |", mas(root)));
-    line(text, format_args!("| a node's fees in a month | {:.2} |", mas(economy.node_fees()) * economy.rounds_per_month()));
+    line(
+        text,
+        format_args!("| once: deposit for the round's record | {:.4} |", mas(record)),
+    );
+    line(
+        text,
+        format_args!("| once: deposit for the segment's root | {:.4} |", mas(root)),
+    );
+    line(
+        text,
+        format_args!(
+            "| a node's fees in a month | {:.2} |",
+            mas(economy.node_fees()) * economy.rounds_per_month()
+        ),
+    );
     line(
         text,
         format_args!(
@@ -208,10 +250,22 @@ fn costs(text: &mut String, economy: &Economy) {
 fn network(text: &mut String, economy: &Economy) {
     line(text, format_args!("## The network against its block rewards\n"));
     let rewards = block_rewards_per_month();
-    line(text, format_args!("Blocks create {rewards:.0} MAS a month. Pay depends on what is stored, fees on how many nodes store it.\n"));
+    line(
+        text,
+        format_args!(
+            "Blocks create {rewards:.0} MAS a month. Pay depends on what is stored, fees on how many nodes store it.\n"
+        ),
+    );
     line(text, format_args!("| nodes | history | GB of each node | pay, MAS a month | share of block rewards | fees, MAS a month | each node keeps, MAS a month |"));
     line(text, format_args!("|---:|---:|---:|---:|---:|---:|---:|"));
-    for (nodes, history_gb) in [(10u64, 100u64), (10, 1_024), (1_000, 1_024), (1_000, 10_240), (10_000, 10_240), (10_000, 102_400)] {
+    for (nodes, history_gb) in [
+        (10u64, 100u64),
+        (10, 1_024),
+        (1_000, 1_024),
+        (1_000, 10_240),
+        (10_000, 10_240),
+        (10_000, 102_400),
+    ] {
         let stored = history_gb as f64 * economy.copies as f64;
         let pay = stored * economy.mas_per_gb_month();
         let node_fees = economy.node_fees() as f64 / NANO * economy.rounds_per_month();
@@ -231,7 +285,10 @@ fn network(text: &mut String, economy: &Economy) {
 
 fn pool(text: &mut String, economy: &Economy) {
     line(text, format_args!("## How long a pool lasts\n"));
-    line(text, format_args!("| pool | 100 GB of history | 1 TB | 10 TB |\n|---:|---:|---:|---:|"));
+    line(
+        text,
+        format_args!("| pool | 100 GB of history | 1 TB | 10 TB |\n|---:|---:|---:|---:|"),
+    );
     for pool in [10_000.0, 100_000.0, 1_000_000.0] {
         let months = |gb: f64| pool / (gb * economy.copies as f64 * economy.mas_per_gb_month());
         line(
@@ -253,11 +310,20 @@ fn operator(text: &mut String, economy: &Economy) {
         text,
         format_args!("A disk of its own at ${DISK_USD:.5} for a GB and month; power, line and time are the operator's to add. A MAS at ${REFERENCE_MAS_USD}.\n"),
     );
-    line(text, format_args!("| claimed | pay a month | fees a month | disk a month | left |\n|---:|---:|---:|---:|---:|"));
+    line(
+        text,
+        format_args!("| claimed | pay a month | fees a month | disk a month | left |\n|---:|---:|---:|---:|---:|"),
+    );
     for gb in [1u64, 10, 100, 1_000] {
         let pay = economy.mas_per_gb_month() * gb as f64 * REFERENCE_MAS_USD;
         let fees = economy.node_fees() as f64 / NANO * economy.rounds_per_month() * REFERENCE_MAS_USD;
         let disk = DISK_USD * gb as f64;
-        line(text, format_args!("| {gb} GB | ${pay:.4} | ${fees:.4} | ${disk:.4} | ${:.4} |", pay - fees - disk));
+        line(
+            text,
+            format_args!(
+                "| {gb} GB | ${pay:.4} | ${fees:.4} | ${disk:.4} | ${:.4} |",
+                pay - fees - disk
+            ),
+        );
     }
 }

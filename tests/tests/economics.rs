@@ -16,7 +16,10 @@ fn the_document_is_up_to_date() {
         std::fs::write(&path, document()).expect("docs can be written");
     }
     let committed = std::fs::read_to_string(&path).expect("docs/economics.md is committed");
-    assert!(committed == document(), "docs/economics.md is not what the defaults give: run scripts/economics");
+    assert!(
+        committed == document(),
+        "docs/economics.md is not what the defaults give: run scripts/economics"
+    );
 }
 
 #[test]

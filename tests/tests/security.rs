@@ -10,7 +10,8 @@ const END: &str = "<!-- detection: end -->";
 const ROUNDS_PER_DAY: u32 = 54;
 
 fn expected() -> String {
-    let mut text = String::from("| kept back | claim | in a round | in a day | in 30 days |\n|---:|---|---:|---:|---:|\n");
+    let mut text =
+        String::from("| kept back | claim | in a round | in a day | in 30 days |\n|---:|---|---:|---:|---:|\n");
     for (draws, claim) in [(4, "below 256 GB, 4 draws"), (16, "3 TB and more, 16 draws")] {
         for row in table(draws, ROUNDS_PER_DAY) {
             let percent = |chance: f64| format!("{:.1} %", 100.0 * chance);

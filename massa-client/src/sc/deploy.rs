@@ -52,7 +52,7 @@ pub struct RegistryConfigArguments {
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<Address>,
     /// What is paid for each GB and period.
-    #[arg(long, value_name = "MAS", default_value = "0.001")]
+    #[arg(long, value_name = "MAS", default_value = "0.00002")]
     pub reward_per_gb_per_period: Amount,
     /// Least allocation.
     #[arg(long, value_name = "GB", default_value_t = 1)]
@@ -81,9 +81,10 @@ pub struct RegistryConfigArguments {
     /// Periods of a segment and of a round; by default as the node has it. Never changes.
     #[arg(long, value_name = "PERIODS")]
     pub challenge_frequency_periods: Option<u64>,
-    /// The first segment that is anchored. Never changes.
-    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
-    pub first_segment: u64,
+    /// The first segment that is anchored; by default the open one: what came before would be decided by whoever registers
+    /// first. Never changes.
+    #[arg(long, value_name = "SEGMENT")]
+    pub first_segment: Option<u64>,
 }
 
 impl RegistryConfigArguments {
@@ -93,6 +94,8 @@ impl RegistryConfigArguments {
     /// [`NodeCommandError::Node`].
     pub fn config(&self, node: &Node) -> Result<StorageConfig, NodeCommandError> {
         let status = node.call(|client| client.get_storage_status())?;
+        let periods = self.challenge_frequency_periods.unwrap_or(status.segment_periods);
+        let open = status.last_period_final.unwrap_or(0).checked_div(periods).unwrap_or(0);
         Ok(StorageConfig {
             reward_per_gb_per_period: self.reward_per_gb_per_period,
             min_allocated_gb: self.min_allocated_gb,
@@ -103,8 +106,8 @@ impl RegistryConfigArguments {
             stake_per_gb: self.stake_per_gb,
             replication_factor: self.replication_factor.unwrap_or(status.replication_factor),
             chunk_size_bytes: self.chunk_size_bytes.unwrap_or(status.chunk_size),
-            challenge_frequency_periods: self.challenge_frequency_periods.unwrap_or(status.segment_periods),
-            first_segment: self.first_segment,
+            challenge_frequency_periods: periods,
+            first_segment: self.first_segment.unwrap_or(open),
         })
     }
 }

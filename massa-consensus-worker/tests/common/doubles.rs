@@ -130,7 +130,7 @@ impl ExecutionController for Doubles {
         &self,
         _: massa_execution_exports::ReadOnlyExecutionRequest,
     ) -> Result<massa_execution_exports::ReadOnlyExecutionOutput, massa_execution_exports::ExecutionError> {
-        unimplemented!("these tests run no contract")
+        unreachable!("these tests run no contract")
     }
 
     fn get_addresses_infos(&self, addresses: &[Address]) -> Vec<ExecutionAddressInfo> {

@@ -36,6 +36,9 @@ pub struct RoundEarnings {
     pub result: String,
     /// Of each draw that was not passed: its number and why.
     pub missed: Vec<(u8, String)>,
+    /// Fees of operations for the round, in nanoMAS.
+    #[serde(default)]
+    pub fees_nano: u64,
 }
 
 /// Money that moved on this node's behalf.
@@ -95,8 +98,10 @@ impl Earnings {
         self.totals
     }
 
-    /// An operation for the rounds was executed.
-    pub fn paid(&mut self, fee: Amount, claimed: Amount) {
+    /// An operation for a round was executed.
+    pub fn paid(&mut self, round: u64, fee: Amount, claimed: Amount) {
+        let of_round = self.rounds.entry(round).or_insert_with(|| not_claimed(round));
+        of_round.fees_nano = of_round.fees_nano.saturating_add(fee.to_raw());
         self.totals.fees_nano = self.totals.fees_nano.saturating_add(fee.to_raw());
         self.totals.claimed_nano = self.totals.claimed_nano.saturating_add(claimed.to_raw());
         self.totals.operations = self.totals.operations.saturating_add(1);
@@ -119,7 +124,8 @@ impl Earnings {
             if known.is_some_and(|known| known.is_over && !claim.refuted) {
                 continue;
             }
-            let seen = seen(claim, rounds.get(&claim.round), periods, is_over(claim.round));
+            let mut seen = seen(claim, rounds.get(&claim.round), periods, is_over(claim.round));
+            seen.fees_nano = known.map_or(0, |known| known.fees_nano);
             if known == Some(&seen) {
                 continue;
             }
@@ -174,6 +180,22 @@ fn seen(claim: &RoundResult, record: Option<&RoundRecord>, periods: u64, window_
         missed: missed
             .map(|(reason, draw)| (draw, reason_text(*reason).to_string()))
             .collect(),
+        fees_nano: 0,
+    }
+}
+
+/// A round for which something was sent without a claim in it: votes, or the first claim of the next.
+fn not_claimed(round: u64) -> RoundEarnings {
+    RoundEarnings {
+        round,
+        leaves: 0,
+        draws: 0,
+        passes: 0,
+        credited_nano: 0,
+        is_over: false,
+        result: "not claimed".to_string(),
+        missed: Vec::new(),
+        fees_nano: 0,
     }
 }
 
@@ -191,5 +213,47 @@ fn credited(claim: &RoundResult, record: Option<&RoundRecord>, periods: u64) -> 
             claim.draws.max(1),
         ),
         None => claim.credit.to_raw(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fees_stay_with_their_round_when_its_claim_is_seen_and_when_the_file_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("earnings");
+        let mut earnings = Earnings::open(path.clone());
+        earnings.paid(7, Amount::from_raw(10), Amount::from_raw(0));
+        earnings.paid(7, Amount::from_raw(11), Amount::from_raw(500));
+        earnings.write();
+
+        let earnings = Earnings::open(path);
+        let rounds: Vec<&RoundEarnings> = earnings.rounds().collect();
+        assert_eq!((rounds.len(), rounds[0].round, rounds[0].fees_nano), (1, 7, 21));
+        assert_eq!((rounds[0].leaves, rounds[0].result.as_str()), (0, "not claimed"));
+        let totals = Totals {
+            claimed_nano: 500,
+            fees_nano: 21,
+            operations: 2,
+        };
+        assert_eq!(earnings.totals(), totals);
+    }
+
+    #[test]
+    fn lines_of_before_fees_were_kept_by_round_are_read() {
+        let line = r#"{"round":3,"leaves":9,"draws":4,"passes":4,"credited_nano":5,"is_over":true,"result":"passed","missed":[]}"#;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("earnings");
+        std::fs::write(&path, line).unwrap();
+        let earnings = Earnings::open(path);
+        assert_eq!(
+            earnings
+                .rounds()
+                .next()
+                .map(|round| (round.credited_nano, round.fees_nano)),
+            Some((5, 0))
+        );
     }
 }

@@ -356,6 +356,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether such an operation was sent and may still be executed.
+    fn is_in_flight(&self, kind: &Kind) -> bool {
+        let mut of_kind = self.sent.iter().filter(|sent| sent.kind == *kind);
+        of_kind.any(|sent| sent.outcome == Outcome::Pending && sent.valid_until >= self.snapshot.period)
+    }
+
     /// Adds `action` unless it is in flight or was refused too often.
     fn send(&self, decision: &mut Decision, action: Action, last_period: u64) {
         let kind = action.kind();
@@ -364,7 +370,7 @@ impl<'a> View<'a> {
         if of_kind().any(|sent| sent.outcome == Outcome::Executed) {
             return;
         }
-        if of_kind().any(|sent| sent.outcome == Outcome::Pending && sent.valid_until >= self.snapshot.period) {
+        if self.is_in_flight(&kind) {
             return decision.note(Note::InFlight(kind));
         }
         if of_kind().filter(|sent| sent.outcome == Outcome::Refused).count() >= MAX_REFUSALS {
@@ -394,6 +400,10 @@ impl<'a> View<'a> {
         let turn = self.times.turn(&self.settings.node, self.settings.lead_periods);
         if self.snapshot.period < turn {
             return decision.note(Note::NotItsTurn { from: turn });
+        }
+        // It may have been executed in time, in a state that is not final yet.
+        if self.is_in_flight(&kind) {
+            return decision.note(Note::InFlight(kind));
         }
         let (vote, last_period) = match self.vote(decision) {
             Ok(Some(vote)) => (Some(vote), self.times.window_ends()),

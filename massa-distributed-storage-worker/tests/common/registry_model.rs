@@ -416,7 +416,11 @@ impl Model {
         let (claims, claim_stake) = (self.round(round).claims, self.round(round).claim_stake.to_raw());
         let few = claims == 0 || 2 * claim_stake < self.stakes();
         let (weight, electorate) = if few || self.electorates.contains_key(&round) {
-            let electorate = self.electorates.get(&round).map_or(0, |stake| *stake).max(self.stakes());
+            let electorate = self
+                .electorates
+                .get(&round)
+                .map_or(0, |stake| *stake)
+                .max(self.stakes());
             self.electorates.insert(round, electorate);
             (self.node(address).stake.to_raw(), electorate)
         } else {
