@@ -99,7 +99,7 @@ pub struct ExecutionStats {
     pub final_cursor: Slot,
     /// Hash of the final state after that slot, the same on every node: 64 hexadecimal digits. Empty where it is not told,
     /// as by upstream's node.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub final_state_hash: String,
 }
 

@@ -483,7 +483,8 @@ fn deploying_sends_the_registry_with_the_networks_parameters_and_ends_with_its_a
         replication_factor: 5,
         chunk_size_bytes: 1 << 20,
         challenge_frequency_periods: 100,
-        first_segment: 0,
+        // The open one: period 224 is final.
+        first_segment: 2,
     };
     assert_eq!(parameter, &registry::constructor_parameter(&operator, &config));
     let bytecode = contract.len() as u64 * 100_000 + 1_000_000;
