@@ -227,6 +227,18 @@ fn lists_of_the_archive_are_bounded_by_name() {
 }
 
 #[test]
+fn earnings_are_of_a_bounded_number_of_rounds_and_of_nodes_that_take_part() {
+    let node = TestNode::start();
+    for count in [0, 1001] {
+        let (code, message) = node.refusal("get_storage_earnings", json!([count]));
+        let named = message.contains(&format!("count: {count} is not between 1 and 1000"));
+        assert_eq!((code, named), (-32000, true), "{message}");
+    }
+    let (_, message) = node.refusal("get_storage_earnings", json!([20]));
+    assert!(message.contains("distributed_storage.enabled"), "{message}");
+}
+
+#[test]
 fn an_operation_is_told_with_pool_blocks_and_execution() {
     let mut node = TestNode::start();
     let block = blocks().remove(3);

@@ -196,6 +196,14 @@ pub enum NodeCommandError {
         /// How long the node said it would take.
         seconds: u64,
     },
+    /// What the registry concluded for a round is not what follows from the archive and its own rows.
+    #[error("round {round} is not as it should be: {what}")]
+    Differs {
+        /// The round.
+        round: u64,
+        /// The first difference.
+        what: String,
+    },
     /// There is no proof yet.
     #[error("the node has no proof: {0}")]
     NoProof(String),

@@ -14,7 +14,7 @@ use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::operation::OperationType;
 use massa_models::secure_share::Id;
-use node::{status, storage_status, TestNode, KEY};
+use node::{earned_round, status, storage_earnings, storage_status, TestNode, KEY};
 use serde_json::{json, Value};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -41,6 +41,7 @@ fn commands() -> Vec<Vec<String>> {
         "storage get-block --slot 2:3".to_string(),
         format!("storage get-operation {OPERATION}"),
         "storage nodes".to_string(),
+        "storage earnings".to_string(),
         format!("wallet balance {address}"),
         format!("send {address} {address} 1"),
         "sc call storage_registry get_config".to_string(),
@@ -94,6 +95,8 @@ fn help_lists_every_command() {
             "nodes",
             "issue-challenge",
             "challenge-history",
+            "challenges",
+            "earnings",
             "register",
             "update",
             "unregister",
@@ -272,6 +275,66 @@ fn storage_status_tells_the_registry_and_the_node_in_it() {
     );
 }
 
+fn with_rounds(mut status: Value) -> Value {
+    status["registry"]["address"] = json!("AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L");
+    status["registry"]["rounds"] = json!({
+        "round": 9, "period": 950, "round_periods": 100, "round_ms": 1_600_000, "open": earned_round(9),
+        "next": earned_round(10), "last": earned_round(7), "totals": storage_earnings().totals, "matured": "1.5",
+        "segments_anchored": 8, "differing_segment": null, "rounds_left_in_pool": 216,
+    });
+    status
+}
+
+#[test]
+fn storage_status_tells_claims_results_earnings_anchoring_and_the_pool() {
+    let node = TestNode::start();
+    node.lie(with_rounds);
+    let text = node.cli(&["storage", "status"]).text();
+    assert_says(
+        &text,
+        &[
+            "2 complete, 8 anchored, filling 2",
+            "round         9: 2.9 MiB claimed, 2.9 MiB for the next; 4 draws, draws missed; …",
+            "last result   round 7: 3/4 draws, 0.50 MAS: draws missed; draw 2: missing",
+            "earned        1.50 MAS credited, 1.50 matured, 0 claimed, 0.03 of fees",
+            "pool          runs out in 4 days (216 rounds)",
+        ],
+    );
+    assert!(!text.contains("DIFFERS"), "{text}");
+    assert!(text.lines().count() <= 23, "{text}");
+}
+
+#[test]
+fn a_segment_that_differs_stands_right_below_the_node() {
+    let node = TestNode::start();
+    node.lie(|status| {
+        let mut status = with_rounds(status);
+        status["registry"]["rounds"]["differing_segment"] = json!(3);
+        status
+    });
+    let text = node.cli(&["storage", "status"]).text();
+    assert_says(&text, &["DIFFERS       THE ROOT OF SEGMENT 3 IS NOT THE ACCEPTED ONE"]);
+}
+
+#[test]
+fn earnings_are_a_table_and_one_line() {
+    let node = TestNode::start();
+    let text = node.cli(&["storage", "earnings"]).text();
+    assert_says(
+        &text,
+        &[
+            "3000 leaves, 2.9 MiB",
+            "draws missed; draw 2: missing",
+            "round 9 is open; in 3 rounds: 9 of 12 draws passed, 1.50 MAS credited, 1.50 to claim now, 0 later, 0 claimed, \
+             0.03 MAS of fees for 3 operations; 1 claim open",
+        ],
+    );
+    let one = node.cli(&["storage", "earnings", "--count", "1", "--json"]).json();
+    assert_eq!(one["rounds"].as_array().unwrap().len(), 1);
+    assert_eq!(one["rounds"][0]["round"], 7);
+    assert_says(&run(&["storage", "earnings", "--count", "0"]).error(2), &["0"]);
+}
+
 #[test]
 fn storage_status_fits_a_screen_whatever_the_node_says() {
     let node = TestNode::start();
@@ -279,6 +342,9 @@ fn storage_status_fits_a_screen_whatever_the_node_says() {
         let long = "a word and \u{1b}[2J another ".repeat(20);
         status["store_error"] = json!(long);
         status["why_not_more"] = json!(vec![&long; 9]);
+        status = with_rounds(status);
+        status["registry"]["rounds"]["differing_segment"] = json!(3);
+        status["registry"]["rounds"]["last"]["result"] = json!(&long);
         status["registry"]["problem"] = json!(&long);
         status["registry"]["low_balance"] = json!(&long);
         status["registry"]["last_refusal"] = json!({"purpose": &long, "reason": &long, "time_ms": 1});
@@ -299,7 +365,10 @@ fn storage_status_fits_a_screen_whatever_the_node_says() {
     assert!(text.lines().count() <= 23, "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-    assert_says(&text, &["STOPPED", "and 27 more reasons", "(--json says all)"]);
+    assert_says(
+        &text,
+        &["STOPPED", "DIFFERS", "and 27 more reasons", "(--json says all)"],
+    );
 }
 
 #[test]

@@ -8,15 +8,15 @@ use crate::contract::{self, ContractCall};
 use crate::node::{Node, NodeCommandError};
 use crate::output::{count, name_value_lines, table, Output, Report};
 use crate::sc::RegistryArguments;
-use crate::storage::read::{archived_places, Chain};
+use crate::storage::read::{archived_blocks, chain_of, Chain};
 use crate::storage::status::bytes;
 use clap::Args;
 use massa_api_exports::datastore::DatastoreEntryInput;
 use massa_api_exports::rpc::MassaRpcClient;
-use massa_distributed_storage_exports::types::Digest;
+use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES};
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_distributed_storage_worker::challenge::RoundContext;
-use massa_distributed_storage_worker::rewards::{draw_count, LEAVES_PER_GB};
+use massa_distributed_storage_worker::rewards::draw_count;
 use massa_distributed_storage_worker::rounds::settlement::result_of;
 use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::state::{
@@ -123,14 +123,28 @@ impl Report for ChallengesReport {
     fn text(&self) -> String {
         let mut lines = vec![
             ("round", format!("{}, from period {}", self.round, self.first_period)),
-            ("beacon", self.accepted_beacon.clone().unwrap_or_else(|| "none accepted".to_string())),
+            (
+                "beacon",
+                self.accepted_beacon
+                    .clone()
+                    .unwrap_or_else(|| "none accepted".to_string()),
+            ),
             ("claims", self.claims_line()),
         ];
         if let Some(verified) = &self.verified {
             lines.push(("computed", verified.text()));
         }
         let lines = name_value_lines(lines);
-        let headings = ["node", "claim", "passed", "result", "draw", "leaf", "challenge id", "outcome"];
+        let headings = [
+            "node",
+            "claim",
+            "passed",
+            "result",
+            "draw",
+            "leaf",
+            "challenge id",
+            "outcome",
+        ];
         format!("{lines}\n{}", table(headings, self.nodes.iter().flat_map(rows)))
     }
 }
@@ -157,7 +171,10 @@ impl Verified {
             [] => "nothing differs".to_string(),
             differences => count(differences.len() as u64, "difference", "differences"),
         };
-        format!("{} from period {}, {trust}; {differences}", self.beacon, self.beacon_period)
+        format!(
+            "{} from period {}, {trust}; {differences}",
+            self.beacon, self.beacon_period
+        )
     }
 }
 
@@ -165,7 +182,7 @@ impl Verified {
 fn rows(claim: &ClaimReport) -> Vec<Vec<String>> {
     let mut head = vec![
         claim.node.to_string(),
-        bytes(claim.leaves.saturating_mul(1024)),
+        bytes(claim.leaves.saturating_mul(LEAF_BYTES as u64)),
         claim.passed.to_string(),
         claim.result.to_string(),
     ];
@@ -225,7 +242,10 @@ impl Round {
     }
 
     fn report(&self) -> ChallengesReport {
-        let nodes: Vec<ClaimReport> = self.claims().map(|(node, claim)| self.claim_report(node, claim)).collect();
+        let nodes: Vec<ClaimReport> = self
+            .claims()
+            .map(|(node, claim)| self.claim_report(node, claim))
+            .collect();
         ChallengesReport {
             registry: self.registry,
             chain_id: self.context.chain_id,
@@ -242,7 +262,9 @@ impl Round {
 
     fn claims(&self) -> impl Iterator<Item = (&NodeRecord, &RoundResult)> {
         let round = self.context.round;
-        self.nodes.iter().filter_map(move |node| Some((node, node.claim_of(round)?)))
+        self.nodes
+            .iter()
+            .filter_map(move |node| Some((node, node.claim_of(round)?)))
     }
 
     fn claim_report(&self, node: &NodeRecord, claim: &RoundResult) -> ClaimReport {
@@ -291,10 +313,15 @@ impl Round {
         let mut differences = Vec::new();
         if let Some(accepted) = self.record.beacon.filter(|accepted| accepted != beacon) {
             let (accepted, beacon) = (hex::encode(accepted), hex::encode(beacon));
-            differences.push(format!("the registry accepted beacon {accepted}, the archive gives {beacon}"));
+            differences.push(format!(
+                "the registry accepted beacon {accepted}, the archive gives {beacon}"
+            ));
         }
         for (node, claim) in self.claims() {
-            differences.extend(self.claim_differences(node, claim).map(|what| format!("{}: {what}", node.address)));
+            differences.extend(
+                self.claim_differences(node, claim)
+                    .map(|what| format!("{}: {what}", node.address)),
+            );
         }
         differences.extend(self.total_differences());
         differences
@@ -304,19 +331,34 @@ impl Round {
     fn claim_differences(&self, node: &NodeRecord, claim: &RoundResult) -> Option<String> {
         let draws = draw_count(claim.leaves);
         if claim.draws != draws {
-            return Some(format!("{} leaves give {draws} draws, the registry has {}", claim.leaves, claim.draws));
+            return Some(format!(
+                "{} leaves give {draws} draws, the registry has {}",
+                claim.leaves, claim.draws
+            ));
         }
         if node.placement_key.is_none() {
             return Some("it claimed without a placement key".to_string());
         }
         let answered = claim_beacon(claim).is_some();
-        let passes = claim.draw_reasons.iter().take(usize::from(draws)).filter(|reason| **reason == 0).count();
+        let passes = claim
+            .draw_reasons
+            .iter()
+            .take(usize::from(draws))
+            .filter(|reason| **reason == 0)
+            .count();
         if answered && passes != usize::from(claim.passes) {
-            return Some(format!("{passes} draws have no reason against them, {} are counted", claim.passes));
+            return Some(format!(
+                "{passes} draws have no reason against them, {} are counted",
+                claim.passes
+            ));
         }
         // Settled from what the claim says: whether it was answered is in its beacon.
-        if claim.state == ClaimState::Settled && self.record.closed {
-            let state = if answered { ClaimState::Answered } else { ClaimState::Claimed };
+        if claim.state == ClaimState::Settled && self.record.closed && !claim.refuted {
+            let state = if answered {
+                ClaimState::Answered
+            } else {
+                ClaimState::Claimed
+            };
             let before = RoundResult { state, ..claim.clone() };
             let result = result_of(&before, Some(&self.record)).code();
             let (expected, found) = (reason_text(result), reason_text(claim.reason));
@@ -330,12 +372,15 @@ impl Round {
         if self.claims().count() as u64 != self.record.claims {
             return None;
         }
-        let leaves = self.claims().fold(0u64, |sum, (_, claim)| sum.saturating_add(claim.leaves));
+        let leaves = self
+            .claims()
+            .fold(0u64, |sum, (_, claim)| sum.saturating_add(claim.leaves));
         if leaves != self.record.leaves {
-            return Some(format!("all claims come to {leaves} leaves, the round has {}", self.record.leaves));
+            return Some(format!(
+                "all claims come to {leaves} leaves, the round has {}",
+                self.record.leaves
+            ));
         }
-        let gb = |leaves: u64| Amount::from_raw(leaves / LEAVES_PER_GB);
-        debug_assert_eq!(gb(leaves), gb(self.record.leaves));
         None
     }
 }
@@ -359,7 +404,10 @@ impl Rows<'_> {
     fn page(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>, NodeCommandError> {
         let asked = keys.len();
         let address = self.registry;
-        let entries = keys.into_iter().map(|key| DatastoreEntryInput { address, key }).collect();
+        let entries = keys
+            .into_iter()
+            .map(|key| DatastoreEntryInput { address, key })
+            .collect();
         let rows = self.node.call(|client| client.get_datastore_entries(entries))?;
         if rows.len() != asked {
             return Err(NodeCommandError::answer("entries", asked, rows.len()));
@@ -372,7 +420,11 @@ impl Rows<'_> {
         let total = self.one(TOTAL_NODES_KEY.to_vec())?;
         let total = total.map_or(Ok(0), |row| decode_number(&row))?;
         if total > NODES_MAX {
-            return Err(NodeCommandError::answer("total_nodes", format!("at most {NODES_MAX}"), total));
+            return Err(NodeCommandError::answer(
+                "total_nodes",
+                format!("at most {NODES_MAX}"),
+                total,
+            ));
         }
         let mut claimants = Vec::new();
         let indexes: Vec<u64> = (0..total).collect();
@@ -395,7 +447,8 @@ impl Rows<'_> {
 
 fn parse_address(row: &[u8]) -> Result<Address, NodeCommandError> {
     let text = String::from_utf8_lossy(row);
-    text.parse().map_err(|_| NodeCommandError::answer("index", "an address", text))
+    text.parse()
+        .map_err(|_| NodeCommandError::answer("index", "an address", text))
 }
 
 /// What the registry's own view draws, where it says something else than what is computed here.
@@ -418,7 +471,10 @@ fn view_differences(node: &Node, report: &ChallengesReport) -> Result<Vec<String
         let agrees = told.iter().map(|draw| (draw.leaf, &draw.challenge_id));
         let own = claim.draws.iter().map(|draw| (draw.leaf, &draw.challenge_id));
         if !told.is_empty() && !agrees.eq(own) {
-            differences.push(format!("{}: the registry draws other leaves than are computed", claim.node));
+            differences.push(format!(
+                "{}: the registry draws other leaves than are computed",
+                claim.node
+            ));
         }
     }
     Ok(differences)
@@ -426,7 +482,7 @@ fn view_differences(node: &Node, report: &ChallengesReport) -> Result<Vec<String
 
 fn verify(node: &Node, round: &Round, chain: Chain, report: &ChallengesReport) -> Result<Verified, NodeCommandError> {
     let beacon_period = round.times.beacon_period();
-    let blocks = archived_places(node, beacon_period, chain, round.segment_root)?;
+    let blocks = archived_blocks(node, beacon_period, chain, round.segment_root)?;
     let beacon = round.context.beacon(&blocks);
     let mut differences = round.differences(&beacon);
     differences.extend(view_differences(node, report)?);
@@ -438,12 +494,8 @@ fn verify(node: &Node, round: &Round, chain: Chain, report: &ChallengesReport) -
     })
 }
 
-pub(super) fn challenges(
-    arguments: &ChallengesArguments,
-    node: &Node,
-    output: Output,
-) -> Result<(), NodeCommandError> {
-    let chain = Chain::of(node)?;
+pub(super) fn challenges(arguments: &ChallengesArguments, node: &Node, output: Output) -> Result<(), NodeCommandError> {
+    let chain = chain_of(node)?;
     let registry = arguments.registry.find(node)?;
     let round = Round::read(node, registry, arguments.segment, chain.chain_id)?;
     let mut report = round.report();

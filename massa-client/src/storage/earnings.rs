@@ -7,7 +7,7 @@ use clap::Args;
 use massa_api_exports::distributed_storage::MAX_LIST_LIMIT;
 use massa_api_exports::rounds::{EarnedRound, MissedDraw, StorageEarnings};
 use massa_api_exports::rpc::MassaRpcClient;
-use massa_distributed_storage_exports::chunk::LEAF_SIZE_BYTES;
+use massa_distributed_storage_exports::types::LEAF_BYTES;
 use serde::Serialize;
 
 /// Rounds that are shown where nobody says how many.
@@ -51,7 +51,7 @@ fn row(round: &EarnedRound) -> Vec<String> {
 
 /// Leaves and bytes of a claim; the last leaf of a chunk may be shorter, so the bytes are an upper bound.
 fn claim(leaves: u64) -> String {
-    let size = bytes(leaves.saturating_mul(LEAF_SIZE_BYTES as u64));
+    let size = bytes(leaves.saturating_mul(LEAF_BYTES as u64));
     format!("{leaves} leaves, {size}")
 }
 
@@ -75,7 +75,9 @@ pub(super) fn result(round: &EarnedRound) -> String {
 
 fn summary(earnings: &StorageEarnings) -> String {
     let totals = &earnings.totals;
-    let round = earnings.round.map_or_else(String::new, |round| format!("round {round} is open; "));
+    let round = earnings
+        .round
+        .map_or_else(String::new, |round| format!("round {round} is open; "));
     format!(
         "{round}in {}: {} of {} passed, {} MAS credited, {} to claim now, {} later, {} claimed, {} MAS of fees for {}; {} open",
         count(totals.rounds, "round", "rounds"),
@@ -137,6 +139,9 @@ mod tests {
     fn without_rounds_there_is_still_a_summary() {
         let text = EarningsReport(StorageEarnings::default()).text();
         let line = text.lines().last().unwrap();
-        assert!(line.starts_with("in 0 rounds: 0 of 0 draws passed, 0 MAS credited"), "{line}");
+        assert!(
+            line.starts_with("in 0 rounds: 0 of 0 draws passed, 0 MAS credited"),
+            "{line}"
+        );
     }
 }

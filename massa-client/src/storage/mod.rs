@@ -4,6 +4,8 @@
 //! path to a segment root. That root is the node's own word unless `--root` names a trusted one.
 
 mod challenge;
+mod challenges;
+mod earnings;
 mod lists;
 mod read;
 pub mod registry;
@@ -22,6 +24,8 @@ use massa_models::slot::Slot;
 use std::path::Path;
 
 pub use challenge::{ChallengeHistoryArguments, ChallengeReport, HistoryReport, IssueChallengeArguments};
+pub use challenges::{ChallengesArguments, ChallengesReport, ClaimReport, DrawReport, Verified};
+pub use earnings::{EarningsArguments, EarningsReport};
 pub use lists::{ChunkList, NodeList, PeriodList};
 pub use read::{ProofLine, StorageBlock, StorageOperation, StoragePeriodReport, StoragePlace};
 pub use registry::{FundArguments, OperatorArguments, RegisterArguments, UpdateArguments};
@@ -47,6 +51,10 @@ pub enum StorageCommand {
     IssueChallenge(IssueChallengeArguments),
     /// Say what came of the node's audits of others, with their success rates.
     ChallengeHistory(ChallengeHistoryArguments),
+    /// Show a round of proofs: claims, what was drawn from them, and what came of it.
+    Challenges(ChallengesArguments),
+    /// Say what the node claimed, showed and earned in the rounds.
+    Earnings(EarningsArguments),
     /// Register the node with the registry, with disk space and a stake.
     Register(RegisterArguments),
     /// Change the disk space that is registered.
@@ -159,6 +167,8 @@ pub fn run(
         StorageCommand::Nodes => Ok(output.print(&lists::nodes(&node)?)?),
         StorageCommand::IssueChallenge(arguments) => challenge::issue(&arguments, nodes, &node, output),
         StorageCommand::ChallengeHistory(arguments) => Ok(output.print(&challenge::history(&arguments, &node)?)?),
+        StorageCommand::Challenges(arguments) => challenges::challenges(&arguments, &node, output),
+        StorageCommand::Earnings(arguments) => Ok(output.print(&earnings::earnings(&arguments, &node)?)?),
         StorageCommand::Register(arguments) => {
             Ok(output.print(&registry::register(&arguments, &node, nodes, wallet)?)?)
         }

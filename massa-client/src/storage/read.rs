@@ -12,7 +12,7 @@ use massa_api_exports::distributed_storage::{
     BlockOrSlot,
 };
 use massa_api_exports::rpc::MassaRpcClient;
-use massa_distributed_storage_exports::manifest::Manifest;
+use massa_distributed_storage_exports::manifest::{Manifest, Place};
 use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
 use massa_distributed_storage_exports::record::{operation_id, BlockRecord};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
@@ -128,12 +128,12 @@ impl Report for StoragePeriodReport {
 
 /// The chain that the answers are of, as the node tells it.
 #[derive(Clone, Copy)]
-struct Chain {
-    chain_id: u64,
+pub(super) struct Chain {
+    pub(super) chain_id: u64,
     thread_count: u8,
 }
 
-fn chain_of(node: &Node) -> Result<Chain, NodeCommandError> {
+pub(super) fn chain_of(node: &Node) -> Result<Chain, NodeCommandError> {
     let status = node.call(|client| client.get_status())?;
     Ok(Chain {
         chain_id: status.chain_id,
@@ -278,11 +278,7 @@ pub(super) fn period(arguments: &GetPeriodArguments, node: &Node, output: Output
     let info = node.call(|client| client.get_archived_period(arguments.period))?;
     let manifest = check_manifest(&info, arguments.period, chain)?;
     let proven = check_proof(&info.proof, &arguments.form, chain)?;
-    if let Some(document) = &info.proof.proof {
-        equal("proof.period", arguments.period, document.period.period)?;
-        let root = hex::encode(document.period.root.0);
-        equal("proof.period.root", manifest.root().to_string(), root)?;
-    }
+    check_period(&info, arguments.period, &manifest)?;
     if arguments.form.raw {
         return Ok(output.write([&info.manifest.0[..]])?);
     }
@@ -292,6 +288,36 @@ pub(super) fn period(arguments: &GetPeriodArguments, node: &Node, output: Output
     let proof = proof_line(proven.as_ref(), &info.proof, &arguments.form);
     let period = PeriodReport::new(&manifest, &info.held);
     Ok(output.print(&StoragePeriodReport { period, proof })?)
+}
+
+/// The blocks of an archived period, one for each thread, `None` for a miss. Proven up to `root`, or without one up to the root
+/// that the node names.
+pub(super) fn archived_blocks(
+    node: &Node,
+    period: u64,
+    chain: Chain,
+    root: Option<SegmentRoot>,
+) -> Result<Vec<Option<BlockId>>, NodeCommandError> {
+    let info = node.call(|client| client.get_archived_period(period))?;
+    let manifest = check_manifest(&info, period, chain)?;
+    let form = FormArguments {
+        raw: false,
+        proof: true,
+        root,
+    };
+    check_proof(&info.proof, &form, chain)?;
+    check_period(&info, period, &manifest)?;
+    Ok(manifest.places.iter().map(Place::block_id).collect())
+}
+
+/// Checks that the proof, if there is one, is of this manifest.
+fn check_period(info: &ArchivedPeriodInfo, period: u64, manifest: &Manifest) -> Result<(), NodeCommandError> {
+    if let Some(document) = &info.proof.proof {
+        equal("proof.period", period, document.period.period)?;
+        let root = hex::encode(document.period.root.0);
+        equal("proof.period.root", manifest.root().to_string(), root)?;
+    }
+    Ok(())
 }
 
 fn check_manifest(info: &ArchivedPeriodInfo, period: u64, chain: Chain) -> Result<Manifest, NodeCommandError> {

@@ -1,7 +1,10 @@
 //! `massa-cli storage status`: one screen of 24 lines and 80 columns, whatever the node says.
 
 use crate::output::{count, name_value_lines, Report};
+use crate::storage::earnings::result;
 use massa_api_exports::distributed_storage::{RegisteredNode, RegistryInfo, StorageStatus};
+use massa_api_exports::rounds::{EarnedRound, RoundsInfo};
+use massa_distributed_storage_exports::types::LEAF_BYTES;
 
 /// Columns of the screen.
 const COLUMNS: usize = 80;
@@ -9,6 +12,10 @@ const COLUMNS: usize = 80;
 const LINES: usize = 23;
 /// Reasons for awaited places that are shown.
 const REASONS: usize = 3;
+/// Lines that are kept for the reasons why not more.
+const REASON_LINES: usize = 2;
+/// What is left out, the first one first, when the screen is full.
+const DISPENSABLE: [&str; 6] = ["network", "repairing", "chain id", "operator", "chunks", "peers"];
 /// Width of the names, which the continuation lines of a value leave free.
 const INDENT: usize = 14;
 
@@ -28,18 +35,16 @@ impl Report for StorageStatus {
 
 /// Names and values, as many as the screen has lines.
 fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
-    let mut lines = vec![
-        ("node", status.node_id.to_string()),
+    let mut lines = vec![("node", status.node_id.to_string())];
+    lines.extend(alarms(status));
+    lines.extend([
         ("operator", or_none(status.operator_address.as_ref())),
         (
             "chain id",
             format!("{}, archived from period {}", status.chain_id, status.first_period),
         ),
         ("stored", stored(status)),
-        (
-            "segments",
-            format!("{} complete, filling {}", status.segments_complete, status.next_segment),
-        ),
+        ("segments", segments(status)),
         ("chain", chain(status)),
         (
             "chunks",
@@ -53,7 +58,7 @@ fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
         ("assigned", assigned(status)),
         ("disk", disk(status)),
         ("awaited", awaited(status)),
-    ];
+    ]);
     lines.extend(awaited_reasons(status).into_iter().map(|reason| ("", reason)));
     lines.extend([
         ("repairing", repairing(status)),
@@ -61,13 +66,47 @@ fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
         ("network", network(status)),
     ]);
     lines.extend(registry(&status.registry));
+    lines.extend(status.registry.rounds.iter().flat_map(rounds));
+    make_room(&mut lines);
+    let room = LINES.saturating_sub(lines.len());
+    lines.extend(headed("why not more", reasons(status, room)));
+    lines
+}
+
+/// What its operator must see whatever else there is to say.
+fn alarms(status: &StorageStatus) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
     if let Some(error) = &status.store_error {
         let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
         lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
     }
-    let room = LINES.saturating_sub(lines.len());
-    lines.extend(headed("why not more", reasons(status, room)));
+    let rounds = status.registry.rounds.as_ref();
+    let differing = rounds.and_then(|rounds| rounds.differing_segment);
+    lines.extend(differing.map(|segment| {
+        (
+            "DIFFERS",
+            format!("THE ROOT OF SEGMENT {segment} IS NOT THE ACCEPTED ONE"),
+        )
+    }));
     lines
+}
+
+/// Leaves out what matters least until the reasons have room, and what is below the screen.
+fn make_room(lines: &mut Vec<(&'static str, String)>) {
+    let most = LINES - REASON_LINES;
+    for name in DISPENSABLE {
+        if lines.len() > most {
+            lines.retain(|(of, _)| *of != name);
+        }
+    }
+    lines.truncate(most);
+}
+
+fn segments(status: &StorageStatus) -> String {
+    let rounds = status.registry.rounds.as_ref();
+    let anchored = rounds.map_or_else(String::new, |rounds| format!("{} anchored, ", rounds.segments_anchored));
+    let (complete, next) = (status.segments_complete, status.next_segment);
+    format!("{complete} complete, {anchored}filling {next}")
 }
 
 fn stored(status: &StorageStatus) -> String {
@@ -180,6 +219,73 @@ fn registry(registry: &RegistryInfo) -> Vec<(&'static str, String)> {
     lines
 }
 
+/// The rounds of proofs: what is claimed, what was earned, and for how long the pool pays.
+fn rounds(rounds: &RoundsInfo) -> Vec<(&'static str, String)> {
+    let Some(round) = rounds.round else {
+        return vec![("round", "not known yet".to_string())];
+    };
+    let mut lines = vec![("round", claims(round, rounds))];
+    lines.extend(rounds.last.as_ref().map(|last| ("last result", last_result(last))));
+    lines.push(("earned", earned(rounds)));
+    lines.extend(pool(rounds).map(|pool| ("pool", pool)));
+    lines
+}
+
+fn claims(round: u64, rounds: &RoundsInfo) -> String {
+    let claimed = |claim: Option<&EarnedRound>| claim.map_or_else(|| "nothing".to_string(), |claim| size(claim.leaves));
+    let (open, next) = (rounds.open.as_ref(), rounds.next.as_ref());
+    let state = open.map_or_else(String::new, |open| format!("; {} draws, {}", open.draws, result(open)));
+    format!(
+        "{round}: {} claimed, {} for the next{state}",
+        claimed(open),
+        claimed(next)
+    )
+}
+
+fn size(leaves: u64) -> String {
+    bytes(leaves.saturating_mul(LEAF_BYTES as u64))
+}
+
+fn last_result(last: &EarnedRound) -> String {
+    let (round, passes, draws, credited) = (last.round, last.passes, last.draws, last.credited);
+    format!(
+        "round {round}: {passes}/{draws} draws, {credited} MAS: {}",
+        result(last)
+    )
+}
+
+fn earned(rounds: &RoundsInfo) -> String {
+    let totals = &rounds.totals;
+    format!(
+        "{} MAS credited, {} matured, {} claimed, {} of fees",
+        totals.credited, rounds.matured, totals.claimed, totals.fees
+    )
+}
+
+fn pool(rounds: &RoundsInfo) -> Option<String> {
+    let left = rounds.rounds_left_in_pool?;
+    if left == 0 {
+        return Some("EMPTY: rounds pay less, or nothing, until someone funds it".to_string());
+    }
+    let lasts = duration(left.saturating_mul(rounds.round_ms) / 1000);
+    Some(format!("runs out in {lasts} ({})", count(left, "round", "rounds")))
+}
+
+/// A time in its largest unit that is there at least twice.
+fn duration(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (86_400 * 365, "years"),
+        (86_400, "days"),
+        (3_600, "hours"),
+        (60, "minutes"),
+    ];
+    let unit = UNITS.into_iter().find(|(unit, _)| seconds / unit >= 2);
+    unit.map_or_else(
+        || format!("{seconds} s"),
+        |(unit, name)| format!("{} {name}", seconds / unit),
+    )
+}
+
 fn registered(own: &RegisteredNode) -> String {
     let weight = match (own.has_placement_key, own.leave_segment) {
         (false, _) => "no placement key yet".to_string(),
@@ -259,4 +365,48 @@ fn cut(line: &str) -> String {
         return line;
     }
     line.chars().take(COLUMNS - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_the_largest_unit_that_is_there_twice() {
+        let texts = [0, 119, 120, 7_199, 7_200, 172_800, 86_400 * 730].map(duration);
+        assert_eq!(
+            texts,
+            [
+                "0 s",
+                "119 s",
+                "2 minutes",
+                "119 minutes",
+                "2 hours",
+                "2 days",
+                "2 years"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_matters_least_makes_room_first() {
+        let names = ["node", "network", "operator", "stored", "chain id"];
+        let mut lines: Vec<(&'static str, String)> = names.map(|name| (name, String::new())).to_vec();
+        lines.extend(vec![("stored", String::new()); 18]);
+        make_room(&mut lines);
+        let left: Vec<&str> = lines.iter().map(|(name, _)| *name).take(4).collect();
+        assert_eq!((lines.len(), left), (21, vec!["node", "operator", "stored", "stored"]));
+    }
+
+    #[test]
+    fn the_pool_is_told_in_time_once_a_rate_was_fixed() {
+        let rounds = |left| RoundsInfo {
+            round_ms: 1_600_000,
+            rounds_left_in_pool: left,
+            ..RoundsInfo::default()
+        };
+        assert_eq!(pool(&rounds(None)), None);
+        assert_eq!(pool(&rounds(Some(216))).unwrap(), "runs out in 4 days (216 rounds)");
+        assert!(pool(&rounds(Some(0))).unwrap().starts_with("EMPTY"));
+    }
 }

@@ -20,6 +20,7 @@ use massa_api_exports::execution::{
 use massa_api_exports::node::*;
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_api_exports::page::{PageRequest, TimeInterval};
+use massa_api_exports::rounds::{EarnedRound, EarningTotals, MissedDraw, StorageEarnings};
 use massa_api_exports::rpc::MassaRpcServer;
 use massa_api_exports::ApiError;
 use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
@@ -83,6 +84,8 @@ pub struct World {
     /// What contracts said in every operation.
     pub events: Vec<String>,
     pub registry: Option<Address>,
+    /// Rows of every datastore.
+    pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// A node that serves both APIs on one port.
@@ -268,6 +271,45 @@ pub fn status() -> NodeStatus {
     }
 }
 
+pub fn earned_round(round: u64) -> EarnedRound {
+    EarnedRound {
+        round,
+        leaves: 3000,
+        draws: 4,
+        passes: 3,
+        missed: vec![MissedDraw {
+            draw: 2,
+            reason: "missing".to_string(),
+        }],
+        is_over: true,
+        result: "draws missed".to_string(),
+        credited: "0.5".parse().unwrap(),
+        matured: "0.5".parse().unwrap(),
+        claimed: Amount::zero(),
+        fees: "0.01".parse().unwrap(),
+    }
+}
+
+pub fn storage_earnings() -> StorageEarnings {
+    StorageEarnings {
+        operator: Some(Address::from_public_key(&KEY.get_public_key())),
+        round: Some(9),
+        rounds: (5..8).map(earned_round).collect(),
+        totals: EarningTotals {
+            rounds: 3,
+            draws: 12,
+            passes: 9,
+            credited: "1.5".parse().unwrap(),
+            claimed: Amount::zero(),
+            fees: "0.03".parse().unwrap(),
+            operations: 3,
+        },
+        matured: "1.5".parse().unwrap(),
+        unmatured: Amount::zero(),
+        open_claims: 1,
+    }
+}
+
 pub fn storage_status() -> StorageStatus {
     let reasons = [("the queue was full", 2), ("operations are missing", 1)];
     StorageStatus {
@@ -376,8 +418,13 @@ impl MassaRpcServer for Answers {
     fn get_graph_interval(&self, _: TimeInterval) -> RpcResult<Vec<BlockSummary>> {
         none()
     }
-    fn get_datastore_entries(&self, _: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
-        none()
+    fn get_datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
+        let rows = &self.world.lock().unwrap().rows;
+        let entry = |input: DatastoreEntryInput| DatastoreEntryOutput {
+            final_value: rows.get(&input.key).cloned(),
+            candidate_value: None,
+        };
+        Ok(entries.into_iter().map(entry).collect())
     }
     fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
         let coins = |text: &str| text.parse::<Amount>().unwrap();
@@ -559,6 +606,13 @@ impl MassaRpcServer for Answers {
             chunk_id: ChunkId::from_bytes([8; 32]),
             result_within_ms: 60_000,
         })
+    }
+    fn get_storage_earnings(&self, count: u64) -> RpcResult<StorageEarnings> {
+        let mut earnings = storage_earnings();
+        earnings
+            .rounds
+            .drain(..earnings.rounds.len().saturating_sub(count as usize));
+        self.answer(earnings)
     }
     /// Passed; with a lie, something else.
     fn get_challenge_history(&self, request: GetChallengeHistory) -> RpcResult<ChallengeHistory> {

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fees_stay_with_their_round_when_its_claim_is_seen_and_when_the_file_is_read_again() {
+    fn fees_stay_with_their_round_when_the_file_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("earnings");
         let mut earnings = Earnings::open(path.clone());
