@@ -338,7 +338,7 @@ fn a_set_does_not_change_with_the_moment_of_its_reading() {
             (segment * PERIODS + 5, if segment == 7 { &grown } else { &left }),
             (segment * PERIODS + 2 * PERIODS - 1, &left),
         ] {
-            let nodes = followed(&chain(period, &[row.clone()]));
+            let nodes = followed(&chain(period, std::slice::from_ref(row)));
             assert_eq!(
                 summary(&nodes, segment),
                 [(1, weight, false)],
@@ -768,7 +768,7 @@ fn a_call_is_sent_from_the_operator_and_its_end_is_told() {
     let row = Row::new(1);
     let directory = tempfile::tempdir().unwrap();
     let fees = directory.path().join("fees");
-    let mut running = running(chain(60, &[row.clone()]), Some(row.address), |parts| {
+    let mut running = running(chain(60, std::slice::from_ref(&row)), Some(row.address), |parts| {
         parts.fees_path = Some(fees.clone());
     });
     status_with(&running.handle, "followed", |status| status.registry.is_some());
@@ -802,7 +802,7 @@ fn a_call_is_sent_from_the_operator_and_its_end_is_told() {
 #[test]
 fn refusals_and_low_coins_are_told() {
     let row = Row::new(1);
-    let chain = chain(60, &[row.clone()]);
+    let chain = chain(60, std::slice::from_ref(&row));
     chain.0.lock().refusal = Some("no matured rewards".into());
     chain.0.lock().balance = 20_000_000;
     let running = running(chain, Some(row.address), |_| ());
@@ -827,7 +827,7 @@ fn the_placement_key_is_asked_for_by_itself() {
         key: None,
         ..Row::new(1)
     };
-    let chain = chain(60, &[row.clone()]);
+    let chain = chain(60, std::slice::from_ref(&row));
     let mut state = vec![0; 96];
     state[64..72].copy_from_slice(&4u64.to_le_bytes());
     let mut round = vec![0; 144];
