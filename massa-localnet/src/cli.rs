@@ -1,7 +1,8 @@
 //! The arguments of `massa-localnet`.
 
+use crate::genesis::SEGMENT_PERIODS;
 use crate::network::NODES_MAX;
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,14 +10,26 @@ use std::time::Duration;
 const DEADLINE_BASE: Duration = Duration::from_secs(60);
 /// Periods of time that a run may take for each period that it archives: a machine may be slow.
 const DEADLINE_FACTOR: u32 = 20;
+/// Periods from which on rounds are waited for: two segments.
+const PERIODS_WITH_ROUNDS: u64 = 2 * SEGMENT_PERIODS;
+/// Rounds that are waited for then.
+const ROUNDS: u64 = 2;
+/// Rounds that go by until two are claimed, settled, and their credit matured and claimed: segment 0 ends, its root is accepted,
+/// it is claimed, two rounds are answered, the second one matures.
+const ROUNDS_UNTIL_PAID: u64 = 8;
+/// Minutes in which a round can be claimed, answered and settled.
+const MINUTES_MIN: u64 = 5;
 
 /// Starts a network of nodes on this machine, with a load of operations, and shows how its history is archived.
 ///
 /// The registry contract is deployed and every node registered with it. With --periods it ends by itself, with status 0 if
 /// those periods are archived with one root on all nodes, replicated, every block of them could be read back over RPC and
-/// verified down to signatures, all nodes are registered and have one final state. Without, it runs until Ctrl-C.
+/// verified down to signatures, all nodes are registered and have one final state. From 40 periods on it goes on until the first
+/// two claimed rounds are settled and paid out, and fails if one is void, a draw failed, or a nano of the rewards or of the
+/// operators' coins is not what it has to be. With --minutes it watches memory and disks for that long. Without either, it runs
+/// until Ctrl-C.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "massa-localnet", version)]
+#[command(name = "massa-localnet", version, group(ArgGroup::new("end").args(["periods", "minutes"])))]
 pub struct Arguments {
     /// Nodes.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = parse_nodes)]
@@ -24,6 +37,9 @@ pub struct Arguments {
     /// End once this many periods are archived and verified.
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub periods: Option<u64>,
+    /// End after so many minutes; fail if memory or ledger keep growing, or a draw was missed or a round void.
+    #[arg(long, value_name = "M", conflicts_with = "periods", value_parser = clap::value_parser!(u64).range(MINUTES_MIN..=10_080))]
+    pub minutes: Option<u64>,
     /// Threads of the block graph: a power of two.
     #[arg(long, value_name = "T", default_value_t = 32, value_parser = parse_threads)]
     pub threads: u8,
@@ -33,8 +49,8 @@ pub struct Arguments {
     /// Directory of keys, stores and logs, which are kept there; empty or absent. Otherwise a temporary one.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// File for the report of a run with --periods.
-    #[arg(long, value_name = "FILE.json", requires = "periods")]
+    /// File for the report of a run with --periods or --minutes.
+    #[arg(long, value_name = "FILE.json", requires = "end")]
     pub report: Option<PathBuf>,
     /// The program of a node, if it is not beside this one.
     #[arg(long, value_name = "FILE", hide = true)]
@@ -42,8 +58,21 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Claimed rounds that have to be settled and paid out before a run until `periods` periods are archived ends.
+    pub fn rounds(periods: u64) -> u64 {
+        if periods >= PERIODS_WITH_ROUNDS {
+            ROUNDS
+        } else {
+            0
+        }
+    }
+
     /// How long a run until `periods` periods are archived may take.
     pub fn deadline(&self, periods: u64) -> Duration {
+        let periods = match Self::rounds(periods) {
+            0 => periods,
+            _ => periods.max(ROUNDS_UNTIL_PAID * SEGMENT_PERIODS),
+        };
         let periods = u32::try_from(periods).unwrap_or(u32::MAX);
         DEADLINE_BASE + (Duration::from_millis(self.t0_ms) * DEADLINE_FACTOR).saturating_mul(periods)
     }
@@ -112,6 +141,7 @@ mod tests {
             ("--nodes", "65"),
             ("--nodes", "many"),
             ("--periods", "0"),
+            ("--minutes", "1"),
             ("--threads", "12"),
             ("--threads", "256"),
             ("--t0-ms", "0"),
@@ -124,6 +154,15 @@ mod tests {
     #[test]
     fn a_report_needs_an_end() {
         assert!(parse(&["--report", "r.json"]).unwrap_err().contains("--periods"));
+        assert!(parse(&["--report", "r.json", "--minutes", "30"]).is_ok());
+        assert!(parse(&["--periods", "9", "--minutes", "30"]).is_err());
+    }
+
+    #[test]
+    fn two_segments_are_waited_for_until_two_rounds_are_paid() {
+        assert_eq!([1, 39, 40, 41].map(Arguments::rounds), [0, 0, 2, 2]);
+        let arguments = parse(&["--t0-ms", "1000"]).unwrap();
+        assert_eq!(arguments.deadline(40), arguments.deadline(160));
     }
 
     #[test]

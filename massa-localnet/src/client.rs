@@ -2,6 +2,7 @@
 
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use massa_api_exports::address::AddressInfo;
+use massa_api_exports::datastore::DatastoreEntryInput;
 use massa_api_exports::distributed_storage::{
     ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk, StoragePeriod,
     StorageStatus, MAX_LIST_LIMIT,
@@ -12,6 +13,7 @@ use massa_api_exports::rpc::MassaRpcClient;
 use massa_models::address::Address;
 use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +24,9 @@ use tokio::runtime::{Builder, Runtime};
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Answers at most: a block of operations takes about a megabyte, a list of chunks half of one.
 const RESPONSE_BYTES_MAX: u32 = 64 << 20;
+
+/// Rows that are asked for at once: below the most that a node takes.
+const ROWS_PER_CALL: usize = 100;
 
 /// Why a node did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -182,5 +187,24 @@ impl NodeClient {
     /// [`ClientError`].
     pub fn addresses(&self, addresses: Vec<Address>) -> Result<Vec<AddressInfo>, ClientError> {
         self.call("get_addresses", self.http.get_addresses(addresses))
+    }
+
+    /// The final values of rows of a datastore; those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn final_rows(&self, address: Address, keys: &[Vec<u8>]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ClientError> {
+        let mut rows = BTreeMap::new();
+        for keys in keys.chunks(ROWS_PER_CALL) {
+            let entry = |key: &Vec<u8>| DatastoreEntryInput {
+                address,
+                key: key.clone(),
+            };
+            let entries = keys.iter().map(entry).collect();
+            let values = self.call("get_datastore_entries", self.http.get_datastore_entries(entries))?;
+            let found = keys.iter().zip(values);
+            rows.extend(found.filter_map(|(key, value)| Some((key.clone(), value.final_value?))));
+        }
+        Ok(rows)
     }
 }

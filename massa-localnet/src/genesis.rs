@@ -21,8 +21,8 @@ pub const REPLICATION_FACTOR: u8 = 3;
 pub const SEGMENT_PERIODS: u64 = 20;
 /// Disk space that each node offers, in GB of 2³⁰ bytes.
 pub const ALLOCATED_STORAGE_GB: u64 = 1;
-/// nanoMAS for each GB and period.
-pub const REWARD_PER_GB_PER_PERIOD: u64 = 1_000_000;
+/// nanoMAS for each GB and period: so many that what a node of some megabytes earns in a round is worth the fee of claiming it.
+pub const REWARD_PER_GB_PER_PERIOD: u64 = 1_000_000_000;
 /// Periods of blocks on top that make a block final: there are no endorsements, each block counts 1.
 const FINALITY_PERIODS: u64 = 2;
 /// Weight of each node in the producer draws.
@@ -57,6 +57,8 @@ pub struct NodeIdentity {
     pub node_id: NodeId,
     /// The address that produces its blocks.
     pub address: Address,
+    /// The address that registers, pays fees and is paid. It produces nothing, so that its balance tells what storing cost and earned.
+    pub operator: Address,
     /// Where peers reach it.
     pub listener: SocketAddr,
 }
@@ -65,12 +67,12 @@ pub struct NodeIdentity {
 pub fn genesis(clock: &Clock, nodes: &[NodeIdentity], accounts: &[Address]) -> Genesis {
     let storage_node = |node: &NodeIdentity| GenesisStorageNode {
         node_id: node.node_id,
-        address: node.address,
+        address: node.operator,
         allocated_storage_gb: ALLOCATED_STORAGE_GB,
         listeners: vec![node.listener],
     };
     let accounts = accounts.iter().map(|account| (*account, account_balance()));
-    let operators = nodes.iter().map(|node| (node.address, operator_balance()));
+    let operators = nodes.iter().map(|node| (node.operator, operator_balance()));
     Genesis {
         chain_id: CHAIN_ID,
         genesis_timestamp: clock.genesis_timestamp,
@@ -117,6 +119,7 @@ mod tests {
         NodeIdentity {
             node_id: NodeId::new(key),
             address: Address::from_public_key(&key),
+            operator: Address::from_public_key(&KeyPair::generate(0).unwrap().get_public_key()),
             listener: SocketAddr::from(([127, 0, 0, 1], port)),
         }
     }

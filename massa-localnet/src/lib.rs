@@ -2,7 +2,9 @@
 //!
 //! [`Network`] makes keys, a genesis file and a directory for each node, and starts, kills and restarts the processes.
 //! [`load`] sends operations, [`survey`] asks all nodes who holds what, [`readback`] fetches and verifies every archived
-//! place, [`registry`] deploys the contract and registers the nodes, [`state`] compares ledgers, [`report`] judges. The binary `massa-localnet` puts them together; `scripts/localnet` builds and runs it.
+//! place, [`registry`] deploys the contract and registers the nodes, [`rounds`] watches its rounds, [`rewards`] and [`wallets`] check what
+//! they paid, [`state`] compares ledgers, [`report`] judges, [`soak`] watches memory and disks over a long run. The binary
+//! `massa-localnet` puts them together; `scripts/localnet` and `scripts/soak` build and run it.
 //!
 //! Processes never outlive whoever started them: each holds the end of a pipe, and stops when the pipe is closed, which
 //! the operating system does even for a parent that was killed.
@@ -16,11 +18,15 @@ pub mod node;
 pub mod readback;
 pub mod registry;
 pub mod report;
+pub mod rewards;
+pub mod rounds;
 pub mod run;
+pub mod soak;
 pub mod state;
 pub mod survey;
 pub mod table;
 pub mod wait;
+pub mod wallets;
 
 pub use client::NodeClient;
 pub use network::{Network, NetworkError, NetworkOptions, Programs};

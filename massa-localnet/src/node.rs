@@ -26,6 +26,7 @@ const CONFIG_FILE: &str = "config/config.toml";
 const KEY_FILE: &str = "config/node_privkey.key";
 const STAKING_WALLET: &str = "config/staking_wallets";
 const STORE_DIRECTORY: &str = "storage/distributed_storage";
+const LEDGER_DIRECTORY: &str = "storage/ledger";
 const LOG_FILE: &str = "node.log";
 
 /// What went wrong with a node.
@@ -147,6 +148,7 @@ impl Node {
         let keypair = load_or_create_keypair(&directory.join(KEY_FILE))?;
         let mut wallet = Wallet::new(directory.join(STAKING_WALLET), crate::genesis::CHAIN_ID)?;
         let address = wallet.generate()?;
+        let operator = wallet.generate()?;
         Ok(Self {
             name,
             directory,
@@ -155,6 +157,7 @@ impl Node {
             identity: NodeIdentity {
                 node_id: NodeId::new(keypair.get_public_key()),
                 address,
+                operator,
                 listener: ports.protocol,
             },
             client: NodeClient::new(runtime, ports.public),
@@ -169,7 +172,12 @@ impl Node {
     pub fn configure(&self, genesis: &Path, replication_factor: u8, peers: &[NodeIdentity]) -> Result<(), NodeError> {
         let path = self.directory.join(CONFIG_FILE);
         let others = peers.iter().filter(|peer| peer.node_id != self.identity.node_id);
-        let text = settings(&self.ports, genesis, replication_factor, others);
+        let text = settings(
+            &self.ports,
+            &self.identity.operator,
+            (genesis, replication_factor),
+            others,
+        );
         fs::write(&path, text).map_err(file_error(&path))
     }
 
@@ -337,6 +345,16 @@ impl Node {
         self.identity.address
     }
 
+    /// The address that registers, pays fees and is paid.
+    pub fn operator(&self) -> Address {
+        self.identity.operator
+    }
+
+    /// Its process, while one runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     /// Where it listens.
     pub fn ports(&self) -> &Ports {
         &self.ports
@@ -350,6 +368,11 @@ impl Node {
     /// The directory of its archive.
     pub fn store_path(&self) -> PathBuf {
         self.directory.join(STORE_DIRECTORY)
+    }
+
+    /// The directory of its ledger.
+    pub fn ledger_path(&self) -> PathBuf {
+        self.directory.join(LEDGER_DIRECTORY)
     }
 
     /// The wallet of its operator.
@@ -393,8 +416,8 @@ impl Drop for Node {
 /// The second settings file of a node: network, ports, and times scaled to periods of seconds.
 fn settings<'a>(
     ports: &Ports,
-    genesis: &Path,
-    replication_factor: u8,
+    operator: &Address,
+    (genesis, replication_factor): (&Path, u8),
     peers: impl Iterator<Item = &'a NodeIdentity>,
 ) -> String {
     let peer = |peer: &NodeIdentity| format!("    \"{}@{}\",\n", peer.node_id.get_public_key(), peer.listener);
@@ -443,6 +466,8 @@ replication_factor = {replication_factor}
 chunk_size = {CHUNK_BYTES}
 challenge_frequency_periods = {SEGMENT_PERIODS}
 reward_per_gb_per_period = {REWARD_PER_GB_PER_PERIOD}
+operator_address = "{operator}"
+auto_claim = true
 # Rounds of seconds cost in a day what others cost in months.
 max_fees_per_day = "0"
 repair_delay = 6_000
@@ -489,6 +514,7 @@ mod tests {
         let peer = NodeIdentity {
             node_id: NodeId::new(massa_signature::KeyPair::generate(0).unwrap().get_public_key()),
             address: node.address(),
+            operator: node.operator(),
             listener: address(9),
         };
         node.configure(Path::new("/some where/genesis.json"), 2, &[*node.identity(), peer])
@@ -506,6 +532,11 @@ mod tests {
             .collect();
         assert_eq!(peers, [address(9)]);
         assert!(settings.distributed_storage.enabled);
+        assert!(settings.distributed_storage.auto_claim);
+        assert_eq!(
+            settings.distributed_storage.operator_address,
+            node.operator().to_string()
+        );
         assert_eq!(settings.distributed_storage.chunk_size, 65_536);
         assert_eq!(settings.distributed_storage.replication_factor, 2);
     }

@@ -183,7 +183,7 @@ impl Member {
             },
             client: node.client().clone(),
             wallet: node.wallet_path(),
-            operator: node.address(),
+            operator: node.operator(),
             listener: ports.protocol,
             address_file: node.registry_address_path(),
         }

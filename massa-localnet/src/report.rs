@@ -2,6 +2,8 @@
 
 use crate::readback::{Failure, ReadBack};
 use crate::registry::RegistryView;
+use crate::rounds::RoundTotals;
+use crate::soak::{NodeUsage, Soak};
 use crate::state::StateAgreement;
 use crate::survey::Survey;
 use massa_models::address::Address;
@@ -59,15 +61,134 @@ pub struct Report {
     pub state_hash_agrees: bool,
     /// Slots that were compared.
     pub state_slots_compared: usize,
+    /// What the rounds of proofs came to.
+    #[serde(flatten)]
+    pub rounds: RoundsReport,
+}
+
+/// What the rounds of proofs came to, of those that are settled. The field names are those of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RoundsReport {
+    /// Segments with an accepted root.
+    pub segments_anchored: u64,
+    /// Rounds with an accepted beacon.
+    pub rounds_counted: u64,
+    /// Rounds without.
+    pub rounds_void: u64,
+    /// Draws of all claims.
+    pub draws: u64,
+    /// Draws answered correctly.
+    pub draws_passed: u64,
+    /// The others: missing, late or refused.
+    pub draws_failed: u64,
+    /// Draws that were answered, and refused.
+    pub answers_refused: u64,
+    /// What the registry credited.
+    pub rewards_credited_nano: u64,
+    /// What it had to credit, computed from claims, rate and pool.
+    pub rewards_expected_nano: u64,
+    /// What nodes took out.
+    pub claimed_nano: i128,
+    /// Whether every operator's coins changed by what it claimed less fees and deposits.
+    pub wallet_deltas_match: bool,
+    /// What is wrong in detail.
+    #[serde(skip)]
+    pub details: Vec<String>,
+}
+
+impl RoundsReport {
+    /// From what the rounds came to, and what of the wallets is not explained.
+    pub fn new(totals: RoundTotals, unexplained: Vec<String>) -> Self {
+        let wallet_deltas_match = unexplained.is_empty();
+        Self {
+            segments_anchored: totals.segments_anchored,
+            rounds_counted: totals.rounds_counted,
+            rounds_void: totals.rounds_void,
+            draws: totals.draws,
+            draws_passed: totals.draws_passed,
+            draws_failed: totals.draws - totals.draws_passed.min(totals.draws),
+            answers_refused: totals.answers_refused,
+            rewards_credited_nano: totals.rewards_credited_nano,
+            rewards_expected_nano: totals.rewards_expected_nano,
+            claimed_nano: totals.claimed_nano,
+            wallet_deltas_match,
+            details: totals.problems.into_iter().chain(unexplained).collect(),
+        }
+    }
+
+    /// Why the rounds of an honest network are not good, one line for each check. `rounds_needed` have to count.
+    pub fn problems(&self, rounds_needed: u64) -> Vec<String> {
+        let (credited, expected) = (self.rewards_credited_nano, self.rewards_expected_nano);
+        let checks = [
+            (
+                self.rounds_counted < rounds_needed,
+                format!("{} of {rounds_needed} rounds counted", self.rounds_counted),
+            ),
+            (self.rounds_void > 0, format!("{} rounds are void", self.rounds_void)),
+            (
+                self.draws_failed > 0,
+                format!("{} of {} draws failed", self.draws_failed, self.draws),
+            ),
+            (
+                self.answers_refused > 0,
+                format!("{} answers were refused", self.answers_refused),
+            ),
+            (
+                credited != expected,
+                format!("{credited} nano were credited, expected are {expected}"),
+            ),
+            (
+                rounds_needed > 0 && self.claimed_nano <= 0,
+                "no rewards were claimed".to_owned(),
+            ),
+            (
+                !self.wallet_deltas_match,
+                "coins of operators did not change by what they claimed less fees and deposits".to_owned(),
+            ),
+        ];
+        let failed = checks.into_iter().filter_map(|(failed, line)| failed.then_some(line));
+        failed.chain(self.details.iter().take(FAILURES_TOLD).cloned()).collect()
+    }
+}
+
+/// The report of a long run. The field names are those of the file.
+#[derive(Clone, Debug, Serialize)]
+pub struct SoakReport {
+    /// Minutes that it took.
+    pub minutes: u64,
+    /// Threads.
+    pub threads: u8,
+    /// Milliseconds of a period.
+    pub t0_ms: u64,
+    /// What the rounds of proofs came to.
+    #[serde(flatten)]
+    pub rounds: RoundsReport,
+    /// Memory and disks.
+    pub nodes: Vec<NodeUsage>,
+}
+
+impl SoakReport {
+    /// The report of a network of this genesis.
+    pub fn new(minutes: u64, genesis: &Genesis, rounds: RoundsReport, soak: &Soak) -> Self {
+        Self {
+            minutes,
+            threads: genesis.thread_count,
+            t0_ms: genesis.t0.as_millis(),
+            rounds,
+            nodes: soak.nodes().to_vec(),
+        }
+    }
 }
 
 /// What nodes say of the chain's state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChainView {
     /// Of the registry.
     pub registry: RegistryView,
     /// Of the whole state.
     pub states: StateAgreement,
+    /// Of the rounds.
+    pub rounds: RoundsReport,
 }
 
 impl Report {
@@ -98,11 +219,13 @@ impl Report {
             registered_nodes: chain.registry.registered_nodes,
             state_hash_agrees: chain.states.agrees(),
             state_slots_compared: chain.states.slots,
+            rounds: chain.rounds.clone(),
         }
     }
 
-    /// Why the run failed. Empty if all is archived with one root, replicated, and was read back and verified.
-    pub fn problems(&self) -> Vec<String> {
+    /// Why the run failed. Empty if all is archived with one root, replicated, was read back and verified, and `rounds_needed`
+    /// rounds at least were counted and paid as they had to be.
+    pub fn problems(&self, rounds_needed: u64) -> Vec<String> {
         let mut problems = Vec::new();
         let asked = self.last_period - self.first_period + 1;
         if self.periods_archived < asked {
@@ -134,6 +257,7 @@ impl Report {
             ));
         }
         problems.extend(self.chain_problems());
+        problems.extend(self.rounds.problems(rounds_needed));
         problems
     }
 
@@ -197,18 +321,29 @@ mod tests {
             registered_nodes: 4,
             state_hash_agrees: true,
             state_slots_compared: 9,
+            rounds: RoundsReport {
+                segments_anchored: 4,
+                rounds_counted: 2,
+                draws: 32,
+                draws_passed: 32,
+                rewards_credited_nano: 7,
+                rewards_expected_nano: 7,
+                claimed_nano: 7,
+                wallet_deltas_match: true,
+                ..RoundsReport::default()
+            },
         }
     }
 
     #[test]
     fn a_run_in_which_everything_is_archived_replicated_and_verified_has_no_problems() {
-        assert_eq!(good().problems(), [""; 0]);
+        assert_eq!(good().problems(2), [""; 0]);
     }
 
     #[test]
     fn each_condition_of_a_good_run_is_judged() {
         type Change = fn(&mut Report);
-        let worse: [(&str, Change); 8] = [
+        let worse: [(&str, Change); 15] = [
             ("11 of 12 periods", |report| report.periods_archived = 11),
             ("different roots", |report| report.roots_agree = false),
             ("2 replicas, 3 are needed", |report| report.replicas_min = 2),
@@ -217,11 +352,20 @@ mod tests {
             ("follow one registry", |report| report.registry_address = None),
             ("3 of 4 nodes are registered", |report| report.registered_nodes = 3),
             ("different final states", |report| report.state_hash_agrees = false),
+            ("1 of 2 rounds counted", |report| report.rounds.rounds_counted = 1),
+            ("1 rounds are void", |report| report.rounds.rounds_void = 1),
+            ("3 of 32 draws failed", |report| report.rounds.draws_failed = 3),
+            ("1 answers were refused", |report| report.rounds.answers_refused = 1),
+            ("6 nano were credited, expected are 7", |report| {
+                report.rounds.rewards_credited_nano = 6
+            }),
+            ("no rewards were claimed", |report| report.rounds.claimed_nano = 0),
+            ("coins of operators", |report| report.rounds.wallet_deltas_match = false),
         ];
         for (text, change) in worse {
             let mut report = good();
             change(&mut report);
-            let problems = report.problems();
+            let problems = report.problems(2);
             assert_eq!(problems.len(), 1, "{problems:?}");
             assert!(problems[0].contains(text), "{problems:?}");
         }
@@ -257,7 +401,18 @@ mod tests {
                 "AS12UMSUxgpRBB6ArZDJ19arHoxNkkpdfofQGekAiAJqsuE6PEFJy",
                 "registered_nodes",
                 "state_hash_agrees",
-                "state_slots_compared"
+                "state_slots_compared",
+                "segments_anchored",
+                "rounds_counted",
+                "rounds_void",
+                "draws",
+                "draws_passed",
+                "draws_failed",
+                "answers_refused",
+                "rewards_credited_nano",
+                "rewards_expected_nano",
+                "claimed_nano",
+                "wallet_deltas_match"
             ]
         );
     }

@@ -6,10 +6,15 @@ use crate::network::{Network, NetworkError, NetworkOptions, Programs};
 use crate::node::{Node, NodeError};
 use crate::readback::{count_operations, read_back, Chain, ReadBack, Readers};
 use crate::registry::{RegistryError, RegistryPlan, RegistryView};
-use crate::report::{failure_lines, ChainView, Report};
+use crate::report::{failure_lines, ChainView, Report, RoundsReport, SoakReport};
+use crate::rewards::Rate;
+use crate::rounds::{Observer, Subject};
+use crate::soak::{Soak, UsageError};
 use crate::state::compare_states;
 use crate::survey::Survey;
 use crate::table;
+use crate::wait::{wait_for, WaitError};
+use crate::wallets::{read_fees, unexplained, WalletPoint};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use massa_models::address::Address;
@@ -33,6 +38,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 /// Looks in a row at which some node may fail to answer: a busy machine is no failure.
 const UNANSWERED_MAX: u32 = 5;
+/// How long the archive may take, after a soak, to reach the last slot that was looked at.
+const SOAK_END_TIMEOUT: Duration = Duration::from_secs(300);
 /// Exit status of a run that Ctrl-C ended before its end.
 const INTERRUPTED: u8 = 130;
 
@@ -60,6 +67,12 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// Memory or disks cannot be looked at.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// Something did not happen in time.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
     /// Ctrl-C cannot be caught.
     #[error("handler of Ctrl-C: {0}")]
     Interrupt(#[from] ctrlc::Error),
@@ -133,22 +146,57 @@ fn run_in(arguments: &Arguments, directory: &Path, interrupted: &AtomicBool) -> 
     let mut load = network.start_load(arguments.nodes, LOAD_BYTES_PER_PERIOD);
     let mut registering = Registering::start(RegistryPlan::new(&network, arguments.nodes));
     let mut watch = Watch::new(network.nodes()[0].client().storage_status()?.first_period);
-    let outcome = match arguments.periods {
-        None => watch.until_interrupt(&mut network, &mut registering, interrupted)?,
-        Some(periods) => {
-            let deadline = Instant::now() + arguments.deadline(periods);
-            watch.until_archived(&mut network, &mut registering, (periods, deadline), interrupted)?
+    let mut running = Running {
+        network: &mut network,
+        registering: &mut registering,
+        interrupted,
+    };
+    let outcome = match (arguments.periods, arguments.minutes) {
+        (Some(periods), _) => {
+            watch.until_archived(&mut running, (periods, Instant::now() + arguments.deadline(periods)))?
         }
+        (None, Some(minutes)) => soak(&mut watch, &mut running, minutes, arguments.report.as_deref())?,
+        (None, None) => watch
+            .until(&mut running, None, &mut |_| Ok(()))
+            .map(|_| Outcome::Done)?,
     };
     watch.finish();
     load.stop();
     if let (Outcome::Done, Some(periods)) = (outcome, arguments.periods) {
         registering.finish()?;
         let deadline = Instant::now() + arguments.deadline(periods);
-        judge(&network, watch.range(periods), deadline, arguments.report.as_deref())?;
+        let rounds = watch.rounds_report(&network, deadline)?;
+        let judged = Judged {
+            range: watch.range(periods),
+            rounds,
+            rounds_needed: Arguments::rounds(periods),
+        };
+        judge(&network, judged, deadline, arguments.report.as_deref())?;
     }
     network.stop()?;
     Ok(outcome)
+}
+
+/// Watches for some minutes, and judges memory, disks and rounds.
+fn soak(watch: &mut Watch, running: &mut Running<'_>, minutes: u64, file: Option<&Path>) -> Result<Outcome, RunError> {
+    let start = Instant::now();
+    let end = start + Duration::from_secs(60 * minutes);
+    let mut soak = Soak::new(running.network.nodes(), start);
+    let mut sample = |network: &Network| Ok(soak.look(network.nodes(), Instant::now())?);
+    if watch.until(running, Some(end), &mut sample)? == Outcome::Interrupted {
+        return Ok(Outcome::Interrupted);
+    }
+    let rounds = watch.rounds_report(running.network, Instant::now() + SOAK_END_TIMEOUT)?;
+    println!("{}\n{}", soak.table(), watch.rounds_line);
+    let mut problems = rounds.problems(1);
+    problems.extend(soak.problems());
+    let report = SoakReport::new(minutes, running.network.genesis(), rounds, &soak);
+    let text = serde_json::to_string_pretty(&report).expect("the report can be written") + "\n";
+    write_report(file, &text)?;
+    if problems.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    Err(RunError::Judged(problems))
 }
 
 /// The node is built beside this program.
@@ -208,32 +256,49 @@ fn introduction(network: &Network, directory: &Path) -> Vec<String> {
         command(first, "sc call storage_registry get_state"),
         command(
             last,
-            &format!("sc call storage_registry get_node_info {}", last.address()),
+            &format!("sc call storage_registry get_node_info {}", last.operator()),
         ),
         String::new(),
     ]
 }
 
+/// A network that is watched.
+struct Running<'a> {
+    network: &'a mut Network,
+    registering: &'a mut Registering,
+    interrupted: &'a AtomicBool,
+}
+
 /// The thread that deploys the registry and registers the nodes.
-struct Registering(Option<JoinHandle<Result<Address, RegistryError>>>);
+struct Registering {
+    thread: Option<JoinHandle<Result<Address, RegistryError>>>,
+    /// Once all are registered.
+    registry: Option<Address>,
+}
 
 impl Registering {
     fn start(plan: RegistryPlan) -> Self {
-        Self(Some(plan.start()))
+        Self {
+            thread: Some(plan.start()),
+            registry: None,
+        }
     }
 
-    /// Looks whether it failed, without waiting.
-    fn check(&mut self) -> Result<(), RegistryError> {
-        match &self.0 {
-            Some(thread) if thread.is_finished() => self.finish(),
-            _ => Ok(()),
+    /// Looks whether it is done or failed, without waiting.
+    fn check(&mut self) -> Result<Option<Address>, RegistryError> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.finish()?;
         }
+        Ok(self.registry)
     }
 
     /// Waits until it is done.
     fn finish(&mut self) -> Result<(), RegistryError> {
-        let Some(thread) = self.0.take() else { return Ok(()) };
-        thread.join().expect("registering nodes does not panic").map(|_| ())
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        self.registry = Some(thread.join().expect("registering nodes does not panic")?);
+        Ok(())
     }
 }
 
@@ -250,6 +315,10 @@ struct Watch {
     unanswered: u32,
     /// The registry when it was last shown.
     registry: RegistryView,
+    /// Reads the registry's final state, from when all nodes are registered.
+    observer: Option<Observer>,
+    /// The rounds when they were last shown.
+    rounds_line: String,
 }
 
 impl Watch {
@@ -266,6 +335,8 @@ impl Watch {
             operations: BTreeMap::new(),
             unanswered: 0,
             registry: RegistryView::default(),
+            observer: None,
+            rounds_line: String::new(),
         }
     }
 
@@ -273,16 +344,20 @@ impl Watch {
         (self.first, self.first + periods - 1)
     }
 
-    fn until_interrupt(
+    /// Until `end` or an interrupt. `each` is called at each look.
+    fn until(
         &mut self,
-        network: &mut Network,
-        registering: &mut Registering,
-        interrupted: &AtomicBool,
+        running: &mut Running<'_>,
+        end: Option<Instant>,
+        each: &mut dyn FnMut(&Network) -> Result<(), RunError>,
     ) -> Result<Outcome, RunError> {
         loop {
-            self.look(network)?;
-            registering.check()?;
-            if pause(interrupted) {
+            self.look(running)?;
+            each(running.network)?;
+            if pause(running.interrupted) {
+                return Ok(Outcome::Interrupted);
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
                 return Ok(Outcome::Done);
             }
         }
@@ -290,37 +365,91 @@ impl Watch {
 
     fn until_archived(
         &mut self,
-        network: &mut Network,
-        registering: &mut Registering,
+        running: &mut Running<'_>,
         (periods, deadline): (u64, Instant),
-        interrupted: &AtomicBool,
     ) -> Result<Outcome, RunError> {
-        let (first, last) = self.range(periods);
-        let replicas = usize::from(network.genesis().storage.replication_factor);
+        let (_, last) = self.range(periods);
         loop {
-            let newest = self.look(network)?;
-            registering.check()?;
+            let newest = self.look(running)?;
             let late = Instant::now() >= deadline;
             if late || newest.is_some_and(|newest| newest >= last) {
-                let survey = Survey::fetch(network.nodes(), first, last);
-                let problems = survey.map_or_else(|error| vec![error.to_string()], |survey| survey.problems(replicas));
+                let problems = self.missing(running.network, periods);
                 if problems.is_empty() {
                     return Ok(Outcome::Done);
                 }
                 if late {
-                    return Err(RunError::Judged(too_late(problems, network)));
+                    return Err(RunError::Judged(too_late(problems, running.network)));
                 }
             }
-            if pause(interrupted) {
+            if pause(running.interrupted) {
                 return Ok(Outcome::Interrupted);
             }
         }
     }
 
+    /// What is missing until a run of `periods` can be judged.
+    fn missing(&self, network: &Network, periods: u64) -> Vec<String> {
+        let rounds = Arguments::rounds(periods);
+        if rounds > 0 {
+            // The rounds take longer, and asking for all chunks of all periods is work for the nodes.
+            let tracker = self.observer.as_ref().map(Observer::tracker);
+            let missing = tracker.map_or_else(
+                || Some("not all nodes are registered".to_owned()),
+                |tracker| tracker.missing_until_paid(rounds as usize),
+            );
+            if let Some(missing) = missing {
+                return vec![missing];
+            }
+        }
+        let (first, last) = self.range(periods);
+        let replicas = usize::from(network.genesis().storage.replication_factor);
+        let survey = Survey::fetch(network.nodes(), first, last);
+        survey.map_or_else(|error| vec![error.to_string()], |survey| survey.problems(replicas))
+    }
+
+    /// Begins to read the registry's final state once all nodes are registered: what registering cost is not of interest.
+    fn observe(&mut self, running: &mut Running<'_>) -> Result<(), RunError> {
+        let Some(registry) = running.registering.check()? else {
+            return Ok(());
+        };
+        let network = &running.network;
+        let observer = self.observer.get_or_insert_with(|| {
+            let storage = &network.genesis().storage;
+            let subject = Subject {
+                registry,
+                operators: network.nodes().iter().map(Node::operator).collect(),
+                rate: Rate {
+                    nano: storage.reward_per_gb_per_period,
+                    periods: storage.challenge_frequency_periods,
+                },
+            };
+            Observer::start(network.nodes()[0].client().clone(), subject)
+        });
+        let line = observer.tracker().line();
+        if line != self.rounds_line && self.screen.is_none() {
+            println!("{line}");
+        }
+        self.rounds_line = line;
+        Ok(())
+    }
+
+    /// Ends reading, and checks what was read.
+    fn rounds_report(&mut self, network: &Network, deadline: Instant) -> Result<RoundsReport, RunError> {
+        let Some(observer) = self.observer.take() else {
+            return Ok(RoundsReport::new(Default::default(), Vec::new()));
+        };
+        let tracker = observer.tracker().clone();
+        drop(observer);
+        self.rounds_line = tracker.line();
+        let unexplained = unexplained_coins(network, tracker.points(), deadline)?;
+        Ok(RoundsReport::new(tracker.totals(), unexplained))
+    }
+
     /// Shows the newest periods. Gives the newest that every node archived, if all of them say.
-    fn look(&mut self, network: &mut Network) -> Result<Option<u64>, RunError> {
-        network.check_running()?;
-        match self.ask_and_show(network) {
+    fn look(&mut self, running: &mut Running<'_>) -> Result<Option<u64>, RunError> {
+        running.network.check_running()?;
+        self.observe(running)?;
+        match self.ask_and_show(running.network) {
             Err(RunError::Client(_)) if self.unanswered < UNANSWERED_MAX => {
                 self.unanswered += 1;
                 Ok(None)
@@ -359,7 +488,7 @@ impl Watch {
                 let first = (newest + 1).saturating_sub(table::ROWS).max(self.first);
                 let survey = self.survey(network, first, newest)?;
                 let registry = self.registry.line(survey.nodes.len());
-                screen.set_message(format!("{}\n{registry}", table::table(&survey)));
+                screen.set_message(format!("{}\n{registry}\n{}", table::table(&survey), self.rounds_line));
             }
             None if newest >= self.next_line => {
                 let survey = self.survey(network, self.next_line, newest)?;
@@ -424,10 +553,39 @@ fn too_late(problems: Vec<String>, network: &Network) -> Vec<String> {
     lines
 }
 
+/// What operators' coins changed by that is not explained by claims, fees and deposits.
+fn unexplained_coins(network: &Network, points: &[WalletPoint], deadline: Instant) -> Result<Vec<String>, RunError> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Ok(Vec::new());
+    };
+    let client = network.nodes()[0].client();
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    wait_for("the last slot that was looked at to be archived", timeout, || {
+        let status = client.storage_status().map_err(|error| error.to_string())?;
+        let archived = status.last_archived_period;
+        if archived >= Some(last.cursor.period) {
+            return Ok(());
+        }
+        Err(format!("archived up to {archived:?} of {}", last.cursor.period))
+    })?;
+    let operators: Vec<Address> = network.nodes().iter().map(Node::operator).collect();
+    let genesis = network.genesis();
+    let chain = (genesis.chain_id, genesis.thread_count);
+    let fees = read_fees(client, &operators, (first.cursor, last.cursor), chain)?;
+    Ok(unexplained(points, &fees))
+}
+
+/// What a run is judged by, beside what is read now.
+struct Judged {
+    range: (u64, u64),
+    rounds: RoundsReport,
+    rounds_needed: u64,
+}
+
 /// Reads everything back, writes the report, and says what is wrong if something is.
-fn judge(network: &Network, range: (u64, u64), deadline: Instant, file: Option<&Path>) -> Result<(), RunError> {
+fn judge(network: &Network, judged: Judged, deadline: Instant, file: Option<&Path>) -> Result<(), RunError> {
     let nodes: Vec<&Node> = network.nodes().iter().collect();
-    let survey = Survey::fetch(network.nodes(), range.0, range.1)?;
+    let survey = Survey::fetch(network.nodes(), judged.range.0, judged.range.1)?;
     let genesis = network.genesis();
     let of = Chain {
         chain_id: genesis.chain_id,
@@ -439,21 +597,25 @@ fn judge(network: &Network, range: (u64, u64), deadline: Instant, file: Option<&
     let chain = ChainView {
         registry: RegistryView::fetch(network.nodes())?,
         states: compare_states(network.nodes(), deadline),
+        rounds: judged.rounds,
     };
     let report = Report::new(genesis, &survey, &read, &chain);
     let text = serde_json::to_string_pretty(&report).expect("the report can be written") + "\n";
     print!("{text}");
-    if let Some(path) = file {
-        std::fs::write(path, &text).map_err(|source| RunError::File {
-            path: path.to_path_buf(),
-            source,
-        })?;
-    }
-    verdict(&report, &read)
+    write_report(file, &text)?;
+    verdict(&report, judged.rounds_needed, &read)
 }
 
-fn verdict(report: &Report, read: &ReadBack) -> Result<(), RunError> {
-    let mut problems = report.problems();
+fn write_report(file: Option<&Path>, text: &str) -> Result<(), RunError> {
+    let Some(path) = file else { return Ok(()) };
+    std::fs::write(path, text).map_err(|source| RunError::File {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+fn verdict(report: &Report, rounds_needed: u64, read: &ReadBack) -> Result<(), RunError> {
+    let mut problems = report.problems(rounds_needed);
     if problems.is_empty() {
         return Ok(());
     }
