@@ -1,8 +1,6 @@
 //! A network in which one node is killed without warning and another loses its archive.
 
-mod common;
-
-use common::{archived_everywhere, network, read_everything, settled, DEADLINE};
+use crate::common::{archived_everywhere, network, read_everything, settled, DEADLINE};
 use massa_localnet::readback::Readers;
 use std::time::Instant;
 

@@ -1,8 +1,6 @@
 //! A network that a node joins when the others have gone on for a while.
 
-mod common;
-
-use common::{archived_everywhere, network, read_everything, settled, DEADLINE};
+use crate::common::{archived_everywhere, network, read_everything, settled, DEADLINE};
 use massa_localnet::genesis::account_balance;
 use massa_localnet::readback::Readers;
 use massa_localnet::wait::wait_for;

@@ -1,8 +1,6 @@
 //! A network of which every node stops, and which goes on later: nothing that was final is lost.
 
-mod common;
-
-use common::{archived_everywhere, network, DEADLINE};
+use crate::common::{archived_everywhere, network, DEADLINE};
 use massa_localnet::node::STOP_TIMEOUT;
 use rustix::process::Signal;
 use std::time::Instant;

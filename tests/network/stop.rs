@@ -1,8 +1,6 @@
 //! Nodes stop when they are asked to, one after the other, and miss nothing when they are started again.
 
-mod common;
-
-use common::{archived_everywhere, network, DEADLINE};
+use crate::common::{archived_everywhere, network, DEADLINE};
 use massa_localnet::node::STOP_TIMEOUT;
 use massa_localnet::Node;
 use massa_time::MassaTime;

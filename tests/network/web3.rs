@@ -1,9 +1,7 @@
 //! The registry contract on a network of nodes, through the unmodified massa-web3: see `tests/web3/registry.mjs`, and
 //! `npm run deploy` of the contract's folder.
 
-mod common;
-
-use common::{logs, network};
+use crate::common::{logs, network};
 use massa_api_exports::node::NodeStatus;
 use massa_localnet::genesis::CHAIN_ID;
 use massa_localnet::wait::wait_for;

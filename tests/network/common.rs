@@ -1,5 +1,4 @@
 //! What the scenarios share: a small fast network, and the conditions that they wait for.
-#![allow(dead_code)] // Each scenario uses some of it.
 
 use massa_localnet::readback::{read_back, Chain, ReadBack, Readers};
 use massa_localnet::survey::Survey;
@@ -11,17 +10,22 @@ use tempfile::TempDir;
 /// How long a scenario may take, with other work on the machine.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 
-const THREADS: u8 = 8;
+pub const THREADS: u8 = 8;
 const T0_MS: u64 = 800;
 const START_DELAY: Duration = Duration::from_secs(3);
 
 /// A network of `nodes`, none of which runs yet, and its directory.
 pub fn network(nodes: usize) -> (TempDir, Network) {
+    network_with_periods_of(nodes, T0_MS)
+}
+
+/// As [`network`], with periods of so many milliseconds: rounds need some time between draws and the end of their window.
+pub fn network_with_periods_of(nodes: usize, t0_ms: u64) -> (TempDir, Network) {
     let directory = tempfile::tempdir().unwrap();
     let network = Network::prepare(&NetworkOptions {
         nodes,
         threads: THREADS,
-        t0_ms: T0_MS,
+        t0_ms,
         start_delay: START_DELAY,
         directory: directory.path().join("network"),
         programs: Programs::with_node(env!("CARGO_BIN_EXE_massa-node")),
@@ -78,6 +82,16 @@ pub fn read_everything(network: &Network, survey: &Survey, readers: Readers, dea
     };
     let nodes: Vec<&Node> = network.nodes().iter().collect();
     read_back(&nodes, survey, &of, readers, deadline)
+}
+
+/// Changes a line of the settings of a node that does not run yet.
+pub fn change_settings(node: &Node, from: &str, to: &str) {
+    let directory = node.log_path();
+    let path = directory.parent().unwrap().join("config/config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let changed = text.replace(from, to);
+    assert_ne!(changed, text, "{} has no {from}", path.display());
+    std::fs::write(&path, changed).unwrap();
 }
 
 /// The end of every log, and what each node says of its archive.

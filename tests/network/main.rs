@@ -1,0 +1,11 @@
+//! Scenarios with networks of node processes. One program, so that several run at a time: most of their time they wait.
+
+mod cheaters;
+mod common;
+mod heal;
+mod late;
+mod remote;
+mod restart;
+mod steps;
+mod stop;
+mod web3;
