@@ -5,7 +5,7 @@
 //!
 //! | cheater | first | then, silent with the two others | then | at last |
 //! |---|---|---|---|---|
-//! | liar | claims bytes, has none; sends that submission again | a void round | submits another node's proofs | claims what it was not assigned |
+//! | liar | claims bytes, has none; sends that submission again | a void round | submits another node's proof, a proof without its data, a proof of something else | claims what it was not assigned |
 //! | forger | votes a foreign root, and once more; claims on it | a void round | votes a false beacon | |
 //! | dropper | drops a tenth of what it claims, all the time | a void round | goes on | |
 //! | idler | allocates, and claims nothing | | | |
@@ -15,7 +15,7 @@
 //! claims while answers are taken, and that timed audits find it over a link of 50 ms, is in
 //! `massa-protocol-worker/tests/{storage_serving,storage_audit}.rs`.
 //!
-//! Not here: that no position counts twice, proofs kept without data, grinding and floods. These are pure rules or need no
+//! Not here: that no position counts twice, grinding and floods. These are pure rules or need no
 //! network: `massa-distributed-storage-worker/tests/{challenge,rounds,registry_contract}.rs`, `massa-storage-sc/tests/`. That a
 //! tenth dropped is found with probability 1−(1−f)^K is in `rounds.rs`, too: here each round's misses are exactly the draws that
 //! fall into what was dropped.
@@ -99,8 +99,8 @@ enum Trick {
     Fetched,
     /// It stays unanswered once the three are together.
     Silence,
-    /// It is answered with what another node sent.
-    OthersProof,
+    /// It is answered with what another node sent, with a proof whose leaf is gone, and with what would answer another draw.
+    FalseProofs,
     /// Its chunks are assigned to others.
     Unassigned,
     /// It is answered under another beacon.
@@ -321,6 +321,29 @@ impl World {
         {
             self.settled_in = times.round;
         }
+    }
+
+    /// An answer that is not one, and why.
+    fn false_proof(&self, tree: &ClaimTree, leaf: u64, draw: usize) -> Option<(Option<Vec<u8>>, Reason)> {
+        let find = |leaf: u64| self.stores.iter().find_map(|store| answer_draw(store, tree, leaf).ok());
+        let (answer, reason) = match draw % 3 {
+            0 => (self.others_answers.get(draw)?.clone(), Reason::SumPath),
+            1 => {
+                let mut kept = find(leaf)?;
+                kept.leaf.fill(0);
+                (kept.to_bytes(), Reason::LeafPath)
+            }
+            _ => {
+                let drawn_chunk = tree.find(leaf)?.0.position;
+                let leaves = (0..tree.claim().leaves).step_by(LEAF_BYTES);
+                let mut others = leaves.filter(|other| {
+                    tree.find(*other)
+                        .is_some_and(|(chunk, _)| chunk.position != drawn_chunk)
+                });
+                (others.find_map(find)?.to_bytes(), Reason::NotDrawn)
+            }
+        };
+        Some((Some(answer), reason))
     }
 
     /// How many nodes score lower than `address` for a chunk; all weigh the same.
@@ -603,10 +626,7 @@ impl Cheater {
                 let foreign = self.foreign.as_ref().unwrap();
                 (Some(foreign.answer(tree, leaf).to_bytes()), Reason::ArchivePath)
             }
-            Trick::OthersProof => match world.others_answers.get(draw) {
-                Some(answer) => (Some(answer.clone()), Reason::SumPath),
-                None => (None, Reason::Missing),
-            },
+            Trick::FalseProofs => world.false_proof(tree, leaf, draw).unwrap_or((None, Reason::Missing)),
             Trick::Dropped if tree.find(leaf).is_some_and(|(chunk, _)| is_dropped(&chunk)) => (None, Reason::Missing),
             Trick::Dropped | Trick::Silence | Trick::Unassigned | Trick::FalseBeacon | Trick::Fetched => {
                 let is_own = |node: usize| ROLES.get(node.wrapping_sub(HONEST)) == Some(&self.role);
@@ -681,7 +701,7 @@ impl Cheater {
             });
         }
         Some(match self.role {
-            Role::Liar if !self.answered.contains(&Trick::OthersProof) => Trick::OthersProof,
+            Role::Liar if !self.answered.contains(&Trick::FalseProofs) => Trick::FalseProofs,
             Role::Liar => Trick::Unassigned,
             Role::Forger => Trick::FalseBeacon,
             Role::Dropper => Trick::Dropped,
@@ -700,7 +720,7 @@ fn missing(world: &World, cheaters: &[Cheater]) -> Vec<String> {
     };
     for (role, trick) in [
         (Role::Liar, Trick::NoBytes),
-        (Role::Liar, Trick::OthersProof),
+        (Role::Liar, Trick::FalseProofs),
         (Role::Forger, Trick::ForeignRoot),
         (Role::Forger, Trick::FalseBeacon),
         (Role::Dropper, Trick::Dropped),
