@@ -164,8 +164,11 @@ impl Steps<'_> {
     /// 4 and 5. A challenge by hand, its answer, and the success rate; the next one to the same node has to wait.
     fn a_challenge_by_hand_is_answered(&self, holder: &str, chunk: &str) {
         let challenge = ["storage", "issue-challenge", "--node", holder, "--chunk", chunk];
-        // The other node may not hold it yet, or be asked by somebody else.
-        let said = self.cli(&challenge).unwrap();
+        // While answers of a round are taken nobody audits, and the refusal says until when.
+        let said = self.wait("the end of the answer window", || match self.cli(&challenge) {
+            Err(refused) if refused.contains("ask again once period") => Err(refused),
+            said => Ok(said.unwrap()),
+        });
         assert!(said.contains("result        VALID"), "{said}");
         self.logged(&format!("Challenge issued to {holder} for chunk {chunk}"));
         self.logged(&format!("Proof received from {holder} - VALID"));
