@@ -4,6 +4,8 @@
 //! rounds, and its credit for most of one.
 
 use crate::client::{ClientError, NodeClient};
+use crate::network::Network;
+use crate::node::Node;
 use crate::rewards::{self, ClaimTerms, Rate};
 use crate::wallets::{Wallet, WalletPoint};
 use massa_distributed_storage_worker::smart_contract::args::DecodeError;
@@ -82,6 +84,19 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// The registry and the nodes of a network.
+    pub fn of(network: &Network, registry: Address) -> Self {
+        let storage = &network.genesis().storage;
+        Self {
+            registry,
+            operators: network.nodes().iter().map(Node::operator).collect(),
+            rate: Rate {
+                nano: storage.reward_per_gb_per_period,
+                periods: storage.challenge_frequency_periods,
+            },
+        }
+    }
+
     /// Reads final state. `None` if it changed meanwhile.
     ///
     /// Everything is read twice with the slot in between: what was the same before and after belongs to that slot, however

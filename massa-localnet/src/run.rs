@@ -7,14 +7,13 @@ use crate::node::{Node, NodeError};
 use crate::readback::{count_operations, read_back, Chain, ReadBack, Readers};
 use crate::registry::{RegistryError, RegistryPlan, RegistryView};
 use crate::report::{failure_lines, ChainView, Report, RoundsReport, SoakReport};
-use crate::rewards::Rate;
 use crate::rounds::{Observer, Subject};
 use crate::soak::{Soak, UsageError};
 use crate::state::compare_states;
 use crate::survey::Survey;
 use crate::table;
-use crate::wait::{wait_for, WaitError};
-use crate::wallets::{read_fees, unexplained, WalletPoint};
+use crate::wait::WaitError;
+use crate::wallets::unexplained_coins;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use massa_models::address::Address;
@@ -414,16 +413,7 @@ impl Watch {
         };
         let network = &running.network;
         let observer = self.observer.get_or_insert_with(|| {
-            let storage = &network.genesis().storage;
-            let subject = Subject {
-                registry,
-                operators: network.nodes().iter().map(Node::operator).collect(),
-                rate: Rate {
-                    nano: storage.reward_per_gb_per_period,
-                    periods: storage.challenge_frequency_periods,
-                },
-            };
-            Observer::start(network.nodes()[0].client().clone(), subject)
+            Observer::start(network.nodes()[0].client().clone(), Subject::of(network, registry))
         });
         let line = observer.tracker().line();
         if line != self.rounds_line && self.screen.is_none() {
@@ -551,28 +541,6 @@ fn too_late(problems: Vec<String>, network: &Network) -> Vec<String> {
         ));
     }
     lines
-}
-
-/// What operators' coins changed by that is not explained by claims, fees and deposits.
-fn unexplained_coins(network: &Network, points: &[WalletPoint], deadline: Instant) -> Result<Vec<String>, RunError> {
-    let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        return Ok(Vec::new());
-    };
-    let client = network.nodes()[0].client();
-    let timeout = deadline.saturating_duration_since(Instant::now());
-    wait_for("the last slot that was looked at to be archived", timeout, || {
-        let status = client.storage_status().map_err(|error| error.to_string())?;
-        let archived = status.last_archived_period;
-        if archived >= Some(last.cursor.period) {
-            return Ok(());
-        }
-        Err(format!("archived up to {archived:?} of {}", last.cursor.period))
-    })?;
-    let operators: Vec<Address> = network.nodes().iter().map(Node::operator).collect();
-    let genesis = network.genesis();
-    let chain = (genesis.chain_id, genesis.thread_count);
-    let fees = read_fees(client, &operators, (first.cursor, last.cursor), chain)?;
-    Ok(unexplained(points, &fees))
 }
 
 /// What a run is judged by, beside what is read now.

@@ -5,6 +5,8 @@
 //! and whose they are as well, unless several operators had operations in between: then their sum is.
 
 use crate::client::NodeClient;
+use crate::network::Network;
+use crate::node::Node;
 use crate::wait::{wait_for, WaitError};
 use massa_api_exports::distributed_storage::ArchivedPlace;
 use massa_distributed_storage_exports::verification::parse_secure_share_operation;
@@ -13,7 +15,7 @@ use massa_models::config::{LEDGER_COST_PER_BYTE, LEDGER_ENTRY_DATASTORE_BASE_SIZ
 use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a block is asked for: a node answers so many reads of its archive in a second and refuses more.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,7 +74,7 @@ pub struct PaidFee {
 ///
 /// # Errors
 /// [`WaitError`]: the node does not give a block.
-pub fn read_fees(
+fn read_fees(
     client: &NodeClient,
     payers: &[Address],
     (first, last): (Slot, Slot),
@@ -117,6 +119,35 @@ pub fn unexplained(points: &[WalletPoint], fees: &[PaidFee]) -> Vec<String> {
         .windows(2)
         .flat_map(|pair| unexplained_between(&pair[0], &pair[1], fees))
         .collect()
+}
+
+/// As [`unexplained`], with the fees read from the archive of the first node, by `deadline`.
+///
+/// # Errors
+/// [`WaitError`]: what was looked at last is not archived in time, or a block is not given.
+pub fn unexplained_coins(
+    network: &Network,
+    points: &[WalletPoint],
+    deadline: Instant,
+) -> Result<Vec<String>, WaitError> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Ok(Vec::new());
+    };
+    let client = network.nodes()[0].client();
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    wait_for("the last slot that was looked at to be archived", timeout, || {
+        let status = client.storage_status().map_err(|error| error.to_string())?;
+        let archived = status.last_archived_period;
+        if archived >= Some(last.cursor.period) {
+            return Ok(());
+        }
+        Err(format!("archived up to {archived:?} of {}", last.cursor.period))
+    })?;
+    let operators: Vec<Address> = network.nodes().iter().map(Node::operator).collect();
+    let genesis = network.genesis();
+    let chain = (genesis.chain_id, genesis.thread_count);
+    let fees = read_fees(client, &operators, (first.cursor, last.cursor), chain)?;
+    Ok(unexplained(points, &fees))
 }
 
 fn unexplained_between(before: &WalletPoint, after: &WalletPoint, fees: &[PaidFee]) -> Vec<String> {

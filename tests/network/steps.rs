@@ -3,12 +3,10 @@
 
 use crate::common::{change_settings, logs, network_with_periods_of};
 use massa_localnet::registry::RegistryPlan;
-use massa_localnet::rewards::Rate;
 use massa_localnet::rounds::{Observer, Subject};
 use massa_localnet::wait::wait_for;
-use massa_localnet::wallets::{read_fees, unexplained, WalletPoint};
+use massa_localnet::wallets::unexplained_coins;
 use massa_localnet::{Network, Node};
-use massa_models::address::Address;
 use massa_models::amount::Amount;
 use serde_json::Value;
 use std::path::Path;
@@ -32,7 +30,7 @@ fn the_seven_steps_of_the_plan_work_with_the_command_line() {
     network.start(NODES).unwrap();
     let _load = network.start_load(NODES, BYTES_PER_PERIOD);
     let registry = RegistryPlan::new(&network, NODES).run().unwrap();
-    let observer = observer(&network, registry);
+    let observer = Observer::start(network.nodes()[0].client().clone(), Subject::of(&network, registry));
     let steps = Steps {
         network: &network,
         deadline,
@@ -239,48 +237,11 @@ impl Steps<'_> {
         assert_eq!(totals.rewards_credited_nano, totals.rewards_expected_nano);
         assert!(totals.rewards_credited_nano > 0 && totals.claimed_nano > 0);
         assert_eq!((totals.draws, totals.rounds_void), (totals.draws_passed, 0));
-        assert_eq!(self.unexplained_coins(tracker.points()), [""; 0]);
-    }
-
-    fn unexplained_coins(&self, points: &[WalletPoint]) -> Vec<String> {
-        let (first, last) = (points.first().unwrap().cursor, points.last().unwrap().cursor);
-        let client = self.node().client();
-        self.wait("the last look's slot to be archived", || {
-            let archived = client
-                .storage_status()
-                .map_err(|error| error.to_string())?
-                .last_archived_period;
-            (archived >= Some(last.period))
-                .then_some(())
-                .ok_or_else(|| format!("{archived:?}"))
-        });
-        let genesis = self.network.genesis();
-        let operators: Vec<Address> = self.network.nodes().iter().map(Node::operator).collect();
-        let fees = read_fees(
-            client,
-            &operators,
-            (first, last),
-            (genesis.chain_id, genesis.thread_count),
-        )
-        .unwrap();
-        assert!(!fees.is_empty());
-        unexplained(points, &fees)
+        let unexplained = unexplained_coins(self.network, tracker.points(), self.deadline);
+        assert_eq!(unexplained.unwrap(), [""; 0]);
     }
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
-}
-
-fn observer(network: &Network, registry: Address) -> Observer {
-    let storage = &network.genesis().storage;
-    let subject = Subject {
-        registry,
-        operators: network.nodes().iter().map(Node::operator).collect(),
-        rate: Rate {
-            nano: storage.reward_per_gb_per_period,
-            periods: storage.challenge_frequency_periods,
-        },
-    };
-    Observer::start(network.nodes()[0].client().clone(), subject)
 }
