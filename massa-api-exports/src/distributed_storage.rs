@@ -40,6 +40,9 @@ pub struct StorageStatus {
     pub last_archived_period: Option<u64>,
     /// Complete periods.
     pub archived_periods: u64,
+    /// Those of them that are lost: their ids are known, and nobody had all of their blocks when their segment was anchored.
+    #[serde(default)]
+    pub lost_periods: u64,
     /// Periods below it are pruned.
     pub floor: u64,
     /// The segment that is being filled.
@@ -173,6 +176,12 @@ pub struct RepairCounts {
     pub chunks: u64,
     /// Blocks.
     pub blocks: u64,
+    /// Chunks that are assigned to others by now, and kept until these confirmed them. Not fetched, but also on their way.
+    #[serde(default)]
+    pub handing_over: u64,
+    /// Chunks found damaged since the start.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// Connected nodes.
@@ -313,6 +322,9 @@ pub struct StoragePeriod {
     pub bytes: u64,
     /// The segment that it is in.
     pub segment: u64,
+    /// Whether it is lost: its ids are known, and nobody had all of its blocks when its segment was anchored.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 /// A proof, or why there is none yet.
@@ -582,6 +594,9 @@ pub enum StorageApiError {
         /// The period.
         period: u64,
     },
+    /// It is known to have been final, and lost with its period: nobody has it.
+    #[error("{0}")]
+    Lost(String),
     /// The node let go of the period.
     #[error("period {period} is pruned here: this node keeps periods from {floor} on")]
     Pruned {
@@ -727,6 +742,7 @@ impl StorageApi for DisabledStorage {
             first_period: 0,
             last_archived_period: None,
             archived_periods: 0,
+            lost_periods: 0,
             floor: 0,
             next_segment: 0,
             segments_complete: 0,

@@ -87,9 +87,10 @@ impl From<StorageApiError> for ApiError {
     fn from(error: StorageApiError) -> Self {
         match error {
             StorageApiError::BadRequest { .. } => ApiError::BadRequest(error.to_string()),
-            StorageApiError::NotFound(_) | StorageApiError::NotArchived { .. } | StorageApiError::Pruned { .. } => {
-                ApiError::NotFound(error.to_string())
-            }
+            StorageApiError::NotFound(_)
+            | StorageApiError::NotArchived { .. }
+            | StorageApiError::Lost(_)
+            | StorageApiError::Pruned { .. } => ApiError::NotFound(error.to_string()),
             StorageApiError::Internal(reason) => ApiError::InternalServerError(reason),
             error => ApiError::Storage(error),
         }

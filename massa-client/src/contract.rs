@@ -8,6 +8,7 @@ use massa_api_exports::execution::{
     ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall, ReadOnlyResult, SCOutputEvent,
 };
 use massa_api_exports::rpc::MassaRpcClient;
+use massa_distributed_storage_worker::smart_contract::storage_registry::SETTLING_GAS;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::config::{BASE_OPERATION_GAS_COST, MAX_GAS_PER_BLOCK};
@@ -25,6 +26,8 @@ const CALL_GAS_MAX: u64 = MAX_GAS_PER_BLOCK - BASE_OPERATION_GAS_COST;
 const EXECUTE_GAS_MAX: u64 = CALL_GAS_MAX - SP_COMPILATION_COST;
 /// Added to an estimate, in percent: the state may have changed until a block includes the operation.
 const GAS_MARGIN_PERCENT: u64 = 20;
+/// Added at least: a call of the registry that is estimated before a round is over and executed after it settles the caller.
+const GAS_MARGIN_MIN: u64 = SETTLING_GAS;
 /// Up to this much more gas is allowed, so that two calls with the same content are two operations.
 const GAS_VARIATION: u64 = 100_000;
 
@@ -34,7 +37,7 @@ pub struct SendingArguments {
     /// What the producer of the block gets; by default what the node takes at least.
     #[arg(long, value_name = "MAS")]
     pub fee: Option<Amount>,
-    /// Most gas; by default what a trial run takes and 20 % more.
+    /// Most gas; by default what a trial run takes and 20 % more, at least 3 million.
     #[arg(long, value_name = "GAS")]
     pub max_gas: Option<u64>,
     /// Seconds to wait until the operation is final; by default until no block may include it any more.
@@ -171,7 +174,7 @@ fn gas_limit(
 
 fn with_margin(estimate: u64, max: u64, variation: u64) -> u64 {
     let margin = u128::from(estimate) * u128::from(GAS_MARGIN_PERCENT) / 100;
-    let gas = u128::from(estimate) + margin + u128::from(variation);
+    let gas = u128::from(estimate) + margin.max(u128::from(GAS_MARGIN_MIN)) + u128::from(variation);
     // An operation at the limit cannot be varied upwards.
     u64::try_from(gas).unwrap_or(u64::MAX).min(max - variation)
 }
@@ -259,8 +262,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gas_limit_is_a_fifth_above_the_estimate_and_fits_a_block() {
-        assert_eq!(with_margin(1_000_000, CALL_GAS_MAX, 7), 1_200_007);
+    fn a_gas_limit_is_a_fifth_above_the_estimate_has_room_for_settling_and_fits_a_block() {
+        assert_eq!(with_margin(100_000_000, CALL_GAS_MAX, 7), 120_000_007);
+        assert_eq!(with_margin(1_000_000, CALL_GAS_MAX, 7), 1_000_007 + SETTLING_GAS);
         assert_eq!(with_margin(4_000_000_000, CALL_GAS_MAX, 7), CALL_GAS_MAX - 7);
         assert_eq!(with_margin(u64::MAX, EXECUTE_GAS_MAX, 0), EXECUTE_GAS_MAX);
     }

@@ -258,7 +258,7 @@ fn a_call_is_sent_with_coins_and_waited_for_and_tells_what_the_contract_said() {
     assert_eq!(call.parameter, registry::distribute_rewards(200).parameter);
     assert_eq!((call.coins, call.fee), (mas("3"), mas("0.02")));
     // A fifth above what the trial took, and a little to tell it from others.
-    assert!((3_600_000..3_700_000).contains(&call.max_gas), "{}", call.max_gas);
+    assert!((6_000_000..6_100_000).contains(&call.max_gas), "{}", call.max_gas);
 }
 
 #[test]
@@ -466,7 +466,7 @@ fn deploying_sends_the_registry_with_the_networks_parameters_and_ends_with_its_a
     else {
         panic!("not ExecuteSC");
     };
-    assert!((3_600_000..3_700_000).contains(&max_gas), "{max_gas}");
+    assert!((6_000_000..6_100_000).contains(&max_gas), "{max_gas}");
     let first = 1u64.to_le_bytes().to_vec();
     let contract = include_bytes!("../../massa-storage-sc/build/storage-registry.wasm");
     assert_eq!(datastore[&first], contract);

@@ -2,17 +2,23 @@
 //!
 //! It is small and kept by every storage node for every retained period. The period root commits to all of it except
 //! where each block begins, which whoever has the body can recompute.
+//!
+//! A period that nobody could complete before its segment was anchored is *lost*: its manifest has the ids and misses of its
+//! places, no body and no chunks, and says so in its first byte, which is part of the period root.
 
 use crate::bytes::{Reader, Truncated};
 use crate::merkle::{leaf_hash, MerkleProof, MerkleTree};
 use crate::record::{block_id_bytes, block_id_from_bytes};
 use crate::types::{
-    check_chunk_size, ChunkId, ChunkIndex, Digest, PeriodRoot, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, PAGE_BYTES,
+    check_chunk_size, ArchiveParameters, ChunkId, ChunkIndex, Digest, PeriodRoot, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD,
+    PAGE_BYTES,
 };
 use massa_models::block_id::BlockId;
 
 /// Version of the period body and of the manifest.
 pub const ARCHIVE_FORMAT: u8 = 1;
+/// The same of a lost period: the top bit says that it has no body.
+pub const LOST_FORMAT: u8 = 0x80 | ARCHIVE_FORMAT;
 
 /// A place (period, thread) of an archived period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,11 @@ pub enum Place {
         /// Blocks and operations that stand before it in the body: the number of its signature.
         objects_before: u32,
     },
+    /// The final block of the slot, of which only the id is known: the period is lost.
+    Lost {
+        /// Its id.
+        id: BlockId,
+    },
 }
 
 impl Place {
@@ -35,7 +46,7 @@ impl Place {
     pub fn block_id(&self) -> Option<BlockId> {
         match self {
             Place::Miss => None,
-            Place::Block { id, .. } => Some(*id),
+            Place::Block { id, .. } | Place::Lost { id } => Some(*id),
         }
     }
 }
@@ -99,16 +110,29 @@ pub struct PeriodHeader {
     pub threads: u8,
     /// Bytes of each chunk but the last.
     pub chunk_size: u32,
-    /// Bytes of the period body.
+    /// Bytes of the period body; 0 for a lost period.
     pub body_length: u64,
-    /// Number of chunks.
+    /// Number of chunks; 0 for a lost period, and for no other.
     pub chunks: u32,
 }
 
 impl PeriodHeader {
+    /// Whether the period is lost: its ids are known, and nobody had all of its blocks.
+    pub fn is_lost(&self) -> bool {
+        self.chunks == 0
+    }
+
+    fn format(&self) -> u8 {
+        if self.is_lost() {
+            LOST_FORMAT
+        } else {
+            ARCHIVE_FORMAT
+        }
+    }
+
     /// `format u8 | chain id u64 | period u64 | threads u8 | chunk_size u32 | body length u64 | chunks u32`
     fn write(&self, buffer: &mut Vec<u8>) {
-        buffer.push(ARCHIVE_FORMAT);
+        buffer.push(self.format());
         buffer.extend(self.chain_id.to_le_bytes());
         buffer.extend(self.period.to_le_bytes());
         buffer.push(self.threads);
@@ -119,7 +143,7 @@ impl PeriodHeader {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, ManifestError> {
         let format = reader.u8("format")?;
-        if format != ARCHIVE_FORMAT {
+        if format != ARCHIVE_FORMAT && format != LOST_FORMAT {
             return Err(ManifestError::Format(format));
         }
         let header = Self {
@@ -130,15 +154,15 @@ impl PeriodHeader {
             body_length: reader.u64("body length")?,
             chunks: reader.u32("chunks")?,
         };
-        header.check()?;
+        header.check(format == LOST_FORMAT)?;
         Ok(header)
     }
 
     /// The number of chunks follows from the body length, and is bounded before anything is allocated.
-    fn check(&self) -> Result<(), ManifestError> {
+    fn check(&self, is_lost: bool) -> Result<(), ManifestError> {
         check_chunk_size(u64::from(self.chunk_size)).map_err(|_| ManifestError::Shape("chunk size"))?;
         let chunks = self.body_length.div_ceil(u64::from(self.chunk_size));
-        if chunks == 0 || chunks > u64::from(MAX_CHUNKS_PER_PERIOD) || chunks != u64::from(self.chunks) {
+        if (chunks == 0) != is_lost || chunks > u64::from(MAX_CHUNKS_PER_PERIOD) || chunks != u64::from(self.chunks) {
             return Err(ManifestError::Shape("chunks"));
         }
         if self.threads == 0 {
@@ -194,7 +218,7 @@ pub enum ManifestError {
     #[error(transparent)]
     Truncated(#[from] Truncated),
     /// A format that this version does not know.
-    #[error("archive format {0} is unknown, this version reads format {ARCHIVE_FORMAT}")]
+    #[error("archive format {0} is unknown, this version reads formats {ARCHIVE_FORMAT} and {LOST_FORMAT}")]
     Format(u8),
     /// A field contradicts the others.
     #[error("{0} contradicts the other fields")]
@@ -211,11 +235,33 @@ pub struct Manifest {
     pub header: PeriodHeader,
     /// One for each thread, in order.
     pub places: Vec<Place>,
-    /// In body order, at least one.
+    /// In body order, at least one; none for a lost period.
     pub chunks: Vec<ChunkEntry>,
 }
 
 impl Manifest {
+    /// The manifest of a lost period: `ids[thread]` is its block, or `None` for a miss.
+    pub fn lost(parameters: &ArchiveParameters, period: u64, ids: &[Option<BlockId>]) -> Self {
+        let place = |id: &Option<BlockId>| id.map_or(Place::Miss, |id| Place::Lost { id });
+        Self {
+            header: PeriodHeader {
+                chain_id: parameters.chain_id,
+                period,
+                threads: parameters.thread_count,
+                chunk_size: parameters.chunk_size,
+                body_length: 0,
+                chunks: 0,
+            },
+            places: ids.iter().map(place).collect(),
+            chunks: Vec::new(),
+        }
+    }
+
+    /// Whether the period is lost: [`PeriodHeader::is_lost`].
+    pub fn is_lost(&self) -> bool {
+        self.header.is_lost()
+    }
+
     /// Binary form.
     ///
     /// ```text
@@ -223,6 +269,8 @@ impl Manifest {
     /// each place: 00, or 01 | block id (33) | offset u32 | objects before u32
     /// each chunk: length u32 | chunk id (32)
     /// ```
+    ///
+    /// A lost period has format 81 (hexadecimal), body length and chunks 0, and places `00` or `01 | block id (33)`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(34 + self.places.len() * 42 + self.chunks.len() * 36);
         self.header.write(&mut bytes);
@@ -238,6 +286,10 @@ impl Manifest {
                     bytes.extend(block_id_bytes(id));
                     bytes.extend(offset.to_le_bytes());
                     bytes.extend(objects_before.to_le_bytes());
+                }
+                Place::Lost { id } => {
+                    bytes.push(1);
+                    bytes.extend(block_id_bytes(id));
                 }
             }
         }
@@ -257,7 +309,7 @@ impl Manifest {
         let header = PeriodHeader::read(&mut reader)?;
         let mut places = Vec::with_capacity(usize::from(header.threads));
         for _ in 0..header.threads {
-            places.push(read_place(&mut reader)?);
+            places.push(read_place(&mut reader, header.is_lost())?);
         }
         let mut chunks = Vec::with_capacity(header.chunks as usize);
         for _ in 0..header.chunks {
@@ -281,6 +333,10 @@ impl Manifest {
             if u64::from(chunk.length) != expected {
                 return Err(ManifestError::Shape("chunk length"));
             }
+        }
+        if self.is_lost() && self.places.iter().all(|place| *place == Place::Miss) {
+            // A period without blocks has nothing that could be lost.
+            return Err(ManifestError::Shape("places"));
         }
         let mut before: Option<(u32, u32)> = None;
         for place in &self.places {
@@ -345,30 +401,31 @@ impl Manifest {
     }
 
     /// Bytes of the body from which place `thread` is read: from its offset to the next block's, or to the end.
-    /// `None` for a miss.
+    /// `None` for a miss and for what is lost.
     pub fn block_range(&self, thread: u8) -> Option<std::ops::Range<u64>> {
-        let start = match self.places.get(usize::from(thread))? {
-            Place::Miss => return None,
-            Place::Block { offset, .. } => u64::from(*offset),
+        let offset = |place: &Place| match place {
+            Place::Miss | Place::Lost { .. } => None,
+            Place::Block { offset, .. } => Some(u64::from(*offset)),
         };
-        let next = self.places[usize::from(thread) + 1..]
-            .iter()
-            .find_map(|place| match place {
-                Place::Miss => None,
-                Place::Block { offset, .. } => Some(u64::from(*offset)),
-            });
+        let start = offset(self.places.get(usize::from(thread))?)?;
+        let next = self.places[usize::from(thread) + 1..].iter().find_map(offset);
         Some(start..next.unwrap_or(self.header.body_length))
     }
 }
 
-fn read_place(reader: &mut Reader<'_>) -> Result<Place, ManifestError> {
+fn read_place(reader: &mut Reader<'_>, is_lost: bool) -> Result<Place, ManifestError> {
     match reader.u8("place")? {
-        0 => Ok(Place::Miss),
-        1 => Ok(Place::Block {
-            id: block_id_from_bytes(&reader.array("block id")?).ok_or(ManifestError::Shape("block id"))?,
-            offset: reader.u32("block offset")?,
-            objects_before: reader.u32("objects before")?,
-        }),
-        _ => Err(ManifestError::Shape("place")),
+        0 => return Ok(Place::Miss),
+        1 => {}
+        _ => return Err(ManifestError::Shape("place")),
     }
+    let id = block_id_from_bytes(&reader.array("block id")?).ok_or(ManifestError::Shape("block id"))?;
+    if is_lost {
+        return Ok(Place::Lost { id });
+    }
+    Ok(Place::Block {
+        id,
+        offset: reader.u32("block offset")?,
+        objects_before: reader.u32("objects before")?,
+    })
 }

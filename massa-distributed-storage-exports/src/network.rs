@@ -22,6 +22,9 @@ pub const MAX_HELD_PERIODS: u32 = 128;
 /// are 32 KiB with 16 KiB of paths: one frame, smaller than one with a page.
 pub const CHALLENGE_LEAVES: usize = 32;
 
+/// Chunks in one announcement of repairs: 1 % of a claim of 100 GB. What is more is repaired when answers are no longer taken.
+pub const MAX_ANNOUNCED_REPAIRS: usize = 1024;
+
 /// What a node answers to a question for something archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
@@ -207,6 +210,12 @@ pub trait ArchiveServer: Send + Sync {
 pub trait StorageEvents: Send + Sync {
     /// `from` says that it holds these chunks of `period`, whose root is `root`.
     fn chunks_announced(&self, from: NodeId, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>);
+
+    /// `from` says, of itself, that it repairs these chunks (period, position), at most [`MAX_ANNOUNCED_REPAIRS`], and asks to
+    /// be served them while answers to the draws of `round` are taken.
+    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<(u64, ChunkIndex)>) {
+        let _ = (from, round, chunks);
+    }
 
     /// A peer that speaks storage connected, or said something new of itself.
     fn peer_changed(&self, node: NodeId, capabilities: Option<Capabilities>);
@@ -411,6 +420,16 @@ pub trait StorageNetwork: Send + Sync {
     /// # Errors
     /// [`NetworkBusy`].
     fn announce(&self, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>) -> Result<(), NetworkBusy>;
+
+    /// Tells all peers, also those that connect later, that this node repairs these chunks (period, position): ascending, at
+    /// most [`MAX_ANNOUNCED_REPAIRS`]. Replaces what was to be told before; without chunks nothing is told any more.
+    ///
+    /// # Errors
+    /// [`NetworkBusy`].
+    fn announce_repairs(&self, round: u64, chunks: Vec<(u64, ChunkIndex)>) -> Result<(), NetworkBusy> {
+        let _ = (round, chunks);
+        Err(NetworkBusy)
+    }
 
     /// Puts a challenge to a node; the answer goes to its `reply`.
     ///

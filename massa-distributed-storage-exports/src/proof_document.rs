@@ -54,6 +54,8 @@ pub enum Subject {
     Miss(MissSubject),
     /// An operation is part of an archived block.
     Operation(OperationSubject),
+    /// A block is known to have been final, and lost with its period.
+    Lost(LostSubject),
     /// Everything that a period has.
     Period(PeriodSubject),
 }
@@ -83,6 +85,20 @@ pub struct BlockSubject {
 pub struct MissSubject {
     /// Thread of the slot.
     pub thread: u8,
+    /// The place's leaf of the period tree.
+    pub leaf: HexBytes,
+    /// From the leaf to the period root.
+    pub path: Path,
+}
+
+/// A block of a lost period: that the period is lost follows from its shape, which has no chunks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LostSubject {
+    /// Thread of its slot.
+    pub thread: u8,
+    /// Its id.
+    pub block_id: BlockId,
     /// The place's leaf of the period tree.
     pub leaf: HexBytes,
     /// From the leaf to the period root.
@@ -329,6 +345,24 @@ impl Prover<'_> {
     pub fn miss(&self, thread: u8) -> Result<ProofDocument, ProveError> {
         let ProvenPlace { leaf, path } = self.place(thread)?;
         self.document(Subject::Miss(MissSubject { thread, leaf, path }))
+    }
+
+    /// Proves which block a lost period had in a thread.
+    ///
+    /// # Errors
+    /// [`ProveError`]; [`ProveError::NotThere`] for a miss, and for a period that is not lost.
+    pub fn lost(&self, thread: u8) -> Result<ProofDocument, ProveError> {
+        if !self.manifest.is_lost() {
+            return Err(self.not_there("lost blocks".into()));
+        }
+        let block_id = self.block_id(thread)?;
+        let ProvenPlace { leaf, path } = self.place(thread)?;
+        self.document(Subject::Lost(LostSubject {
+            thread,
+            block_id,
+            leaf,
+            path,
+        }))
     }
 
     /// Proves operation `index` of the block of a thread.

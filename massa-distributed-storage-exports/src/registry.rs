@@ -10,8 +10,9 @@ use std::sync::Arc;
 /// A node that offers disk space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageNode {
-    /// Who it is in the network of peers.
-    pub node_id: NodeId,
+    /// Who it is in the network of peers. One that did not say so is placed like any other, since the registry counts it too,
+    /// and can be asked nothing.
+    pub node_id: Option<NodeId>,
     /// Its operator.
     pub address: Address,
     /// What its scores are computed from.

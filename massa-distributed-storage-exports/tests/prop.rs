@@ -4,11 +4,14 @@ mod common;
 
 use common::*;
 use massa_distributed_storage_exports::body::{objects_ending_by, signature_range, BodyEntry, BodyHeader, PeriodBody};
-use massa_distributed_storage_exports::manifest::{Manifest, Place};
+use massa_distributed_storage_exports::manifest::{Manifest, PeriodLeaf, Place};
 use massa_distributed_storage_exports::merkle::{leaf_hash, root_of_hashes, MerkleProof, MerkleTree};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::types::{Digest, SIGNATURE_BYTES};
-use massa_distributed_storage_exports::ArchiveParameters;
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkIndex};
+use massa_hash::Hash;
+use massa_models::block_id::BlockId;
+use massa_models::secure_share::Id;
 use massa_tests::{Generator, GeneratorConfig};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -164,6 +167,56 @@ proptest! {
             let only_offsets = changed.leaves().eq(manifest.leaves()) && changed.places != manifest.places;
             prop_assert!(changed.root() != manifest.root() || only_offsets, "byte {}", offset);
         }
+    }
+}
+
+/// A manifest of a lost period with at least one block.
+fn lost_manifest() -> impl Strategy<Value = Manifest> {
+    let ids = vec(proptest::option::of(any::<u8>()), 1..40);
+    (ids, any::<u64>()).prop_filter_map("no block", |(ids, period)| {
+        ids.iter().any(Option::is_some).then(|| {
+            let id = |number: &Option<u8>| number.map(|number| BlockId::new(Hash::from_bytes(&digest(number))));
+            let ids: Vec<Option<BlockId>> = ids.iter().map(id).collect();
+            let parameters = ArchiveParameters::new(77, ids.len() as u8);
+            Manifest::lost(&parameters, period, &ids)
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_lost_manifest_is_read_as_it_was_written(manifest in lost_manifest()) {
+        let bytes = manifest.to_bytes();
+        let has_body = manifest.places.iter().any(|place| matches!(place, Place::Block { .. }));
+        prop_assert!(manifest.is_lost() && !has_body);
+        for length in 0..bytes.len() {
+            prop_assert!(Manifest::from_bytes(&bytes[..length]).is_err(), "{} bytes", length);
+        }
+        prop_assert_eq!(Manifest::from_bytes(&bytes), Ok(manifest));
+    }
+
+    /// No offsets: the root commits to every bit. And no change of one bit makes an ordinary period of a lost one.
+    #[test]
+    fn a_changed_lost_manifest_has_another_root_and_stays_lost(manifest in lost_manifest(), bit in 0u8..8) {
+        let bytes = manifest.to_bytes();
+        for offset in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[offset] ^= 1 << bit;
+            let Ok(changed) = Manifest::from_bytes(&changed) else { continue };
+            prop_assert!(changed.root() != manifest.root() && changed.is_lost(), "byte {}", offset);
+        }
+    }
+
+    #[test]
+    fn the_ids_of_a_lost_period_are_proven(manifest in lost_manifest()) {
+        let header = PeriodLeaf::Header(manifest.header);
+        manifest.tree().path(0).unwrap().verify(header.hash(), manifest.root().as_bytes()).unwrap();
+        for thread in 0..manifest.header.threads {
+            let (leaf, path) = manifest.prove_place(thread).unwrap();
+            path.verify(leaf.hash(), manifest.root().as_bytes()).unwrap();
+            prop_assert_eq!(manifest.block_range(thread), None);
+        }
+        prop_assert_eq!(manifest.prove_chunk(ChunkIndex(0)), None);
     }
 }
 

@@ -6,7 +6,7 @@ use common::*;
 use massa_distributed_storage_exports::body::{BodyEntry, BodyError, PeriodBody};
 use massa_distributed_storage_exports::bytes::Truncated;
 use massa_distributed_storage_exports::config::{ConfigError, DistributedStorageConfig};
-use massa_distributed_storage_exports::manifest::{Manifest, ManifestError, Place};
+use massa_distributed_storage_exports::manifest::{Manifest, ManifestError, Place, ARCHIVE_FORMAT, LOST_FORMAT};
 use massa_distributed_storage_exports::merkle::{leaf_hash, MerkleTree, MAX_PATH_SIBLINGS};
 use massa_distributed_storage_exports::proof::ChunkLeafProof;
 use massa_distributed_storage_exports::record::{BlockRecord, BlockView, RecordError, MAX_RECORD_BYTES};
@@ -184,7 +184,7 @@ fn two_blocks() -> (PeriodBody, [usize; 2], [u8; 2]) {
     let body = encode(period, &places);
     let offset = |thread: u8| match body.places[usize::from(thread)] {
         Place::Block { offset, .. } => offset as usize,
-        Place::Miss => panic!("thread {thread} has a block"),
+        Place::Miss | Place::Lost { .. } => panic!("thread {thread} has a block"),
     };
     let offsets = [offset(threads[0]), offset(threads[1])];
     (body, offsets, [threads[0], threads[1]])
@@ -425,6 +425,48 @@ fn a_manifest_of_more_chunks_than_a_position_can_name_is_refused_before_they_are
     assert_eq!(manifest_refusal(of_chunks(257)), ManifestError::Shape("chunks"));
     assert_eq!(manifest_refusal(of_chunks(u32::MAX)), ManifestError::Shape("chunks"));
     assert_eq!(manifest_refusal(of_chunks(256)), truncated("chunk length").into());
+}
+
+#[test]
+fn an_ordinary_period_is_never_read_as_a_lost_one_nor_the_reverse() {
+    let ordinary = manifest_of_two_blocks();
+    let ids: Vec<_> = ordinary.places.iter().map(Place::block_id).collect();
+    let parameters = ArchiveParameters {
+        chunk_size: ordinary.header.chunk_size,
+        ..ArchiveParameters::new(ordinary.header.chain_id, ordinary.header.threads)
+    };
+    let lost = Manifest::lost(&parameters, ordinary.header.period, &ids);
+    assert_ne!(lost.root(), ordinary.root());
+
+    let with_format = |manifest: &Manifest, format: u8| {
+        let mut bytes = manifest.to_bytes();
+        bytes[0] = format;
+        Manifest::from_bytes(&bytes).unwrap_err()
+    };
+    assert_eq!(with_format(&ordinary, LOST_FORMAT), ManifestError::Shape("chunks"));
+    assert_eq!(with_format(&lost, ARCHIVE_FORMAT), ManifestError::Shape("chunks"));
+    assert_eq!(with_format(&lost, 0x80), ManifestError::Format(0x80));
+}
+
+#[test]
+fn a_lost_period_without_a_block_or_with_a_body_is_refused() {
+    let parameters = ArchiveParameters::new(77, 2);
+    let nothing = Manifest::lost(&parameters, 3, &[None, None]);
+    assert_eq!(
+        Manifest::from_bytes(&nothing.to_bytes()),
+        Err(ManifestError::Shape("places"))
+    );
+
+    let ids = [None, manifest_of_two_blocks().places.iter().find_map(Place::block_id)];
+    let mut with_body = Manifest::lost(&parameters, 3, &ids);
+    with_body.header.body_length = 1;
+    assert_eq!(
+        Manifest::from_bytes(&with_body.to_bytes()),
+        Err(ManifestError::Shape("chunks"))
+    );
+    let mut trailing = Manifest::lost(&parameters, 3, &ids).to_bytes();
+    trailing.push(0);
+    assert_eq!(Manifest::from_bytes(&trailing), Err(ManifestError::TrailingBytes(1)));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, PeriodHe
 use massa_distributed_storage_exports::merkle::{leaf_hash, root_of_leaves, MerkleTree};
 use massa_distributed_storage_exports::segment::{SegmentHeader, SegmentLeaf, SegmentTree};
 use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES};
-use massa_distributed_storage_exports::{ChunkId, ChunkIndex, PeriodRoot};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, PeriodRoot};
 use massa_hash::Hash;
 use massa_models::block_id::BlockId;
 use massa_models::secure_share::Id;
@@ -166,6 +166,47 @@ fn the_manifest_is_frozen() {
     ];
     assert_eq!(hex::encode(manifest.to_bytes()), expected.concat());
     assert_eq!(Manifest::from_bytes(&manifest.to_bytes()), Ok(manifest));
+}
+
+fn lost_period() -> Manifest {
+    let parameters = ArchiveParameters {
+        chunk_size: 0x0002_0000,
+        ..ArchiveParameters::new(0x0102_0304_0506_0708, 2)
+    };
+    Manifest::lost(&parameters, 9, &[None, Some(block_id(0xaa))])
+}
+
+#[test]
+fn the_manifest_of_a_lost_period_is_frozen() {
+    let expected = [
+        "81080706050403020109000000000000000200000200000000000000000000000000".to_string(),
+        "00".to_string(),
+        with_digest("0100", 0xaa),
+    ];
+    assert_eq!(hex::encode(lost_period().to_bytes()), expected.concat());
+    assert_eq!(Manifest::from_bytes(&lost_period().to_bytes()), Ok(lost_period()));
+}
+
+/// The flag is in the header leaf, so the root commits to it.
+#[test]
+fn the_root_of_a_lost_period_is_frozen() {
+    let leaves = [
+        "0181080706050403020109000000000000000200000200000000000000000000000000".to_string(),
+        "020000".to_string(),
+        with_digest("02010100", 0xaa),
+    ];
+    let [header, miss, block] =
+        leaves.map(|leaf| *blake3::hash(&[&[0], &hex::decode(leaf).unwrap()[..]].concat()).as_bytes());
+    let node = |left: Digest, right: Digest| *blake3::hash(&[&[1], &left[..], &right[..]].concat()).as_bytes();
+
+    assert_eq!(
+        lost_period().root(),
+        PeriodRoot::from_bytes(node(node(header, miss), block))
+    );
+    assert_eq!(
+        hex::encode(lost_period().root().as_bytes()),
+        "0aca5d509e0a8750307342cbd1f4ec3c411ee36aef132215bdfc0b56183b4214"
+    );
 }
 
 #[test]

@@ -42,6 +42,8 @@ struct State {
     former: VecDeque<Arc<NodeSet>>,
     /// How often the placement was replaced.
     epoch: u64,
+    /// Periods were replaced that are placed: all is placed anew, as if the node set had changed.
+    is_stale: bool,
 }
 
 /// A node set with what it places.
@@ -98,6 +100,7 @@ impl Assignments {
             current: Placed::new(nodes, factor, first_period),
             former: VecDeque::new(),
             epoch: 0,
+            is_stale: false,
         };
         Self {
             own,
@@ -175,6 +178,13 @@ impl Assignments {
         true
     }
 
+    /// Chunks of archived periods are others than they were: everything is placed anew.
+    pub fn place_again(&self) {
+        let mut next = self.next.lock();
+        *next = None;
+        self.state.lock().is_stale = true;
+    }
+
     /// Begins to place anew if the node set is not the one in force, nor the one that is being placed.
     fn begin_next(&self, store: &Store, next: &mut Option<Placed>) {
         let archived = store.last_period().ok().flatten().unwrap_or(0) / self.segment_periods;
@@ -186,12 +196,13 @@ impl Assignments {
         let new = || Placed::new(Arc::clone(&nodes), factor, store.parameters().first_period);
         let is_wanted = |placed: &Placed| places_alike(&placed.nodes, &nodes) && placed.replication_factor == factor;
         let mut state = self.state.lock();
-        if is_wanted(&state.current) {
+        if is_wanted(&state.current) && !state.is_stale {
             state.current.nodes = nodes;
             *next = None;
         } else if state.current.placement.last_period().is_none() {
             // Nothing was placed yet, so nothing has to be handed over.
             state.current = new();
+            state.is_stale = false;
             *next = None;
         } else if !next.as_ref().is_some_and(is_wanted) {
             *next = Some(new());
@@ -204,6 +215,7 @@ impl Assignments {
         state.former.push_front(Arc::clone(&former.nodes));
         state.former.truncate(FORMER_SETS);
         state.epoch += 1;
+        state.is_stale = false;
         drop(state);
         store.note_assignments_changed();
     }
@@ -214,11 +226,11 @@ impl Assignments {
         (self.epoch() == epoch).then(action)
     }
 
-    /// Who holds each chunk of a period, best first.
+    /// Who holds each chunk of a period, best first. Holders that cannot be asked are left out.
     pub fn holders(&self, period: u64, chunks: &[ChunkEntry]) -> Vec<Vec<NodeId>> {
         let state = self.state.lock();
         let nodes = state.current.nodes.nodes();
-        let id_of = |indexes: Vec<usize>| indexes.into_iter().map(|index| nodes[index].node_id).collect();
+        let id_of = |indexes: Vec<usize>| indexes.into_iter().filter_map(|index| nodes[index].node_id).collect();
         state.current.holders(period, chunks).into_iter().map(id_of).collect()
     }
 
@@ -262,7 +274,7 @@ impl Assignments {
         let mut ids = Vec::new();
         for nodes in former {
             let holders = replication::holders(chunk_id, &nodes, factor, &|_| false);
-            for id in holders.into_iter().map(|index| nodes.nodes()[index].node_id) {
+            for id in holders.into_iter().filter_map(|index| nodes.nodes()[index].node_id) {
                 if !ids.contains(&id) {
                     ids.push(id);
                 }

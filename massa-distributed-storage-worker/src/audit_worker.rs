@@ -6,6 +6,7 @@
 use crate::assignments::Assignments;
 use crate::audit::history::{AuditHistory, AuditOutcome, AuditResult};
 use crate::audit::plan::{choose_chunk, AuditAction, AuditLimits, AuditPlan, AuditTarget, AuditView, IssueError};
+use crate::rounds::timing::AnswerWindow;
 use crate::storage_backend::read::ReadError;
 use crate::storage_backend::Store;
 use crossbeam_channel::{bounded, select, Receiver, Sender};
@@ -41,6 +42,9 @@ struct Issue {
     reply: Sender<Result<ChallengeId, IssueError>>,
 }
 
+/// Tells whether some peer may take it that answers of a round are being taken.
+pub type WindowOfAnswers = Arc<dyn Fn() -> Option<AnswerWindow> + Send + Sync>;
+
 /// What audits work with.
 pub struct AuditParts {
     /// Manifests; the history is written here.
@@ -51,6 +55,8 @@ pub struct AuditParts {
     pub network: Arc<dyn StorageNetwork>,
     /// Limits.
     pub limits: AuditLimits,
+    /// Tells whether answers of a round are being taken.
+    pub window: WindowOfAnswers,
     /// Random; nobody else may know it.
     pub seed: [u8; 32],
 }
@@ -206,10 +212,10 @@ impl Audits {
             return;
         };
         // Who is cut off himself blames nobody for not answering.
-        if self.plan.is_due(last) && !self.parts.network.peers().is_empty() {
+        if self.plan.is_due(last, (self.parts.window)()) && !self.parts.network.peers().is_empty() {
             let nodes = self.parts.assignments.nodes();
             let with_weight = nodes.nodes().iter().filter(|node| node.allocated_storage_gb > 0);
-            let nodes: Vec<NodeId> = with_weight.map(|node| node.node_id).collect();
+            let nodes: Vec<NodeId> = with_weight.filter_map(|node| node.node_id).collect();
             let actions = self.with_view(|plan, view| plan.begin_one(&nodes, view));
             self.issued(&actions);
             self.carry_out(actions);
@@ -258,6 +264,7 @@ impl Audits {
         let view = AuditView {
             now: Instant::now(),
             at: MassaTime::now(),
+            window: (parts.window)(),
             choose: &choose,
         };
         decide(&mut self.plan, &view)
@@ -339,6 +346,7 @@ fn say(result: &AuditResult) {
         }
         AuditOutcome::NotHeld => warn!(%node, %chunk_id, "storage node failed an audit: it does not hold the chunk"),
         AuditOutcome::Unanswered(reason) => warn!(%node, %chunk_id, reason, "storage node failed an audit: no answer"),
+        AuditOutcome::GivenUp => info!(%node, %chunk_id, "audit given up: answers of a round are taken"),
     }
 }
 

@@ -114,6 +114,11 @@ impl ChunkRepair {
         (self.active.len(), self.wanted.len())
     }
 
+    /// Chunks that this node lacks, as far as it knows: wanted or being fetched, in no order. At most a few thousand.
+    pub fn lacking(&self) -> impl Iterator<Item = (u64, ChunkIndex)> + '_ {
+        self.known.iter().copied()
+    }
+
     /// Whether a question is one for a chunk.
     pub fn is_asking(&self, id: u64) -> bool {
         (FIRST_ID..2 * FIRST_ID).contains(&id)

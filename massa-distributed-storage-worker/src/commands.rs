@@ -4,10 +4,10 @@ use crate::assignments::Assignments;
 use crate::handover::KeepClaimed;
 use crate::storage_backend::{Store, StoreError};
 use crossbeam_channel::Sender;
-use massa_distributed_storage_exports::manifest::ChunkEntry;
+use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
 use massa_distributed_storage_exports::network::PageContent;
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::ChunkIndex;
+use massa_distributed_storage_exports::{ChunkIndex, PeriodRoot};
 use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
 use massa_models::operation::SecureShareOperation;
@@ -23,6 +23,8 @@ pub enum DistributedStorageCommand {
         slot: Slot,
         /// Its id.
         block_id: BlockId,
+        /// Its parent in its own thread; none for genesis blocks.
+        parent: Option<BlockId>,
         /// The block and its operations.
         content: Storage,
     },
@@ -56,6 +58,17 @@ pub enum DistributedStorageCommand {
     },
     /// Chunks that others hold now.
     DropChunks(ChunkDrop),
+    /// A period is lost, as an accepted segment root says.
+    EnterLost(Manifest),
+    /// A period in place of what was known of it, as an accepted segment root says.
+    TakePeriod {
+        /// The period.
+        period: u64,
+        /// Its root.
+        root: PeriodRoot,
+        /// Its blocks, verified; index = thread.
+        records: Vec<Option<BlockRecord>>,
+    },
     /// End the thread.
     Stop,
 }

@@ -62,10 +62,11 @@ impl Assignment {
     /// From the holders that placement found, best first.
     ///
     /// An unfilled holder need not confirm, as long as there are `replication_factor` filled ones: it adds copies and
-    /// displaces nobody, so one that never fetches anything must not keep others from dropping.
+    /// displaces nobody, so one that never fetches anything must not keep others from dropping. A holder that cannot be asked
+    /// confirms nothing: what it may hold is kept here, too.
     pub fn new(holders: &[usize], nodes: &[StorageNode], own: &NodeId, replication_factor: usize) -> Self {
         let holders = || holders.iter().filter_map(|index| nodes.get(*index));
-        if holders().any(|node| node.node_id == *own) {
+        if holders().any(|node| node.node_id == Some(*own)) {
             return Self::Own;
         }
         let needed = replication_factor.max(1);
@@ -81,12 +82,12 @@ impl Assignment {
     }
 }
 
-/// Two registrations of one node are one copy.
+/// Nodes that can be asked. Two registrations of one node are one copy.
 fn distinct<'a>(nodes: impl Iterator<Item = &'a StorageNode>) -> Vec<NodeId> {
     let mut ids: Vec<NodeId> = Vec::new();
-    for node in nodes {
-        if !ids.contains(&node.node_id) {
-            ids.push(node.node_id);
+    for id in nodes.filter_map(|node| node.node_id) {
+        if !ids.contains(&id) {
+            ids.push(id);
         }
     }
     ids

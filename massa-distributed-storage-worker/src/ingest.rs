@@ -10,9 +10,9 @@ use crate::repair::Missing;
 use crate::storage_backend::read::{PlaceContent, ReadError};
 use crate::storage_backend::writer::Durability;
 use crate::storage_backend::{ArchivedPeriod, PendingRows, Store, StoreError};
-use massa_distributed_storage_exports::manifest::ChunkEntry;
+use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
-use massa_distributed_storage_exports::SegmentRoot;
+use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,16 @@ pub enum IngestError {
     /// The period cannot be encoded.
     #[error(transparent)]
     Chunking(#[from] ChunkingError),
+    /// The blocks of a period do not lead to the root that was accepted for it.
+    #[error("period {period} has root {found}, not {expected}")]
+    OtherRoot {
+        /// The period.
+        period: u64,
+        /// The accepted root.
+        expected: PeriodRoot,
+        /// The root of the blocks.
+        found: PeriodRoot,
+    },
     /// The store could not be read.
     #[error(transparent)]
     Read(ReadError),
@@ -72,10 +82,22 @@ pub struct Progress {
     pub archived: Vec<ArchivedPeriod>,
     /// Segments that are now complete.
     pub segments: Vec<(u64, SegmentRoot)>,
+    /// Periods that are now entered as lost.
+    pub lost: Vec<u64>,
     /// Periods below it were pruned.
     pub pruned_below: Option<u64>,
     /// The block was taken, but a complete period could not be stored: why. [`Ingest::archive_complete`] tries again.
     pub stalled: Option<String>,
+}
+
+/// The first segment without a root, once the chain is well past it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSegment {
+    /// The segment.
+    pub segment: u64,
+    /// Its periods that are not archived, in order; for each the ids of its places (`None` for a miss), unless one is not
+    /// known.
+    pub periods: Vec<(u64, Option<Vec<Option<BlockId>>>)>,
 }
 
 /// When a block counts as taken.
@@ -118,6 +140,7 @@ struct Unwritten {
     misses: BTreeSet<Slot>,
     links: BTreeMap<(u8, BlockId), u64>,
     resolved_links: BTreeSet<(u8, BlockId)>,
+    headers: BTreeMap<Slot, BlockId>,
 }
 
 impl Ingest {
@@ -243,6 +266,154 @@ impl Ingest {
         Ok(self.store.put_pending(&rows, Durability::Buffered)?)
     }
 
+    /// Notes that a place needs repair: its block was final, as this node's consensus says, but is not here. Its id, and what
+    /// its link to `parent` in its own thread shows, is known all the same.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub fn note_header(&mut self, slot: Slot, id: BlockId, parent: Option<BlockId>) -> Result<Progress, IngestError> {
+        if self.awaited.len() >= AWAITED_MAX || slot.period < self.store.floor() {
+            self.note_awaited(slot, Some(id))?;
+            return Ok(Progress::default());
+        }
+        let changes = match self.tracker.add_header(slot, id, parent, &Archived(&self.store)) {
+            // Without a parent to link to, the id is known all the same.
+            Err(PlaceError::NoParents(_) | PlaceError::Gap { .. }) => {
+                self.tracker.restore_header(slot, id);
+                Changes::default()
+            }
+            changes => changes?,
+        };
+        if changes.known {
+            return Ok(Progress::default());
+        }
+        self.awaited.insert(slot, Some(id));
+        self.unwritten.headers.insert(slot, id);
+        self.note(changes);
+        self.write_pending()?;
+        match self.stalled {
+            None => self.archive_complete(),
+            Some(_) => Ok(Progress::default()),
+        }
+    }
+
+    /// What is known of the first segment without a root; `None` until a block is here that is later than the segment after
+    /// it begins.
+    ///
+    /// # Errors
+    /// [`IngestError`].
+    pub fn open_segment(&self) -> Result<Option<OpenSegment>, IngestError> {
+        let parameters = self.store.parameters();
+        let segment = self.next_segment;
+        let start = parameters.segment_start(segment);
+        let end = start.saturating_add(parameters.segment_length(segment));
+        if self.newest().map_or(true, |newest| newest <= end) {
+            return Ok(None);
+        }
+        let mut periods = Vec::new();
+        for period in start.max(self.store.floor())..end {
+            if !self.archived.contains(period) {
+                periods.push((period, self.tracker.ids_of(period, &Archived(&self.store))?));
+            }
+        }
+        Ok(Some(OpenSegment { segment, periods }))
+    }
+
+    /// The newest period of which anything is known.
+    fn newest(&self) -> Option<u64> {
+        let open = self.tracker.open_periods().last().map(|(period, _)| period);
+        open.max(self.archived.last())
+    }
+
+    /// Enters a period as lost, whatever was known of it: `manifest` leads to an accepted segment root.
+    ///
+    /// # Errors
+    /// [`IngestError`]; the period is then as it was, unless the disk failed while writing.
+    pub fn enter_lost(&mut self, manifest: &Manifest) -> Result<Progress, IngestError> {
+        let (period, root) = (manifest.header.period, manifest.root());
+        if !manifest.is_lost() || self.has_root(period, root)? {
+            return Ok(Progress::default());
+        }
+        let ids: Vec<Option<BlockId>> = manifest.places.iter().map(|place| place.block_id()).collect();
+        let durability = self.durability();
+        self.put_true(period, &ids, |store, rows| store.enter_lost(manifest, rows, durability))?;
+        let progress = self.archive_complete()?;
+        Ok(Progress {
+            lost: vec![period],
+            ..progress
+        })
+    }
+
+    /// Archives a period in place of what was known of it: its root leads to an accepted segment root. `records` are its
+    /// blocks, verified; index = thread.
+    ///
+    /// # Errors
+    /// [`IngestError`]; the period is then as it was, unless the disk failed while writing.
+    pub fn take_period(
+        &mut self,
+        period: u64,
+        root: PeriodRoot,
+        records: &[Option<BlockRecord>],
+    ) -> Result<Progress, IngestError> {
+        if self.has_root(period, root)? {
+            return Ok(Progress::default());
+        }
+        let places: Vec<Option<&BlockRecord>> = records.iter().map(Option::as_ref).collect();
+        let encoded = EncodedPeriod::new(self.store.parameters(), period, &places)?;
+        let found = encoded.manifest.root();
+        if found != root {
+            return Err(IngestError::OtherRoot {
+                period,
+                expected: root,
+                found,
+            });
+        }
+        let keep = (self.keep)(period, &encoded.manifest.chunks);
+        let ids: Vec<Option<BlockId>> = encoded.manifest.places.iter().map(|place| place.block_id()).collect();
+        let durability = self.durability();
+        let archived = self.put_true(period, &ids, |store, rows| {
+            store.replace_period(&encoded, &places, &keep, rows, durability)
+        })?;
+        let mut progress = self.archive_complete()?;
+        progress.archived.push(archived);
+        Ok(progress)
+    }
+
+    fn has_root(&self, period: u64, root: PeriodRoot) -> Result<bool, IngestError> {
+        // What is damaged here has no root that could be trusted.
+        match self.store.manifest(period) {
+            Ok(manifest) => Ok(manifest.is_some_and(|manifest| manifest.root() == root)),
+            Err(ReadError::Damaged(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores a period on the word of an accepted root, with the rows of other periods that follow from it.
+    fn put_true<T>(
+        &mut self,
+        period: u64,
+        ids: &[Option<BlockId>],
+        put: impl FnOnce(&Store, &PendingRows<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, IngestError> {
+        self.forget(period);
+        let settled = self.tracker.settle_period(period, ids, &Archived(&self.store));
+        settled?.into_iter().for_each(|changes| self.note(changes));
+        let stored = put(&self.store, &self.unwritten.rows(&self.held));
+        match stored {
+            Ok(stored) => {
+                self.unwritten = Unwritten::default();
+                self.archived.insert(period);
+                self.next_segment = self.next_segment.min(self.store.parameters().segment_of(period));
+                self.newest_unsettled = self.newest_unsettled.max(self.archived.last());
+                Ok(stored)
+            }
+            Err(error) => {
+                self.forget_unwritten()?;
+                Err(error.into())
+            }
+        }
+    }
+
     /// Every archived period that is not pruned.
     pub fn archived(&self) -> &PeriodSet {
         &self.archived
@@ -259,17 +430,20 @@ impl Ingest {
         let parents = self.tracker.unknown_parents();
         let named = self.awaited.iter().filter_map(|(slot, id)| Some((slot.thread, (*id)?)));
         let limit = max * usize::from(self.store.parameters().thread_count);
-        let newest = self
-            .tracker
-            .open_periods()
-            .last()
-            .map(|(period, _)| period)
-            .max(self.archived.last());
+        let newest = self.newest();
         let oldest = self.store.floor().max(self.store.parameters().first_period);
-        let (periods, more_periods) = match newest {
+        let (mut periods, mut more_periods) = match newest {
             Some(newest) if newest >= oldest => self.archived.missing(oldest..=newest, max),
             _ => Default::default(),
         };
+        // However many are newer: without these, no later segment has a root.
+        let last = periods.last().copied().unwrap_or(u64::MAX);
+        for period in self.open_of_first_segment(oldest).into_iter().rev() {
+            if period < last && more_periods > 0 {
+                periods.push(period);
+                more_periods -= 1;
+            }
+        }
         Missing {
             wanted: parents.chain(named).take(limit).collect(),
             periods: periods
@@ -278,6 +452,16 @@ impl Ingest {
                 .collect(),
             more_periods,
         }
+    }
+
+    /// Periods of the first segment without a root that are not archived, in order.
+    fn open_of_first_segment(&self, oldest: u64) -> Vec<u64> {
+        let parameters = self.store.parameters();
+        let start = parameters.segment_start(self.next_segment);
+        let end = start.saturating_add(parameters.segment_length(self.next_segment));
+        (start.max(oldest)..end)
+            .filter(|period| !self.archived.contains(*period))
+            .collect()
     }
 
     /// Threads of an open period whose place is settled.
@@ -376,6 +560,7 @@ impl Ingest {
             let slot = Slot::new(period, thread);
             self.unwritten.blocks.remove(&slot);
             self.unwritten.misses.remove(&slot);
+            self.unwritten.headers.remove(&slot);
             if let Some(record) = self.held.remove(&slot) {
                 self.held_bytes -= record.as_bytes().len();
             }
@@ -445,14 +630,20 @@ impl Ingest {
     fn write_pending(&mut self) -> Result<(), IngestError> {
         let rows = self.unwritten.rows(&self.held);
         if let Err(error) = self.store.put_pending(&rows, self.durability()) {
-            self.unwritten = Unwritten::default();
-            self.held.clear();
-            self.held_bytes = 0;
-            self.tracker = restore(&self.store)?;
-            self.complete = self.tracker.complete_periods().into_iter().collect();
+            self.forget_unwritten()?;
             return Err(error.into());
         }
         self.unwritten = Unwritten::default();
+        Ok(())
+    }
+
+    /// Goes back to what the store has.
+    fn forget_unwritten(&mut self) -> Result<(), IngestError> {
+        self.unwritten = Unwritten::default();
+        self.held.clear();
+        self.held_bytes = 0;
+        self.tracker = restore(&self.store)?;
+        self.complete = self.tracker.complete_periods().into_iter().collect();
         Ok(())
     }
 
@@ -479,7 +670,7 @@ impl Unwritten {
             misses: self.misses.iter().copied().collect(),
             links: self.links(),
             resolved_links: self.resolved_links.iter().copied().collect(),
-            awaited: Vec::new(),
+            awaited: self.headers.iter().map(|(slot, id)| (*slot, Some(*id))).collect(),
         }
     }
 }
@@ -535,6 +726,11 @@ pub fn restore(store: &Store) -> Result<PlaceTracker, ReadError> {
     })?;
     for (thread, parent, period) in store.links()? {
         tracker.restore_link(thread, parent, period);
+    }
+    for (slot, id) in store.awaited()?.into_iter().take(AWAITED_MAX) {
+        if let Some(id) = id.filter(|_| slot.period >= store.floor().max(parameters.first_period)) {
+            tracker.restore_header(slot, id);
+        }
     }
     Ok(tracker)
 }

@@ -97,6 +97,14 @@ pub struct Changes {
     pub complete: Vec<u64>,
 }
 
+/// What the links of a block show.
+struct Linked {
+    misses: Vec<Slot>,
+    new_link: Option<(u8, BlockId, u64)>,
+    /// A later block names it as its parent.
+    resolves: bool,
+}
+
 /// Settled places of the open periods: those with a settled place that are not archived.
 ///
 /// Memory grows with the open periods, 40 bytes for each place.
@@ -111,6 +119,8 @@ pub struct PlaceTracker {
     blocks: HashMap<BlockId, u64>,
     /// (thread, id of a parent that is not known) → period of its child in the same thread.
     links: HashMap<(u8, BlockId), u64>,
+    /// Final blocks of open periods of which only the header is known: their places are awaited.
+    headers: BTreeMap<Slot, BlockId>,
 }
 
 impl PlaceTracker {
@@ -123,6 +133,7 @@ impl PlaceTracker {
             open: BTreeMap::new(),
             blocks: HashMap::new(),
             links: HashMap::new(),
+            headers: BTreeMap::new(),
         }
     }
 
@@ -134,6 +145,15 @@ impl PlaceTracker {
     /// Puts back a link that was persisted.
     pub fn restore_link(&mut self, thread: u8, parent: BlockId, child_period: u64) {
         self.links.insert((thread, parent), child_period);
+    }
+
+    /// Puts back the header of a final block that is awaited.
+    pub fn restore_header(&mut self, slot: Slot, id: BlockId) {
+        let is_settled =
+            |places: &Vec<Option<Settled>>| places.get(usize::from(slot.thread)).copied().flatten().is_some();
+        if slot.thread < self.thread_count && !self.open.get(&slot.period).is_some_and(is_settled) {
+            self.set_header(slot, id);
+        }
     }
 
     /// Open periods with the number of their settled places, in order.
@@ -166,6 +186,11 @@ impl PlaceTracker {
                 self.blocks.remove(&id);
             }
         }
+        for thread in 0..self.thread_count {
+            if let Some(id) = self.headers.remove(&Slot::new(period, thread)) {
+                self.blocks.remove(&id);
+            }
+        }
     }
 
     /// Settles the place of a final block, and the misses that its links show.
@@ -193,6 +218,54 @@ impl PlaceTracker {
                 Err(PlaceError::Conflict { id, slot })
             };
         }
+        let linked = self.linked(slot, id, parent, archive)?;
+        self.set(slot, Settled::Block(id));
+        self.headers.remove(&slot);
+        Ok(self.apply(slot, id, linked, true))
+    }
+
+    /// Takes the header of a final block whose content is not here: its place stays awaited, but its id and the misses that
+    /// its links show are known.
+    ///
+    /// # Errors
+    /// [`PlaceError`]; nothing changes then.
+    pub fn add_header<A: ArchivedPeriods>(
+        &mut self,
+        slot: Slot,
+        id: BlockId,
+        parent: Option<BlockId>,
+        archive: &A,
+    ) -> Result<Changes, PlaceError<A::Error>> {
+        self.check_slot(slot)?;
+        let known = match self.settled(slot, archive)? {
+            Some(settled) => Some(settled == Settled::Block(id)),
+            None => self.headers.get(&slot).map(|known| *known == id),
+        };
+        match known {
+            Some(true) => Ok(Changes {
+                known: true,
+                ..Changes::default()
+            }),
+            Some(false) => Err(PlaceError::Conflict { id, slot }),
+            None => {
+                let linked = self.linked(slot, id, parent, archive)?;
+                self.set_header(slot, id);
+                Ok(self.apply(slot, id, linked, false))
+            }
+        }
+    }
+
+    /// What the links of a final block show.
+    fn linked<A: ArchivedPeriods>(
+        &self,
+        slot: Slot,
+        id: BlockId,
+        parent: Option<BlockId>,
+        archive: &A,
+    ) -> Result<Linked, PlaceError<A::Error>> {
+        if self.headers.get(&slot).is_some_and(|known| *known != id) {
+            return Err(PlaceError::Conflict { id, slot });
+        }
         let below = self.below(slot, id, parent, archive)?;
         let child = self.links.get(&(slot.thread, id)).copied();
         if child.is_some_and(|child| child <= slot.period) {
@@ -208,7 +281,112 @@ impl PlaceTracker {
         let new_link = parent
             .filter(|_| below.is_none())
             .map(|parent| (slot.thread, parent, slot.period));
-        Ok(self.apply(slot, id, misses, new_link, child.is_some()))
+        Ok(Linked {
+            misses,
+            new_link,
+            resolves: child.is_some(),
+        })
+    }
+
+    /// The ids of an open period, `None` for a miss; nothing unless each of them is known.
+    ///
+    /// An id whose block is not here is known from its header, or because a block above names it as its parent and no other
+    /// place below that block is open.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub fn ids_of<A: ArchivedPeriods>(
+        &self,
+        period: u64,
+        archive: &A,
+    ) -> Result<Option<Vec<Option<BlockId>>>, A::Error> {
+        let mut ids = Vec::with_capacity(usize::from(self.thread_count));
+        for thread in 0..self.thread_count {
+            let slot = Slot::new(period, thread);
+            match self.place_of(slot, archive)? {
+                Some(Settled::Miss) => ids.push(None),
+                Some(Settled::Block(id)) => ids.push(Some(id)),
+                None => match self.named_from_above(slot, archive)? {
+                    Some(id) => ids.push(Some(id)),
+                    None => return Ok(None),
+                },
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    /// What is known of a place: settled, or a header.
+    fn place_of<A: ArchivedPeriods>(&self, slot: Slot, archive: &A) -> Result<Option<Settled>, A::Error> {
+        if let Some(id) = self.headers.get(&slot) {
+            return Ok(Some(Settled::Block(*id)));
+        }
+        match self.open.get(&slot.period) {
+            Some(places) => Ok(places[usize::from(slot.thread)]),
+            None => archive.place(slot),
+        }
+    }
+
+    /// The block of an open place, if the next block of the thread names a parent that can only be there.
+    fn named_from_above<A: ArchivedPeriods>(&self, slot: Slot, archive: &A) -> Result<Option<BlockId>, A::Error> {
+        let of_thread = |(&(thread, parent), &child): (&(u8, BlockId), &u64)| {
+            (thread == slot.thread && child > slot.period).then_some((child, parent))
+        };
+        let Some((child, parent)) = self.links.iter().filter_map(of_thread).min() else {
+            return Ok(None);
+        };
+        // Its place is known, and is another one.
+        if self.blocks.contains_key(&parent) || child - slot.period > MAX_GAP_PERIODS {
+            return Ok(None);
+        }
+        for period in slot.period + 1..child {
+            if self.place_of(Slot::new(period, slot.thread), archive)? != Some(Settled::Miss) {
+                return Ok(None);
+            }
+        }
+        let lowest = self.first_period.max(slot.period.saturating_sub(MAX_GAP_PERIODS));
+        for period in (lowest..slot.period).rev() {
+            match self.place_of(Slot::new(period, slot.thread), archive)? {
+                Some(Settled::Block(_)) => return Ok(Some(parent)),
+                Some(Settled::Miss) => {}
+                None => return Ok(None),
+            }
+        }
+        Ok((lowest == self.first_period).then_some(parent))
+    }
+
+    /// Takes the word of an accepted segment root for the blocks of a period, which is archived with them: later blocks that
+    /// name one as their parent have found it, and what lies between are misses. What contradicts is passed over.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub fn settle_period<A: ArchivedPeriods>(
+        &mut self,
+        period: u64,
+        ids: &[Option<BlockId>],
+        archive: &A,
+    ) -> Result<Vec<Changes>, PlaceError<A::Error>> {
+        self.forget(period);
+        let mut all = Vec::new();
+        for (id, thread) in ids.iter().zip(0..) {
+            let Some(id) = *id else { continue };
+            let slot = Slot::new(period, thread);
+            let Some(child) = self.links.get(&(thread, id)).copied() else {
+                continue;
+            };
+            let mut misses = Vec::new();
+            match self.gap(thread, id, period + 1..child, archive, &mut misses) {
+                Ok(()) => {}
+                Err(PlaceError::Conflict { .. } | PlaceError::Gap { .. }) => misses.clear(),
+                Err(error) => return Err(error),
+            }
+            let linked = Linked {
+                misses,
+                new_link: None,
+                resolves: true,
+            };
+            all.push(self.apply(slot, id, linked, true));
+        }
+        Ok(all)
     }
 
     fn check_slot<E>(&self, slot: Slot) -> Result<(), PlaceError<E>> {
@@ -262,8 +440,12 @@ impl PlaceTracker {
             Some(period) if period >= slot.period => Err(PlaceError::Conflict { id, slot }),
             Some(period) => Ok(Some(period + 1)),
             // Two children of one parent in one thread cannot both be final.
-            None if self.links.contains_key(&(slot.thread, parent)) => Err(PlaceError::Conflict { id, slot }),
-            None => Ok(None),
+            None => match self.links.get(&(slot.thread, parent)) {
+                Some(child) if *child != slot.period || self.headers.get(&slot) != Some(&id) => {
+                    Err(PlaceError::Conflict { id, slot })
+                }
+                _ => Ok(None),
+            },
         }
     }
 
@@ -283,6 +465,7 @@ impl PlaceTracker {
         for period in periods {
             let slot = Slot::new(period, thread);
             match self.settled(slot, archive)? {
+                None if self.headers.contains_key(&slot) => return Err(PlaceError::Conflict { id, slot }),
                 None => misses.push(slot),
                 Some(Settled::Miss) => {}
                 Some(Settled::Block(_)) => return Err(PlaceError::Conflict { id, slot }),
@@ -291,29 +474,28 @@ impl PlaceTracker {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        slot: Slot,
-        id: BlockId,
-        misses: Vec<Slot>,
-        new_link: Option<(u8, BlockId, u64)>,
-        resolves: bool,
-    ) -> Changes {
-        self.set(slot, Settled::Block(id));
+    /// `is_here` tells that the block was found: then nothing links to it any more.
+    fn apply(&mut self, slot: Slot, id: BlockId, linked: Linked, is_here: bool) -> Changes {
+        let Linked {
+            misses,
+            new_link,
+            resolves,
+        } = linked;
         for miss in &misses {
             self.set(*miss, Settled::Miss);
         }
         if let Some((thread, parent, period)) = new_link {
             self.links.insert((thread, parent), period);
         }
-        let resolved_link = resolves.then_some((slot.thread, id));
+        let resolved_link = (resolves && is_here).then_some((slot.thread, id));
         if let Some(link) = resolved_link {
             self.links.remove(&link);
         }
         let mut touched: Vec<u64> = misses.iter().map(|miss| miss.period).chain([slot.period]).collect();
         touched.sort_unstable();
         touched.dedup();
-        touched.retain(|period| self.open[period].iter().all(Option::is_some));
+        let is_complete = |places: &Vec<Option<Settled>>| places.iter().all(Option::is_some);
+        touched.retain(|period| self.open.get(period).is_some_and(is_complete));
         Changes {
             known: false,
             misses,
@@ -330,6 +512,13 @@ impl PlaceTracker {
         if let Settled::Block(id) = settled {
             self.blocks.insert(id, slot.period);
         }
+    }
+
+    fn set_header(&mut self, slot: Slot, id: BlockId) {
+        let width = usize::from(self.thread_count);
+        self.open.entry(slot.period).or_insert_with(|| vec![None; width]);
+        self.headers.insert(slot, id);
+        self.blocks.insert(id, slot.period);
     }
 
     /// Declares every awaited place of `periods` a miss, on the word of whoever calls: for files that are known to end
@@ -351,7 +540,8 @@ impl PlaceTracker {
         for period in periods.skip_while(|period| *period < self.first_period) {
             for thread in 0..self.thread_count {
                 let slot = Slot::new(period, thread);
-                if !self.may_hold_a_parent(slot) && self.settled(slot, archive)?.is_none() {
+                let has_header = self.headers.contains_key(&slot);
+                if !has_header && !self.may_hold_a_parent(slot) && self.settled(slot, archive)?.is_none() {
                     misses.push(slot);
                 }
             }

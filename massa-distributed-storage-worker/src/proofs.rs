@@ -30,6 +30,14 @@ pub fn prove_miss(store: &Store, slot: Slot) -> Result<ProofDocument, ReadError>
     prove(store, slot.period, |prover| prover.miss(slot.thread))
 }
 
+/// Proves which block a lost period had at a slot.
+///
+/// # Errors
+/// As [`prove_block`]; [`ReadError::NotFound`] where nothing is lost.
+pub fn prove_lost(store: &Store, slot: Slot) -> Result<ProofDocument, ReadError> {
+    prove(store, slot.period, |prover| prover.lost(slot.thread))
+}
+
 /// Proves operation `index` of a block of the archive.
 ///
 /// # Errors

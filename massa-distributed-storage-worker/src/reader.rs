@@ -10,7 +10,7 @@ use crate::repair::{in_order, may_have};
 use crate::storage_backend::read::{Check, PlaceContent, ReadError};
 use crate::storage_backend::Store;
 use crossbeam_channel::{bounded, Receiver};
-use massa_distributed_storage_exports::manifest::Manifest;
+use massa_distributed_storage_exports::manifest::{Manifest, Place};
 use massa_distributed_storage_exports::network::{
     Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork, StoragePeer,
 };
@@ -115,6 +115,9 @@ impl ArchiveReader {
     /// [`ReaderError::PeriodNotObtained`].
     pub fn period_blocks(&self, period: u64) -> Result<Vec<BlockRecord>, ReaderError> {
         if let Ok(Some(manifest)) = self.store.manifest(period) {
+            if manifest.is_lost() {
+                return Err(ReadError::LostPeriod { period }.into());
+            }
             let places = (0..manifest.header.threads).map(|thread| self.place(Slot::new(period, thread)));
             let contents: Vec<PlaceContent> = places.collect::<Result<_, _>>()?;
             return Ok(contents.into_iter().filter_map(PlaceContent::into_block).collect());
@@ -166,6 +169,10 @@ impl ArchiveReader {
         avoid: &BTreeSet<NodeId>,
         deadline: Instant,
     ) -> Result<Vec<BlockRecord>, String> {
+        if manifest.is_lost() {
+            // Whether that is true nobody can tell from it alone, and who says so is not to blame: others are asked.
+            return Err("it is said to be lost".into());
+        }
         let (period, threads) = (manifest.header.period, 0..manifest.header.threads);
         let mut pages = PeriodPages::new(manifest);
         let asked = self.ask(&pages, period, threads.clone(), avoid, FetchPriority::Repair);
@@ -188,6 +195,9 @@ impl ArchiveReader {
     fn obtain(&self, slot: Slot) -> Result<PlaceContent, ReaderError> {
         let manifest = self.store.archived_manifest(slot.period)?;
         let place = manifest.places.get(usize::from(slot.thread));
+        if let Some(Place::Lost { id }) = place.copied() {
+            return Err(ReadError::LostBlock { slot, id }.into());
+        }
         if place.is_some_and(|place| place.block_id().is_none()) {
             return Ok(PlaceContent::Miss);
         }

@@ -110,6 +110,10 @@ struct Candidate {
     pages: PeriodPages<NodeId>,
     /// Questions for pages that are under way.
     asked: HashMap<u64, ChunkIndex>,
+    /// When its pages were asked for.
+    asked_at: Instant,
+    /// When those questions for pages were asked that nobody answered, the last of them.
+    unanswered: Option<Instant>,
     /// Not before then are pages asked for again.
     not_before: Instant,
     /// Holders whose pages had wrong signatures.
@@ -121,8 +125,10 @@ struct PeriodJob {
     candidates: Vec<Candidate>,
     /// Peers whose manifest was asked for.
     asked_peers: BTreeSet<NodeId>,
-    /// The question for a manifest that is under way.
-    asking: Option<u64>,
+    /// The question for a manifest that is under way, and when it was asked.
+    asking: Option<(u64, Instant)>,
+    /// Connected peers that have no manifest of the period, or call it lost, and when they were asked.
+    denied: BTreeMap<NodeId, Instant>,
     /// Threads whose block is here or on its way.
     settled: BTreeSet<u8>,
     last_progress: Instant,
@@ -134,6 +140,7 @@ impl PeriodJob {
             candidates: Vec::new(),
             asked_peers: BTreeSet::new(),
             asking: None,
+            denied: BTreeMap::new(),
             settled,
             last_progress: now,
         }
@@ -152,6 +159,17 @@ impl PeriodJob {
         bodies
             .map(|candidate| if stuck { held(candidate) } else { whole(candidate) })
             .sum()
+    }
+
+    /// Whether another manifest can be kept; one whose pages nobody has gives way.
+    fn has_room(&mut self) -> bool {
+        if self.candidates.len() >= MANIFESTS_MAX {
+            let gives_way = |candidate: &Candidate| candidate.unanswered.is_some() && candidate.asked.is_empty();
+            if let Some(index) = self.candidates.iter().position(gives_way) {
+                self.candidates.remove(index);
+            }
+        }
+        self.candidates.len() < MANIFESTS_MAX
     }
 
     /// Lets go of the pages that only settled places need.
@@ -197,6 +215,32 @@ impl RepairPlan {
     /// Periods that are being fetched, and questions under way.
     pub fn under_way(&self) -> (usize, usize) {
         (self.jobs.len(), self.questions.len())
+    }
+
+    /// Whether every connected peer that may have a period was asked for it since a moment, at least one, and none has what
+    /// is missing: the places of the period are known to be `ids`. Who offers a manifest with these ids, and whose pages
+    /// nobody has, does not have it either.
+    pub fn no_holder_since(&self, period: u64, ids: &[Option<BlockId>], since: Instant, peers: &[StoragePeer]) -> bool {
+        let Some(job) = self.jobs.get(&period) else {
+            return false;
+        };
+        let is_true = |candidate: &&Candidate| {
+            let places = &candidate.pages.manifest().places;
+            places.iter().map(|place| place.block_id()).eq(ids.iter().copied())
+        };
+        let unanswered = |candidate: &Candidate| candidate.unanswered.is_some_and(|asked| asked >= since);
+        if !job.candidates.iter().filter(is_true).all(unanswered) {
+            return false;
+        }
+        let denied = |peer: &StoragePeer| {
+            let offered = job
+                .candidates
+                .iter()
+                .any(|candidate| candidate.from.contains(&peer.node));
+            offered || job.denied.get(&peer.node).is_some_and(|asked| *asked >= since)
+        };
+        let mut useful = peers.iter().filter(|peer| is_useful(peer, period)).peekable();
+        useful.peek().is_some() && useful.all(denied)
     }
 
     /// Takes in what the store lacks now, and says what to do.
@@ -311,14 +355,16 @@ impl RepairPlan {
         if job.asking.is_some() || (!job.candidates.is_empty() && !idle) {
             return None;
         }
-        let useful = |peer: &&StoragePeer| !peer.quarantined && may_have(peer, period);
         let asked = &job.asked_peers;
-        let mut holders: Vec<NodeId> = view.peers.iter().filter(useful).map(|peer| peer.node).collect();
+        let useful = view.peers.iter().filter(|peer| is_useful(peer, period));
+        let mut holders: Vec<NodeId> = useful.map(|peer| peer.node).collect();
         holders.retain(|node| !asked.contains(node));
         if holders.is_empty() {
             if idle {
                 // Everybody was asked: begin again.
                 job.asked_peers.clear();
+                job.denied
+                    .retain(|node, _| view.peers.iter().any(|peer| peer.node == *node));
                 job.last_progress = view.now;
             }
             return None;
@@ -328,7 +374,7 @@ impl RepairPlan {
         holders.rotate_left(start);
         let id = self.next_id;
         self.next_id += 1;
-        job.asking = Some(id);
+        job.asking = Some((id, view.now));
         job.last_progress = view.now;
         self.questions.insert(id, period);
         Some(RepairAction::Fetch {
@@ -362,6 +408,9 @@ impl RepairPlan {
                 candidate.avoid.clear();
             }
             let placed = (view.holders_of)(period, &candidate.pages.manifest().chunks);
+            if !wanted.is_empty() {
+                candidate.asked_at = view.now;
+            }
             for piece in wanted {
                 let entry = candidate.pages.manifest().chunks[piece.chunk.0 as usize];
                 let assigned = placed.get(piece.chunk.0 as usize).map_or(&[][..], Vec::as_slice);
@@ -397,18 +446,26 @@ impl RepairPlan {
             return Vec::new();
         };
         let period = manifest.header.period;
-        job.asking = None;
+        let asked_at = job.asking.take().map_or(view.now, |(_, asked_at)| asked_at);
         job.asked_peers.insert(from);
+        if manifest.is_lost() {
+            // Only an accepted segment root shows whether that is true; who says so is not to blame.
+            job.denied.insert(from, asked_at);
+            self.questions.remove(&id);
+            return Vec::new();
+        }
         let root = manifest.root();
         if let Some(known) = job.candidates.iter_mut().find(|candidate| candidate.root == root) {
             known.from.insert(from);
-        } else if job.candidates.len() < MANIFESTS_MAX {
+        } else if job.has_room() {
             job.last_progress = view.now;
             job.candidates.push(Candidate {
                 root,
                 from: BTreeSet::from([from]),
                 pages: PeriodPages::new(manifest),
                 asked: HashMap::new(),
+                asked_at: view.now,
+                unanswered: None,
                 not_before: view.now,
                 avoid: BTreeSet::new(),
             });
@@ -446,13 +503,17 @@ impl RepairPlan {
     pub fn on_failed(&mut self, id: u64, asked: &[NodeId], now: Instant) {
         let patience = self.limits.patience;
         if let Some(job) = self.job_of(id) {
-            if job.asking == Some(id) {
+            if let Some((_, asked_at)) = job.asking.filter(|(asking, _)| *asking == id) {
                 job.asking = None;
                 job.asked_peers.extend(asked);
+                job.denied.extend(asked.iter().map(|node| (*node, asked_at)));
             }
             for candidate in &mut job.candidates {
                 if candidate.asked.remove(&id).is_some() {
                     candidate.not_before = now + patience / 4;
+                    if !asked.is_empty() {
+                        candidate.unanswered = Some(candidate.asked_at);
+                    }
                 }
             }
         }
@@ -527,6 +588,10 @@ impl RepairPlan {
         job.last_progress = view.now;
         vec![RepairAction::Accept { slot, record }]
     }
+}
+
+fn is_useful(peer: &StoragePeer, period: u64) -> bool {
+    !peer.quarantined && may_have(peer, period)
 }
 
 /// Whether a peer may have archived `period`, as far as it said.

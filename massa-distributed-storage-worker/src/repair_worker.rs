@@ -8,11 +8,17 @@ use crate::assignments::{Assignments, CATCH_UP_SLICE};
 use crate::chunk_repair::{ChunkRepair, ObtainedChunk};
 use crate::commands::{ChunkDrop, DistributedStorageCommand};
 use crate::handover::{HandOver, HandOverAction, HandOverLimits, HandOverView, KeepClaimed};
+use crate::ingest::OpenSegment;
+use crate::lost::SegmentBoard;
+use crate::refetch::RefetchAction;
 use crate::repair::{in_order, RepairAction, RepairLimits, RepairPlan, RepairView};
+use crate::round_worker::Lacking;
+use crate::segment_repair::{self, SegmentRepair, SegmentView};
 use crate::storage_backend::held::PutChunkError;
 use crate::storage_backend::Store;
-use crate::worker::ArchiverHandle;
+use crate::worker::{ArchiverHandle, WorkerStatus};
 use crossbeam_channel::{bounded, never, select, Receiver, Sender};
+use massa_distributed_storage_exports::manifest::ChunkEntry;
 use massa_distributed_storage_exports::network::{
     Capabilities, Fetch, FetchEvent, FetchPriority, FetchTarget, StorageEvents, StorageNetwork, StoragePeer,
 };
@@ -95,6 +101,10 @@ pub struct RepairStatus {
     pub chunks_damaged: u64,
     /// Chunks that are held and assigned to others, who did not all confirm yet, as of the last look at all chunks.
     pub chunks_to_hand_over: usize,
+    /// Periods that nobody has whole: this node votes for a segment root that has them as lost.
+    pub lost_candidates: u64,
+    /// The segment that is fetched again because its accepted root is not this node's.
+    pub refetching_segment: Option<u64>,
 }
 
 /// What repair works with.
@@ -114,12 +124,15 @@ pub struct RepairParts {
     /// What is kept although it is assigned to others. Whoever makes a claim makes this say so before looking at what is
     /// held.
     pub keep: KeepClaimed,
+    /// Where the rounds tell which segment roots are accepted.
+    pub segments: Arc<SegmentBoard>,
 }
 
 /// Stops repair.
 pub struct RepairManager {
     stop: Sender<()>,
     status: Arc<Mutex<RepairStatus>>,
+    lacking: Lacking,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -132,6 +145,11 @@ impl RepairManager {
     /// A way to look at it from elsewhere.
     pub fn status_handle(&self) -> Arc<Mutex<RepairStatus>> {
         Arc::clone(&self.status)
+    }
+
+    /// Chunks that this node lacks, kept up to date.
+    pub fn lacking(&self) -> Lacking {
+        Arc::clone(&self.lacking)
     }
 
     /// Ends the thread.
@@ -161,17 +179,21 @@ pub fn start_repair(parts: RepairParts, inbox: RepairInbox) -> RepairManager {
         ..HandOverLimits::default()
     };
     let status = Arc::new(Mutex::new(RepairStatus::default()));
+    let lacking = Lacking::default();
     let mut repair = Repair {
         plan: RepairPlan::new(parts.store.parameters().clone(), parts.limits),
         chunks: ChunkRepair::new(parts.limits.patience),
         hand_over: HandOver::new(hand_over),
+        segments: SegmentRepair::new(Arc::clone(&parts.segments), &parts.store, parts.limits.patience),
         dropped,
         epoch: parts.assignments.epoch(),
         node_set_looked_at: None,
         reply,
         status: Arc::clone(&status),
+        lacking: Arc::clone(&lacking),
         scrubbed: Instant::now(),
         peers: Vec::new(),
+        open_segment: None,
         parts,
     };
     let thread = std::thread::Builder::new()
@@ -181,6 +203,7 @@ pub fn start_repair(parts: RepairParts, inbox: RepairInbox) -> RepairManager {
     RepairManager {
         stop,
         status,
+        lacking,
         thread: Some(thread),
     }
 }
@@ -190,6 +213,7 @@ struct Repair {
     plan: RepairPlan,
     chunks: ChunkRepair,
     hand_over: HandOver,
+    segments: SegmentRepair,
     /// Where the worker tells which chunks it dropped.
     dropped: Sender<Vec<(u64, ChunkIndex)>>,
     /// The placement that chunk repair knows of.
@@ -198,9 +222,12 @@ struct Repair {
     node_set_looked_at: Option<Instant>,
     reply: Sender<FetchEvent>,
     status: Arc<Mutex<RepairStatus>>,
+    lacking: Lacking,
     scrubbed: Instant,
     /// Peers as of the last tick.
     peers: Vec<StoragePeer>,
+    /// What the worker told then.
+    open_segment: Option<OpenSegment>,
 }
 
 impl Repair {
@@ -237,20 +264,96 @@ impl Repair {
         self.peers = self.parts.network.peers();
         self.peers.retain(|peer| peer.node != self.parts.assignments.own());
         let now = Instant::now();
-        let missing = self.parts.worker.status().missing;
+        let WorkerStatus {
+            missing, open_segment, ..
+        } = self.parts.worker.status();
+        self.open_segment = open_segment;
         let store = Arc::clone(&self.parts.store);
-        let root_of = move |period| store.period_root(period).ok().flatten();
+        // Who had a period whole that is entered as lost told the truth.
+        let root_of = move |period| {
+            let manifest = store.manifest(period).ok().flatten();
+            manifest
+                .filter(|manifest| !manifest.is_lost())
+                .map(|manifest| manifest.root())
+        };
         let actions = self.with_view(now, |plan, view| plan.on_missing(&missing, &root_of, view));
         self.carry_out(actions);
+        self.repair_segments(now);
         self.place(now);
         self.repair_chunks(now);
         self.hand_over(now);
         self.scrub(now);
+        *self.lacking.lock() = self.chunks.lacking().collect();
         let (periods, questions) = self.plan.under_way();
         let mut status = self.status.lock();
         (status.periods, status.questions) = (periods, questions);
         (status.chunks_fetching, status.chunks_wanted) = self.chunks.counts();
         status.chunks_to_hand_over = self.hand_over.counts().waiting;
+        (status.lost_candidates, status.refetching_segment) = self.segments.status();
+    }
+
+    /// Segments with lost periods, and those whose accepted root is not this node's.
+    fn repair_segments(&mut self, now: Instant) {
+        let store = Arc::clone(&self.parts.store);
+        if self.segments.take_replaced(&store) {
+            self.parts.assignments.place_again();
+        }
+        let assignments = Arc::clone(&self.parts.assignments);
+        let own = assignments.own();
+        let holders_of = move |period: u64, chunks: &[_]| other_sources(&assignments, own, period, chunks);
+        let actions = self.segments.on_tick(&SegmentView {
+            now,
+            store: &store,
+            open: self.open_segment.as_ref(),
+            repair: &self.plan,
+            peers: &self.peers,
+            holders_of: &holders_of,
+        });
+        actions.into_iter().for_each(|action| self.carry_out_refetch(action));
+    }
+
+    fn carry_out_refetch(&mut self, action: RefetchAction) {
+        segment_repair::tell(&action);
+        let command = match action {
+            RefetchAction::Fetch { id, target, holders } => {
+                let fetch = Fetch {
+                    id,
+                    target,
+                    holders,
+                    priority: FetchPriority::Repair,
+                    reply: self.reply.clone(),
+                };
+                if self.parts.network.fetch(fetch).is_err() {
+                    self.segments.refetch.on_failed(id, Instant::now());
+                }
+                return;
+            }
+            RefetchAction::Quarantine { node, reason } => {
+                warn!(peer = %node, reason, "peer sent what is false");
+                return self.parts.network.quarantine(node, &reason);
+            }
+            RefetchAction::Found { .. } | RefetchAction::NobodyHas { .. } => return,
+            RefetchAction::EnterLost(manifest) => DistributedStorageCommand::EnterLost(manifest),
+            RefetchAction::Take { period, root, records } => {
+                DistributedStorageCommand::TakePeriod { period, root, records }
+            }
+        };
+        // The worker has stopped: so will this thread.
+        let _ = self.parts.worker.send(command);
+    }
+
+    fn on_refetch_answer(&mut self, answer: FetchEvent, now: Instant) {
+        let refetch = &mut self.segments.refetch;
+        match answer {
+            FetchEvent::Manifest { id, manifest, .. } => refetch.on_manifest(id, manifest, now),
+            FetchEvent::Page { id, from, page } => refetch.on_page(id, from, page, now),
+            FetchEvent::Complete { id } => refetch.on_complete(id),
+            FetchEvent::Failed { id, attempts } => {
+                debug!(id, ?attempts, "not obtained");
+                refetch.on_failed(id, now);
+            }
+            FetchEvent::Held { .. } => {}
+        }
     }
 
     /// Goes on with placing chunks anew if the node set changed.
@@ -352,11 +455,7 @@ impl Repair {
     fn with_view<T>(&mut self, now: Instant, decide: impl FnOnce(&mut RepairPlan, &RepairView<'_>) -> T) -> T {
         let assignments = Arc::clone(&self.parts.assignments);
         let own = assignments.own();
-        let holders_of = move |period: u64, chunks: &[_]| {
-            let mut holders = assignments.sources(period, chunks);
-            holders.iter_mut().for_each(|nodes| nodes.retain(|node| *node != own));
-            holders
-        };
+        let holders_of = move |period: u64, chunks: &[_]| other_sources(&assignments, own, period, chunks);
         let view = RepairView {
             now,
             peers: &self.peers,
@@ -372,6 +471,10 @@ impl Repair {
                 FetchEvent::Held { id, from, held } => self.hand_over.on_held(id, from, &held),
                 answer => self.hand_over.on_failed(event_id(&answer)),
             }
+            return;
+        }
+        if self.segments.refetch.is_asking(event_id(&answer)) {
+            self.on_refetch_answer(answer, now);
             return;
         }
         if self.chunks.is_asking(event_id(&answer)) {
@@ -533,6 +636,13 @@ impl Repair {
             Err(error) => info!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not checked"),
         }
     }
+}
+
+/// Whom to ask for each chunk of a period, without this node.
+fn other_sources(assignments: &Assignments, own: NodeId, period: u64, chunks: &[ChunkEntry]) -> Vec<Vec<NodeId>> {
+    let mut holders = assignments.sources(period, chunks);
+    holders.iter_mut().for_each(|nodes| nodes.retain(|node| *node != own));
+    holders
 }
 
 fn event_id(event: &FetchEvent) -> u64 {

@@ -478,7 +478,7 @@ impl Records {
 
 /// `Chunks assigned to nodes: node_A[5], node_B[5], node_C[5]`: how many of the placed chunks each node holds.
 ///
-/// Nodes are named by the first characters of their ids, in the order of the ids; after 20 of them the others are counted.
+/// Nodes are named by the first characters of their ids, or of their operators' addresses if they have none, in the order of the ids; after 20 of them the others are counted.
 ///
 /// Source: storage plan, phase 1.2, "Replication Manager".
 pub fn log_line(nodes: &[StorageNode], placed: &[Vec<usize>]) -> String {
@@ -487,9 +487,7 @@ pub fn log_line(nodes: &[StorageNode], placed: &[Vec<usize>]) -> String {
         counts[*index] += 1;
     }
     let assigned = nodes.iter().zip(counts).filter(|(_, count)| *count > 0);
-    let mut assigned: Vec<(String, u32)> = assigned
-        .map(|(node, count)| (node.node_id.to_string(), count))
-        .collect();
+    let mut assigned: Vec<(String, u32)> = assigned.map(|(node, count)| (name_of(node), count)).collect();
     assigned.sort_unstable();
     let mut line = "Chunks assigned to nodes: ".to_string();
     if assigned.is_empty() {
@@ -504,6 +502,11 @@ pub fn log_line(nodes: &[StorageNode], placed: &[Vec<usize>]) -> String {
         write!(line, " … and {more} more").expect("a string takes all");
     }
     line
+}
+
+fn name_of(node: &StorageNode) -> String {
+    node.node_id
+        .map_or_else(|| node.address.to_string(), |node_id| node_id.to_string())
 }
 
 #[cfg(test)]

@@ -6,15 +6,19 @@
 
 pub mod claims;
 pub mod earnings;
+pub mod events;
+pub mod guard;
+pub mod repairs;
 pub mod snapshot;
 pub mod watch;
 
 use crate::assignments::Assignments;
 use crate::challenge::draw::RoundContext;
 use crate::challenge::prover::{answer_draw, held_chunks};
-use crate::challenge::{ClaimTree, HeldChunk};
+use crate::challenge::{ClaimTree, HeldChunk, Position};
+use crate::lost::{FinalSegments, SegmentBoard};
 use crate::rounds::engine::Kind;
-use crate::rounds::timing::closing_rank;
+use crate::rounds::timing::{closing_rank, next_beacon, AnswerWindow};
 use crate::rounds::{
     decide, Action, ClaimPlan, Decision, Local, Note, RoundTimes, Sent, Settings, Snapshot, SubmissionPlan,
 };
@@ -25,20 +29,24 @@ use crate::storage_backend::Store;
 use claims::{ClaimBook, SentClaim};
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
 use earnings::{Earnings, RoundEarnings, Totals};
-use massa_distributed_storage_exports::types::Digest;
+use guard::{Guard, Seen};
+use massa_distributed_storage_exports::contract::ContractHost;
+use massa_distributed_storage_exports::network::StorageNetwork;
+use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES};
 use massa_distributed_storage_exports::{ChunkIndex, SegmentRoot};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use parking_lot::Mutex;
+use repairs::{to_announce, Announced, ChunkPosition};
 use snapshot::{read_snapshot, AcceptedRoots};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use watch::{FinalContent, Watch};
 
 /// How often the registry is looked at.
@@ -70,6 +78,22 @@ pub struct RoundParts {
     pub claims_path: PathBuf,
     /// File of what was earned.
     pub earnings_path: PathBuf,
+    /// Where accepted segment roots are told, and repair tells the root of a segment with lost periods.
+    pub segments: Arc<SegmentBoard>,
+    /// Announces what is repaired; without it nothing is announced.
+    pub repairs: Option<RepairsOut>,
+}
+
+/// Chunks that a node lacks: period and position of each.
+pub type Lacking = Arc<Mutex<Vec<ChunkPosition>>>;
+
+/// What it takes to announce repairs.
+#[derive(Clone)]
+pub struct RepairsOut {
+    /// The storage handler.
+    pub network: Arc<dyn StorageNetwork>,
+    /// Chunks that are assigned to this node and missing, or damaged.
+    pub lacking: Lacking,
 }
 
 /// What is known of this node's part.
@@ -89,22 +113,10 @@ pub struct RoundStatus {
     pub rounds_left_in_pool: Option<u64>,
 }
 
-/// Whom nothing claimable is served to while answers to draws are taken.
-#[derive(Clone, Debug, Default)]
-struct Guard {
-    /// The round it is about.
-    round: Option<u64>,
-    /// Whether its answers are taken, or its beacon may be known already.
-    is_open: bool,
-    /// Who claimed the round.
-    claimants: BTreeSet<NodeId>,
-    /// Segments below it can be claimed.
-    anchored_below: u64,
-}
-
 struct Shared {
     assignments: Arc<Assignments>,
     store: Arc<Store>,
+    host: Arc<dyn ContractHost>,
     guard: Mutex<Guard>,
     status: Mutex<RoundStatus>,
     earnings: Mutex<Earnings>,
@@ -135,16 +147,11 @@ impl RoundHandle {
     }
 
     /// Whether pages of a chunk may be served to a node. While answers to draws are taken, a node that claimed the round gets
-    /// none of what is assigned to it and anchored: it would pass with what it does not keep. What it really lost it can
-    /// fetch once the window is over, half a round later at most.
+    /// none of what is assigned to it and anchored: it would pass with what it does not keep. What it announced before the
+    /// beacon it gets; the rest of what it lost it can fetch once the window is over, half a round later at most.
     pub fn may_serve(&self, to: &NodeId, period: u64, chunk: ChunkIndex) -> bool {
-        let parameters = self.0.store.parameters();
-        {
-            let guard = self.0.guard.lock();
-            let is_anchored = period / parameters.segment_periods < guard.anchored_below;
-            if !guard.is_open || !is_anchored || !guard.claimants.contains(to) {
-                return true;
-            }
+        if self.0.guard.lock().lets_through(to, period, chunk) {
+            return true;
         }
         let Ok(Some(manifest)) = self.0.store.manifest(period) else {
             return true;
@@ -152,6 +159,30 @@ impl RoundHandle {
         let holders = self.0.assignments.holders(period, &manifest.chunks);
         let of_chunk = holders.get(chunk.0 as usize);
         !of_chunk.is_some_and(|holders| holders.contains(to))
+    }
+
+    /// The window of answers, if some peer may see it open: audits wait for its end.
+    pub fn answer_window(&self) -> Option<AnswerWindow> {
+        self.0.guard.lock().answer_window()
+    }
+
+    /// A node says which of its chunks it repairs. It must be `from` itself that says so.
+    pub fn repairs_announced(&self, from: NodeId, round: u64, chunks: &[ChunkPosition]) {
+        let nodes = self.0.assignments.nodes();
+        if !nodes.nodes().iter().any(|node| node.node_id == Some(from)) {
+            debug!(peer = %from, round, "repairs announced by no storage node: ignored");
+            return;
+        }
+        let period = self.0.host.current_period();
+        let announced = self.0.guard.lock().repairs().on_announced(from, round, chunks, period);
+        match announced {
+            Announced::Taken { new: 0 } => {}
+            Announced::Taken { new } => {
+                // It says itself that it claimed what it does not have: others should see that.
+                info!(peer = %from, round, chunks = new, "storage node announces chunks of its claim that it lacks and repairs");
+            }
+            refused => info!(peer = %from, round, ?refused, "announced repairs do not count"),
+        }
     }
 }
 
@@ -188,7 +219,8 @@ pub fn start_rounds(parts: RoundParts) -> std::io::Result<(RoundManager, RoundHa
     let shared = Arc::new(Shared {
         assignments: Arc::clone(&parts.assignments),
         store: Arc::clone(&parts.store),
-        guard: Mutex::default(),
+        host: Arc::clone(parts.client.host()),
+        guard: Mutex::new(Guard::new(segment_periods, chunk_leaves(&parts.store))),
         status: Mutex::default(),
         earnings: Mutex::new(Earnings::open(parts.earnings_path.clone())),
         claims: Mutex::new(ClaimBook::open(parts.claims_path.clone(), segment_periods)?),
@@ -198,10 +230,12 @@ pub fn start_rounds(parts: RoundParts) -> std::io::Result<(RoundManager, RoundHa
         parts,
         accepted: AcceptedRoots::default(),
         own_roots: BTreeMap::new(),
+        replaced: 0,
         beacon: None,
         watch: Watch::default(),
         sent: Vec::new(),
         said: Vec::new(),
+        announced: (0, Vec::new()),
     };
     let (stop, stopped) = bounded(0);
     let thread = std::thread::Builder::new()
@@ -226,12 +260,16 @@ struct Worker {
     accepted: AcceptedRoots,
     /// Roots of complete segments of the store.
     own_roots: BTreeMap<u64, SegmentRoot>,
+    /// What [`Store::replaced_count`] was when they were read.
+    replaced: u64,
     /// Of the round beside it.
     beacon: Option<(u64, Digest)>,
     watch: Watch,
     sent: Vec<SentNow>,
     /// Notes of the last decision that were logged.
     said: Vec<String>,
+    /// Repairs that peers are told: round and chunks.
+    announced: (u64, Vec<ChunkPosition>),
 }
 
 impl Worker {
@@ -262,7 +300,8 @@ impl Worker {
         self.see_earnings(&snapshot, periods);
         self.shared.claims.lock().forget_before(times.round.saturating_sub(1));
         self.forget_sent(times.round);
-        self.set_guard(&snapshot, times, host.current_period());
+        self.set_guard(&snapshot, host.current_period());
+        self.announce_repairs(host.current_period());
         let settings = Settings {
             chain_id: host.limits().chain_id,
             registry,
@@ -272,6 +311,7 @@ impl Worker {
             auto_claim: self.parts.auto_claim,
             claim_fee: host.limits().minimal_fee,
         };
+        self.tell_segments(&snapshot, times);
         let local = self.local(&settings, &snapshot, times);
         let sent: Vec<Sent> = self.sent.iter().map(|sent| sent.sent.clone()).collect();
         let decision = decide(&settings, &snapshot, &local, &sent);
@@ -305,7 +345,7 @@ impl Worker {
             self.watch.refutations(snapshot, &nodes, times)
         };
         Local {
-            own_roots: self.own_roots.clone(),
+            own_roots: self.roots_to_vote(snapshot),
             beacon: self.beacon_of(settings, times),
             closing_ranks,
             refutations,
@@ -320,22 +360,92 @@ impl Worker {
         }
     }
 
-    /// Closes what is claimable to the claimants of the open round, from the first block of the beacon's period until the
-    /// window is over in final state.
-    fn set_guard(&mut self, snapshot: &Snapshot, times: RoundTimes, current_period: u64) {
-        let is_open = current_period >= times.beacon_period() && !times.window_over(snapshot.period);
-        let mut guard = self.shared.guard.lock();
-        guard.is_open = is_open;
-        guard.anchored_below = snapshot.state.next_segment;
-        if is_open && guard.round != Some(times.round) {
-            guard.round = Some(times.round);
-            let records = self.parts.client.nodes().records();
-            let claimants = records.iter().filter(|record| record.claim_of(times.round).is_some());
-            guard.claimants = claimants.filter_map(|record| record.peer()).collect();
+    /// Looks whether answers are taken, and of whom.
+    fn set_guard(&mut self, snapshot: &Snapshot, current_period: u64) {
+        let seen = Seen {
+            final_period: snapshot.period,
+            current_period,
+            anchored_below: snapshot.state.next_segment,
+        };
+        let client = &self.parts.client;
+        self.shared.guard.lock().look(seen, |round| {
+            let records = client.nodes().records();
+            let claims = records.iter().filter_map(|record| {
+                let claim = record.claim_of(round)?;
+                Some((record.peer()?, claim.leaves))
+            });
+            claims.collect()
+        });
+    }
+
+    /// Tells peers, before the next beacon, which chunks of the claim for its round this node lacks.
+    fn announce_repairs(&mut self, current_period: u64) {
+        let Some(out) = &self.parts.repairs else { return };
+        let round = next_beacon(current_period, self.parts.store.parameters().segment_periods).round;
+        let claims = self.shared.claims.lock().of_round(round);
+        // An operation that was given up leaves its claim behind: of several the smallest says how much is allowed.
+        let leaves = claims.iter().map(|claim| claim.tree.claim().leaves).min();
+        let lacking = if claims.is_empty() {
+            Vec::new()
+        } else {
+            out.lacking.lock().clone()
+        };
+        let periods = self.parts.store.parameters().segment_periods;
+        let covers = |(period, chunk): &ChunkPosition| {
+            let position = Position::of_chunk(*period, *chunk, periods);
+            position.is_some_and(|position| claims.iter().any(|claim| claim.tree.chunk(position).is_some()))
+        };
+        let leaves = leaves.unwrap_or(0);
+        let now = (
+            round,
+            to_announce(&lacking, leaves, chunk_leaves(&self.parts.store), covers),
+        );
+        let is_told = now == self.announced || (now.1.is_empty() && self.announced.1.is_empty());
+        if !is_told && out.network.announce_repairs(now.0, now.1.clone()).is_ok() {
+            if !now.1.is_empty() {
+                warn!(
+                    round,
+                    chunks = now.1.len(),
+                    "chunks that are claimed and missing are announced as under repair"
+                );
+            }
+            self.announced = now;
         }
     }
 
+    /// Tells repair what is accepted.
+    fn tell_segments(&mut self, snapshot: &Snapshot, times: RoundTimes) {
+        let told = self.parts.segments.final_segments().map(|told| told.accepted);
+        // Roots are only ever added.
+        let accepted = match told.filter(|told| told.len() == snapshot.accepted_roots.len()) {
+            Some(told) => told,
+            None => Arc::new(snapshot.accepted_roots.clone()),
+        };
+        self.parts.segments.tell(FinalSegments {
+            period: snapshot.period,
+            round_periods: times.periods,
+            accepted,
+        });
+    }
+
+    /// This node's roots; and one for a segment with lost periods, as long as none is accepted for it. It is voted for, and
+    /// nothing is claimed on it before it is accepted and entered.
+    fn roots_to_vote(&self, snapshot: &Snapshot) -> BTreeMap<u64, SegmentRoot> {
+        let mut roots = self.own_roots.clone();
+        if let Some((segment, root)) = self.parts.segments.candidate() {
+            if !snapshot.accepted_roots.contains_key(&segment) {
+                roots.entry(segment).or_insert(root);
+            }
+        }
+        roots
+    }
+
     fn read_own_roots(&mut self) {
+        let replaced = self.parts.store.replaced_count();
+        if replaced != self.replaced {
+            self.replaced = replaced;
+            self.own_roots.clear();
+        }
         let first = self.parts.store.parameters().first_segment();
         let mut next = self.own_roots.last_key_value().map_or(first, |(last, _)| last + 1);
         while let Ok(Some(root)) = self.parts.store.segment_root(next) {
@@ -548,6 +658,11 @@ impl Worker {
     }
 }
 
+/// Leaves of a full chunk.
+fn chunk_leaves(store: &Store) -> u64 {
+    u64::from(store.parameters().chunk_size) / LEAF_BYTES as u64
+}
+
 /// The first chunks that stay within `max_leaves`.
 fn within(chunks: Vec<HeldChunk>, max_leaves: u64) -> Vec<HeldChunk> {
     let mut left = max_leaves;
@@ -613,7 +728,7 @@ fn note_text(note: &Note) -> Option<String> {
         Note::NothingAllowed => "nothing is claimed: the allocation does not count yet, or the stake is gone".into(),
         Note::NothingAnchored => "nothing is claimed: no segment is anchored that this node has".into(),
         Note::RootDiffers { segment, own, accepted } => format!(
-            "the root of segment {segment} is {own} here and {accepted} in the registry: the segment is not claimed, and has to be \
+            "the root of segment {segment} is {own} here and {accepted} in the registry: the segment is not claimed, and is \
              fetched again"
         ),
         Note::RewardsBelowFee(amount) => format!("{amount} MAS have matured: claiming them costs more"),

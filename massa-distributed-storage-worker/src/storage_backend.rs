@@ -9,6 +9,7 @@
 pub mod held;
 pub mod history;
 pub mod read;
+pub mod replace;
 pub mod rows;
 pub mod segments;
 pub mod space;
@@ -27,7 +28,7 @@ use massa_db_exports::{
 };
 use massa_distributed_storage_exports::body::signature_range;
 use massa_distributed_storage_exports::config::check_retention;
-use massa_distributed_storage_exports::manifest::Place;
+use massa_distributed_storage_exports::manifest::{Manifest, Place};
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
 use massa_distributed_storage_exports::types::{ParameterError, PAGE_BYTES};
 use massa_distributed_storage_exports::{ArchiveParameters, PeriodRoot};
@@ -143,6 +144,9 @@ pub enum StoreError {
     /// RocksDB could not read.
     #[error("could not read the store: {0}")]
     Read(#[from] rocksdb::Error),
+    /// Rows could not be listed.
+    #[error("could not read the store: {0}")]
+    Unreadable(String),
     /// The size of the directory could not be measured.
     #[error("could not measure {path}")]
     Measure {
@@ -246,6 +250,8 @@ pub struct Store {
     segments: Mutex<VecDeque<Arc<SegmentState>>>,
     /// Periods whose held chunks changed.
     held_changes: HeldChanges,
+    /// How often an archived period was replaced.
+    replaced: AtomicU64,
 }
 
 impl std::fmt::Debug for Store {
@@ -323,6 +329,7 @@ impl Store {
             floor,
             segments: Mutex::default(),
             held_changes: HeldChanges::default(),
+            replaced: AtomicU64::new(0),
         })
     }
 
@@ -466,14 +473,28 @@ impl Store {
         rows: &PendingRows<'_>,
         durability: Durability,
     ) -> Result<ArchivedPeriod, StoreError> {
+        // Growing the batch would copy it again and again.
+        let bytes = encoded.body.bytes.len() + encoded.body.signatures.len();
+        let batch = WriteBatch::with_capacity_bytes(bytes + bytes / 16 + BATCH_ROWS_BYTES);
+        self.put_period_in(batch, encoded, records, keep, rows, durability)
+    }
+
+    /// Adds a complete period to a batch, and writes it.
+    fn put_period_in(
+        &self,
+        mut batch: WriteBatch,
+        encoded: &EncodedPeriod,
+        records: &[Option<&BlockRecord>],
+        keep: &[bool],
+        rows: &PendingRows<'_>,
+        durability: Durability,
+    ) -> Result<ArchivedPeriod, StoreError> {
         let bytes = encoded.body.bytes.len() + encoded.body.signatures.len();
         self.check_space(bytes as u64)?;
         self.with_db(|db| {
-            // Growing the batch would copy it again and again.
-            let mut batch = WriteBatch::with_capacity_bytes(bytes + bytes / 16 + BATCH_ROWS_BYTES);
             add_pending_rows(db, &mut batch, rows)?;
             let chunks_kept = add_chunks(db, &mut batch, encoded, keep)?;
-            let root = add_manifest(db, &mut batch, encoded)?;
+            let root = add_manifest(db, &mut batch, &encoded.manifest)?;
             if self.operation_index {
                 add_operation_index(db, &mut batch, encoded, records)?;
             }
@@ -793,8 +814,7 @@ fn add_chunks(db: &DB, batch: &mut WriteBatch, encoded: &EncodedPeriod, keep: &[
 }
 
 /// Adds manifest, period root and block index.
-fn add_manifest(db: &DB, batch: &mut WriteBatch, encoded: &EncodedPeriod) -> Result<PeriodRoot, StoreError> {
-    let manifest = &encoded.manifest;
+fn add_manifest(db: &DB, batch: &mut WriteBatch, manifest: &Manifest) -> Result<PeriodRoot, StoreError> {
     let period = manifest.header.period;
     let root = manifest.root();
     put_sealed(

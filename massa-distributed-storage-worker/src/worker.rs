@@ -5,7 +5,7 @@
 //! could not take. The thread stops cleanly and can be started again in the same process.
 
 use crate::commands::{ChunkDrop, DistributedStorageCommand};
-use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunks, Progress};
+use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunks, OpenSegment, Progress};
 use crate::period_set::PeriodSet;
 use crate::repair::Missing;
 use crate::storage_backend::{ArchivedPeriod, Store};
@@ -86,6 +86,8 @@ pub struct WorkerStatus {
     pub awaited: AwaitedPlaces,
     /// Every archived period that is not pruned, as of a moment ago.
     pub archived: PeriodSet,
+    /// The first segment without a root, once the chain is well past it.
+    pub open_segment: Option<OpenSegment>,
 }
 
 /// Places that are awaited because their block was let go.
@@ -112,11 +114,20 @@ struct Shared {
 #[error("the distributed storage worker has stopped")]
 pub struct WorkerStopped;
 
+/// What is known of a final block that was let go.
+#[derive(Clone, Copy, Debug)]
+struct FinalHeader {
+    slot: Slot,
+    block_id: BlockId,
+    /// In its own thread.
+    parent: Option<BlockId>,
+}
+
 /// The hook's end of the queue.
 #[derive(Clone)]
 pub struct ArchiverHandle {
     commands: Sender<DistributedStorageCommand>,
-    overflow: Sender<(Slot, BlockId)>,
+    overflow: Sender<FinalHeader>,
     shared: Arc<Shared>,
 }
 
@@ -147,24 +158,31 @@ impl ArchiverHandle {
         self.shared.queue_full.load(Ordering::Relaxed)
     }
 
-    fn let_go(&self, slot: Slot, block_id: BlockId) {
+    fn let_go(&self, header: FinalHeader) {
         self.shared.queue_full.fetch_add(1, Ordering::Relaxed);
         // If even this queue is full, the next block of the thread still names this one as its parent.
-        let _ = self.overflow.try_send((slot, block_id));
+        let _ = self.overflow.try_send(header);
     }
 }
 
 impl StorageArchiver for ArchiverHandle {
     fn archive_finalized_block(&self, period: u64, block_id: &BlockId, active_block: &ActiveBlock, content: Storage) {
         let slot = Slot::new(period, active_block.slot.thread);
+        let parent = active_block.parents.get(usize::from(slot.thread)).map(|(id, _)| *id);
+        let header = FinalHeader {
+            slot,
+            block_id: *block_id,
+            parent,
+        };
         let command = DistributedStorageCommand::ArchiveFinalizedBlock {
             slot,
             block_id: *block_id,
+            parent,
             content,
         };
         match self.commands.try_send(command) {
             Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.let_go(slot, *block_id),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.let_go(header),
         }
     }
 }
@@ -255,12 +273,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&mut self, commands: &Receiver<DistributedStorageCommand>, overflow: &Receiver<(Slot, BlockId)>) {
+    fn run(&mut self, commands: &Receiver<DistributedStorageCommand>, overflow: &Receiver<FinalHeader>) {
         loop {
             let command = select! {
                 recv(overflow) -> place => {
-                    if let Ok((slot, block_id)) = place {
-                        self.note_awaited(slot, block_id, "queue full");
+                    if let Ok(header) = place {
+                        self.note_header(header, "queue full");
                     }
                     continue;
                 }
@@ -275,8 +293,8 @@ impl Worker {
             self.recover();
             self.tell_missing();
         }
-        for (slot, block_id) in overflow.try_iter() {
-            self.note_awaited(slot, block_id, "queue full");
+        for header in overflow.try_iter() {
+            self.note_header(header, "queue full");
         }
         if let Err(error) = self.ingest.finish() {
             warn!(error = &error as &dyn std::error::Error, "store not synced");
@@ -288,11 +306,15 @@ impl Worker {
             DistributedStorageCommand::ArchiveFinalizedBlock {
                 slot,
                 block_id,
+                parent,
                 content,
-            } => match record_from_storage(&block_id, &content) {
-                Some(record) => self.add(slot, block_id, record),
-                None => self.note_awaited(slot, block_id, "operations missing"),
-            },
+            } => {
+                let header = FinalHeader { slot, block_id, parent };
+                match record_from_storage(&block_id, &content) {
+                    Some(record) => self.add(header, record),
+                    None => self.note_header(header, "operations missing"),
+                }
+            }
             DistributedStorageCommand::ArchivePeriod {
                 period,
                 blocks,
@@ -300,8 +322,12 @@ impl Worker {
             } => self.archive_period(period, &blocks, &operations),
             DistributedStorageCommand::ArchiveBlock { slot, record } => {
                 if let Ok(view) = record.view(self.ingest.store().parameters().thread_count) {
-                    let block_id = view.block_id();
-                    self.add(slot, block_id, record);
+                    let header = FinalHeader {
+                        slot,
+                        block_id: view.block_id(),
+                        parent: view.same_thread_parent(),
+                    };
+                    self.add(header, record);
                 }
             }
             DistributedStorageCommand::PutChunk {
@@ -311,6 +337,14 @@ impl Worker {
                 pages,
             } => self.put_chunk(period, chunk, entry, pages),
             DistributedStorageCommand::DropChunks(drop) => self.drop_chunks(drop),
+            DistributedStorageCommand::EnterLost(manifest) => {
+                let entered = self.ingest.enter_lost(&manifest);
+                self.report_accepted(manifest.header.period, entered);
+            }
+            DistributedStorageCommand::TakePeriod { period, root, records } => {
+                let taken = self.ingest.take_period(period, root, &records);
+                self.report_accepted(period, taken);
+            }
             DistributedStorageCommand::Stop => {}
         }
     }
@@ -319,6 +353,23 @@ impl Worker {
         match self.ingest.store().put_chunk(period, chunk, entry, &pages) {
             Ok(()) => self.shared.status.lock().chunks_repaired += 1,
             Err(error) => warn!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not stored"),
+        }
+    }
+
+    /// Tells what came of a period that is as an accepted root says.
+    fn report_accepted(&mut self, period: u64, result: Result<Progress, IngestError>) {
+        match result {
+            Ok(progress) => self.report(&progress),
+            Err(error) => {
+                warn!(
+                    period,
+                    error = &error as &dyn std::error::Error,
+                    "period not taken over"
+                );
+                if let IngestError::Store(error) = &error {
+                    self.note_store_error(error.to_string());
+                }
+            }
         }
     }
 
@@ -342,9 +393,14 @@ impl Worker {
         let archived = self.ingest.archived().clone();
         let awaited = self.ingest.awaited();
         let (places, oldest_period) = (awaited.len(), awaited.keys().next().map(|slot| slot.period));
+        let open_segment = self.ingest.open_segment().unwrap_or_else(|error| {
+            debug!(error = &error as &dyn std::error::Error, "open segment not read");
+            None
+        });
         let mut status = self.shared.status.lock();
         status.missing = missing;
         status.archived = archived;
+        status.open_segment = open_segment;
         status.awaited.places = places;
         status.awaited.oldest_period = oldest_period;
     }
@@ -358,14 +414,21 @@ impl Worker {
                 warn!(%slot, period, block_id = %block.id, "block is not of its period");
                 continue;
             }
+            let parents = &block.content.header.content.parents;
+            let header = FinalHeader {
+                slot,
+                block_id: block.id,
+                parent: parents.get(usize::from(slot.thread)).copied(),
+            };
             match record_of(block, |id| by_id.get(id).copied()) {
-                Some(record) => self.add(slot, block.id, record),
-                None => self.note_awaited(slot, block.id, "operations missing"),
+                Some(record) => self.add(header, record),
+                None => self.note_header(header, "operations missing"),
             }
         }
     }
 
-    fn add(&mut self, slot: Slot, block_id: BlockId, record: BlockRecord) {
+    fn add(&mut self, header: FinalHeader, record: BlockRecord) {
+        let FinalHeader { slot, block_id, .. } = header;
         match self.ingest.add(record) {
             Ok(progress) => {
                 self.shared.status.lock().blocks += u64::from(!progress.known);
@@ -382,17 +445,19 @@ impl Worker {
                     IngestError::Store(error) => self.note_store_error(error.to_string()),
                     error => warn!(%slot, %block_id, error = error as &dyn std::error::Error, "block not archived"),
                 }
-                self.note_awaited(slot, block_id, "not stored");
+                self.note_header(header, "not stored");
             }
         }
     }
 
-    fn note_awaited(&mut self, slot: Slot, block_id: BlockId, reason: &'static str) {
+    fn note_header(&mut self, header: FinalHeader, reason: &'static str) {
+        let FinalHeader { slot, block_id, parent } = header;
         debug!(%slot, %block_id, reason, "block awaited");
         *self.shared.status.lock().awaited.reasons.entry(reason).or_default() += 1;
         // Without the row the place is still awaited: the next block of its thread names this one as its parent.
-        if let Err(error) = self.ingest.note_awaited(slot, Some(block_id)) {
-            debug!(%slot, error = &error as &dyn std::error::Error, "awaited place not noted");
+        match self.ingest.note_header(slot, block_id, parent) {
+            Ok(progress) => self.report(&progress),
+            Err(error) => debug!(%slot, error = &error as &dyn std::error::Error, "awaited place not noted"),
         }
     }
 
@@ -433,6 +498,12 @@ impl Worker {
                 archived.period, archived.blocks, archived.operations, archived.chunks
             );
             (self.after_archive)(archived);
+        }
+        for period in &progress.lost {
+            warn!(
+                period,
+                "period entered as lost: nobody had all of its blocks when its segment was anchored"
+            );
         }
         for (segment, root) in &progress.segments {
             info!(segment, %root, "segment complete");

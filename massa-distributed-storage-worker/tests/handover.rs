@@ -58,7 +58,7 @@ fn node_id(name: u8) -> NodeId {
 fn storage_node(name: u8, weight: u64, filled: bool) -> StorageNode {
     let node_id = node_id(name);
     StorageNode {
-        node_id,
+        node_id: Some(node_id),
         address: Address::from_public_key(&node_id.get_public_key()),
         placement_key: genesis_placement_key(&node_id),
         allocated_storage_gb: weight,
@@ -184,7 +184,7 @@ impl Simulation {
     fn new(seed: u64, sets: Vec<NodeSet>, replication_factor: usize, periods: u64, chunks: u32) -> Self {
         let names: BTreeSet<NodeId> = sets
             .iter()
-            .flat_map(|set| set.nodes().iter().map(|node| node.node_id))
+            .flat_map(|set| set.nodes().iter().filter_map(|node| node.node_id))
             .collect();
         let view = |nodes| View::new(nodes, &names, replication_factor, periods, chunks);
         let views: Vec<View> = sets.into_iter().map(view).collect();
@@ -470,7 +470,12 @@ fn unavoidable(before: &View, after: &View) -> u64 {
     let mib = |view: &View| -> BTreeMap<NodeId, u64> {
         let nodes = view.nodes.nodes().iter().enumerate();
         nodes
-            .map(|(index, node)| (node.node_id, view.placement.assigned_bytes(index) / u64::from(MIB)))
+            .map(|(index, node)| {
+                (
+                    node.node_id.unwrap(),
+                    view.placement.assigned_bytes(index) / u64::from(MIB),
+                )
+            })
             .collect()
     };
     let (before, after) = (mib(before), mib(after));
@@ -687,8 +692,20 @@ fn an_unfilled_holder_need_not_confirm_and_two_registrations_are_one_copy() {
     );
     // With too few filled ones all count.
     assert_eq!(Assignment::new(&[0, 1, 2], &nodes, &own, 3), others(&[1, 2, 3]));
-    nodes[1].node_id = node_id(1);
+    nodes[1].node_id = Some(node_id(1));
     assert_eq!(Assignment::new(&[0, 1], &nodes, &own, 2), Assignment::TooFew);
+}
+
+#[test]
+fn a_holder_that_cannot_be_asked_confirms_nothing_so_its_copy_is_kept_here() {
+    let mut nodes: Vec<StorageNode> = [1, 2, 3].map(|name| storage_node(name, 1, true)).to_vec();
+    let own = node_id(9);
+    assert_eq!(Assignment::new(&[0, 1, 2], &nodes, &own, 3), others(&[1, 2, 3]));
+    nodes[1].node_id = None;
+    assert_eq!(Assignment::new(&[0, 1, 2], &nodes, &own, 3), Assignment::TooFew);
+    // Nobody is mistaken for it.
+    assert_eq!(Assignment::new(&[1], &nodes, &own, 1), Assignment::TooFew);
+    assert_eq!(Assignment::new(&[0, 1, 2], &nodes, &own, 2), others(&[1, 3]));
 }
 
 #[test]
@@ -1248,7 +1265,7 @@ fn a_full_node_is_skipped_in_what_is_kept_fetched_served_and_handed_over() {
         .nodes()
         .nodes()
         .iter()
-        .position(|node| node.node_id == node_id(OWN))
+        .position(|node| node.node_id == Some(node_id(OWN)))
         .unwrap();
     let assigned = own.assigned_bytes()[full];
     assert!(

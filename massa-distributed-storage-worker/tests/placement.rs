@@ -24,7 +24,7 @@ static OWNER: LazyLock<PublicKey> = LazyLock::new(|| KeyPair::generate(0).unwrap
 
 fn node(placement_key: Digest, weight: u64, filled: bool) -> StorageNode {
     StorageNode {
-        node_id: NodeId::new(*OWNER),
+        node_id: Some(NodeId::new(*OWNER)),
         address: Address::from_public_key(&OWNER),
         placement_key,
         allocated_storage_gb: weight,
@@ -475,12 +475,12 @@ fn the_log_line_names_nodes_in_the_order_of_their_ids_and_counts_the_rest() {
         .map(|name| {
             let owner = KeyPair::generate(0).unwrap().get_public_key();
             StorageNode {
-                node_id: NodeId::new(owner),
+                node_id: Some(NodeId::new(owner)),
                 ..node(key(name), 1, true)
             }
         })
         .collect();
-    let short = |index: usize| nodes[index].node_id.to_string()[..12].to_string();
+    let short = |index: usize| nodes[index].node_id.unwrap().to_string()[..12].to_string();
 
     let three = log_line(&nodes, &[vec![0, 2], vec![2, 1], vec![2]]);
     let mut named = [(short(0), 1), (short(1), 1), (short(2), 3)];

@@ -3,16 +3,34 @@
 use massa_distributed_storage_exports::contract::{
     ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
 };
+use massa_distributed_storage_exports::manifest::ChunkEntry;
+use massa_distributed_storage_exports::network::{Fetch, NetworkBusy, StorageNetwork, StoragePeer};
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode, StorageRegistry};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, MerkleProof, PeriodRoot};
+use massa_distributed_storage_worker::assignments::Assignments;
+use massa_distributed_storage_worker::challenge::claim::SumPath;
+use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
+use massa_distributed_storage_worker::challenge::{Answer, ClaimTree, HeldChunk, Position};
+use massa_distributed_storage_worker::chunking::EncodedPeriod;
+use massa_distributed_storage_worker::replication::holders;
+use massa_distributed_storage_worker::round_worker::claims::{ClaimBook, SentClaim};
+use massa_distributed_storage_worker::round_worker::repairs::ChunkPosition;
+use massa_distributed_storage_worker::round_worker::{start_rounds, Lacking, RepairsOut, RoundParts};
 use massa_distributed_storage_worker::smart_contract::client::{
     key_round, start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
 };
 use massa_distributed_storage_worker::smart_contract::deploy::{deployment, NewContract};
 use massa_distributed_storage_worker::smart_contract::fees::FeeLedger;
-use massa_distributed_storage_worker::smart_contract::node_set::{NetworkValues, RegistryError, RegistryNodeSet};
+use massa_distributed_storage_worker::smart_contract::node_set::{
+    set_of, NetworkValues, RegistryError, RegistryNodeSet,
+};
 use massa_distributed_storage_worker::smart_contract::outbox::{Order, Outbox, Outcome, Purpose, Seen, Step};
-use massa_distributed_storage_worker::smart_contract::state::node_key;
-use massa_distributed_storage_worker::smart_contract::storage_registry::{claim_rewards, fund};
+use massa_distributed_storage_worker::smart_contract::state::{node_key, ConfigRecord, NodeRecord, RoundRecord};
+use massa_distributed_storage_worker::smart_contract::storage_registry::{
+    claim_rewards, fund, ClaimState, RoundResult, SETTLING_GAS,
+};
+use massa_distributed_storage_worker::storage_backend::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::{PendingRows, Store, StoreOptions};
 use massa_models::address::{Address, SCAddress, SCAddressV0};
 use massa_models::amount::Amount;
 use massa_models::node::NodeId;
@@ -20,8 +38,10 @@ use massa_models::operation::{Operation, OperationId, OperationType};
 use massa_models::secure_share::Id;
 use massa_models::slot::Slot;
 use massa_signature::KeyPair;
+use massa_tests::{Generator, GeneratorConfig};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +52,7 @@ const LIMITS: OperationLimits = OperationLimits {
     chain_id: 77,
     validity_periods: 10,
     minimal_fee: Amount::from_raw(10_000_000),
-    max_gas: 1_000_000,
+    max_gas: 100_000_000,
 };
 const LOCAL: NetworkValues = NetworkValues {
     chunk_size: 1 << 20,
@@ -212,7 +232,7 @@ fn chain(period: u64, rows: &[Row]) -> Arc<Chain> {
 fn genesis() -> NodeSet {
     let keypair = KeyPair::generate(0).unwrap();
     NodeSet::new(vec![StorageNode {
-        node_id: NodeId::new(keypair.get_public_key()),
+        node_id: Some(NodeId::new(keypair.get_public_key())),
         address: Address::from_public_key(&keypair.get_public_key()),
         placement_key: [9; 32],
         allocated_storage_gb: 1,
@@ -367,11 +387,161 @@ fn the_genesis_set_counts_where_the_registry_has_none() {
     assert!(nodes.refresh());
     assert_eq!(summary(&nodes, 1), GENESIS);
     assert_eq!(summary(&nodes, 2), [(1, 10, false)]);
-    // Nobody weighs anything any more.
-    chain.0.lock().period = 9 * PERIODS;
-    assert!(nodes.refresh());
-    assert_eq!(summary(&nodes, 8), [(1, 10, false)]);
-    assert_eq!(summary(&nodes, 9), GENESIS);
+}
+
+#[test]
+fn when_all_have_lapsed_the_set_is_that_of_the_last_counted_round() {
+    let counted = |name, counted| Row {
+        counted,
+        ..Row::new(name)
+    };
+    let leaves = Row {
+        leave: 60,
+        ..counted(4, 50)
+    };
+    let joins = Row {
+        from: 61,
+        ..counted(5, 59)
+    };
+    // The network stood still after round 50. Node 1 sat out then; node 3 had lapsed by then, and is gone for good.
+    let mut rows = vec![counted(1, 46), counted(2, 50), counted(3, 41), leaves, joins];
+    let set_of = |rows: &[Row], segment| summary(&followed(&chain(segment * PERIODS, rows)), segment);
+    let alone = |name| vec![(name, 10, false)];
+    assert_eq!(set_of(&rows, 50), [(1, 10, false), (2, 10, false), (4, 10, false)]);
+    assert_eq!(
+        set_of(&rows[..3], 58),
+        alone(2),
+        "as long as one weighs something, only who does"
+    );
+    rows.truncate(4);
+    let standing = [(1, 10, false), (2, 10, false)];
+    for segment in [60, 61, 100, 1_000_000] {
+        assert_eq!(set_of(&rows, segment), standing, "segment {segment}");
+    }
+    assert_eq!(
+        set_of(&rows, 59),
+        [(1, 10, false), (2, 10, false), (4, 10, false)],
+        "before it leaves"
+    );
+    assert_eq!(set_of(&rows[3..], 60), GENESIS, "nobody is left");
+}
+
+/// Rounds are claimed and counted by the set of the last counted round, and then by who came back.
+#[test]
+fn a_lapsed_network_comes_back_and_the_set_does_not_change_with_the_moment_of_its_reading() {
+    let before: Vec<Row> = [1, 2, 3]
+        .map(|name| Row {
+            counted: 50,
+            ..Row::new(name)
+        })
+        .to_vec();
+    // Round 70 is counted; nodes 1 and 2 are settled in round 71, node 3 in round 72.
+    let back = |row: &Row, settled: u64| Row {
+        counted: 70,
+        lapsed: (59, settled + 2),
+        ..row.clone()
+    };
+    let all = [(1, 10, false), (2, 10, false), (3, 10, false)];
+    let in_71 = vec![back(&before[0], 71), back(&before[1], 71), before[2].clone()];
+    let in_72 = vec![in_71[0].clone(), in_71[1].clone(), back(&before[2], 72)];
+    let expected = [(70, &all[..]), (71, &all), (72, &all), (73, &all[..2]), (74, &all)];
+    for (segment, expected) in expected {
+        for at in segment - 1..=segment + 1 {
+            let rows = match at {
+                ..=70 => &before,
+                71 => &in_71,
+                _ => &in_72,
+            };
+            let nodes = followed(&chain(at * PERIODS + 9, rows));
+            assert_eq!(summary(&nodes, segment), expected, "segment {segment} read in {at}");
+        }
+    }
+}
+
+/// All claimed round 8 and are filled and unchanged for long, so each is a witness against the others.
+fn steady(names: std::ops::Range<u8>) -> Vec<NodeRecord> {
+    let steady = |name| {
+        let row = Row {
+            filled: (0, NEVER),
+            counted: 7,
+            ..Row::new(name)
+        };
+        let mut record = NodeRecord::decode(row.address, &row.bytes()).unwrap();
+        record.slots[2] = Some(RoundResult {
+            round: 8,
+            leaves: 1 << 20,
+            stake: mas(100),
+            weight: 10,
+            root: [1; 32],
+            beacon: [0; 32],
+            credit: Amount::zero(),
+            state: ClaimState::Claimed,
+            draws: 4,
+            passes: 0,
+            reason: 0,
+            refuted: false,
+            draw_reasons: Vec::new(),
+        });
+        record
+    };
+    names.map(steady).collect()
+}
+
+#[test]
+fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can() {
+    let mut nodes = steady(1..8);
+    // They said nothing of who they are among the peers: the registry counts them all the same.
+    nodes[2].node_id.clear();
+    nodes[5].node_id = "nonsense".into();
+    let set = set_of(&nodes, 8);
+    assert_eq!(set.nodes().len(), 7);
+    let config = ConfigRecord::decode(&config_row(CONFIG, CONFIG, 0)).unwrap();
+    let round = RoundRecord::decode(&[&[0; 3 * 8][..], &100u64.to_le_bytes(), &[0; 112][..]].concat()).unwrap();
+    let bench = Bench {
+        nodes: &nodes,
+        config: &config,
+        round: &round,
+    };
+    let mut refuted = 0;
+    for number in 0u64..200 {
+        let id = ChunkId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes());
+        let holders = holders(&id, &set, LOCAL.replication_factor as usize, &|_| false);
+        let exhibit = Answer {
+            chunk: ChunkEntry { length: 1 << 20, id },
+            ..exhibit()
+        };
+        for (index, accused) in set.nodes().iter().enumerate() {
+            let record = nodes.iter().find(|node| node.address == accused.address).unwrap();
+            let found = Refutation::find(record, 8, &exhibit, bench);
+            assert_eq!(
+                found.is_none(),
+                holders.contains(&index),
+                "chunk {number}, node {index}"
+            );
+            refuted += usize::from(found.is_some());
+        }
+    }
+    assert_eq!(refuted, 200 * 4);
+}
+
+/// Paths do not matter for finding witnesses.
+fn exhibit() -> Answer {
+    let path = || MerkleProof {
+        directions: 0,
+        siblings: Vec::new(),
+    };
+    Answer {
+        position: Position::from_number(0).unwrap(),
+        chunk: ChunkEntry {
+            length: 1,
+            id: ChunkId::from_bytes([0; 32]),
+        },
+        sum_path: SumPath::default(),
+        leaf: Vec::new(),
+        leaf_path: path(),
+        period_path: path(),
+        segment_path: path(),
+    }
 }
 
 #[test]
@@ -410,14 +580,17 @@ fn state_is_read_when_a_segment_opens_and_not_before() {
 }
 
 #[test]
-fn a_record_that_is_damaged_or_has_no_identity_is_left_out() {
+fn a_record_that_is_damaged_is_left_out_and_one_without_identity_is_not() {
     let anonymous = Row {
         node_id: String::new(),
         ..Row::new(2)
     };
     let chain = chain(60, &[Row::new(1), anonymous]);
     chain.0.lock().rows.insert(b"node_AU1nonsense".to_vec(), vec![1, 2, 3]);
-    assert_eq!(summary(&followed(&chain), 6), [(1, 10, false)]);
+    let nodes = followed(&chain);
+    assert_eq!(summary(&nodes, 6), [(1, 10, false), (2, 10, false)]);
+    let set = nodes.node_set(6);
+    assert!(set.nodes()[0].node_id.is_some() && set.nodes()[1].node_id.is_none());
 }
 
 #[test]
@@ -562,7 +735,7 @@ fn an_operation_is_estimated_sent_and_followed_until_it_is_final() {
     let operation = send(&mut outbox, 1, &seen(0, 20));
     assert_eq!((operation.fee, operation.expire_period), (LIMITS.minimal_fee, 29));
     assert!(
-        (120_000..125_000).contains(&max_gas(&operation)),
+        (100_000 + SETTLING_GAS..105_000 + SETTLING_GAS).contains(&max_gas(&operation)),
         "{}",
         max_gas(&operation)
     );
@@ -602,6 +775,30 @@ fn an_operation_that_no_block_included_is_sent_again_as_another() {
     assert_eq!(outbox.steps(&seen(2_000, 31)), [], "not at once");
     let second = send(&mut outbox, 2, &seen(4_000, 31));
     assert_ne!(max_gas(&first), max_gas(&second));
+}
+
+/// A round may be over by the time an operation is executed that was tried before: then it settles the caller, too.
+#[test]
+fn there_is_gas_for_settling_whatever_the_trial_run_took() {
+    let limit = |gas| {
+        let mut outbox = outbox();
+        outbox.put(order(100)).unwrap();
+        let operation = outbox.estimated(Purpose::Submission, Ok(gas), &seen(0, 20));
+        max_gas(&operation.unwrap()) - gas
+    };
+    assert_eq!(limit(2_150_000), SETTLING_GAS + 1);
+    assert_eq!(limit(25_000_000), 5_000_001, "a fifth, where that is more");
+    // What was measured last, in millions.
+    let readme = include_str!("../../massa-storage-sc/README.md");
+    let row = readme
+        .lines()
+        .find(|line| line.starts_with("| settling two open claims"));
+    let columns = row
+        .unwrap()
+        .split('|')
+        .filter_map(|column| column.trim().parse::<f64>().ok());
+    let measured = columns.fold(0.0, f64::max);
+    assert!(measured > 0.0 && measured * 2e6 <= SETTLING_GAS as f64, "{measured}");
 }
 
 #[test]
@@ -680,14 +877,14 @@ fn the_limits_of_the_operator_and_of_a_block_bite() {
     );
     assert_eq!(
         refusal(Some(Amount::from_raw(105_000_000)), 100, mas(10)),
-        "sent with 121 gas"
+        "sent with 3000101 gas"
     );
     assert_eq!(
-        refusal(None, 1_000_001, mas(10)),
-        "needs 1000001 gas, an operation has 1000000 at most"
+        refusal(None, 100_000_001, mas(10)),
+        "needs 100000001 gas, an operation has 100000000 at most"
     );
-    assert_eq!(refusal(None, 1_000_000, mas(10)), "sent with 1000000 gas");
-    assert_eq!(refusal(None, 900_000, mas(10)), "sent with 999999 gas");
+    assert_eq!(refusal(None, 100_000_000, mas(10)), "sent with 100000000 gas");
+    assert_eq!(refusal(None, 90_000_000, mas(10)), "sent with 99999999 gas");
     assert_eq!(
         refusal(None, 1, mas(1)),
         "1 MAS do not pay 1 MAS of coins and 0.01 MAS of fee"
@@ -885,4 +1082,152 @@ fn nobody_signs_without_a_key() {
     status_with(&running.handle, "followed", |status| status.registry.is_some());
     let refused = running.handle.call(Purpose::ClaimRewards, claim_rewards(), mas(0), 99);
     assert_eq!(refused, Err(OrderError::NoOperator));
+}
+
+/// A network that remembers which repairs were announced, and does nothing else.
+#[derive(Default)]
+struct Announcements(Mutex<Vec<(u64, Vec<ChunkPosition>)>>);
+
+impl StorageNetwork for Announcements {
+    fn fetch(&self, _: Fetch) -> Result<(), NetworkBusy> {
+        Err(NetworkBusy)
+    }
+
+    fn announce(&self, _: u64, _: PeriodRoot, _: Vec<ChunkId>) -> Result<(), NetworkBusy> {
+        Err(NetworkBusy)
+    }
+
+    fn announce_repairs(&self, round: u64, chunks: Vec<ChunkPosition>) -> Result<(), NetworkBusy> {
+        self.0.lock().push((round, chunks));
+        Ok(())
+    }
+
+    fn quarantine(&self, _: NodeId, _: &str) {}
+
+    fn peers(&self) -> Vec<StoragePeer> {
+        Vec::new()
+    }
+}
+
+/// The claimant of round 7, whose beacon is that of period 72; answers are taken up to 75. Segments below 3 are anchored.
+fn claimant_of_round_7() -> (Row, Arc<Chain>) {
+    let row = Row::new(1);
+    let chain = chain(68, std::slice::from_ref(&row));
+    let mut bytes = row.bytes();
+    let slot = 208 + 128;
+    bytes[slot..slot + 8].copy_from_slice(&7u64.to_le_bytes());
+    bytes[slot + 8..slot + 16].copy_from_slice(&5_000u64.to_le_bytes());
+    bytes[slot + 104] = 1;
+    let mut state = vec![0; 96];
+    state[56..64].copy_from_slice(&3u64.to_le_bytes());
+    state[64..72].copy_from_slice(&5u64.to_le_bytes());
+    let mut table = chain.0.lock();
+    table.rows.insert(node_key(&row.address), bytes);
+    table.rows.insert(b"state".to_vec(), state);
+    drop(table);
+    (row, chain)
+}
+
+/// A store with the periods 0 to 9, one chunk each.
+fn ten_periods(directory: &Path) -> (Arc<Store>, Vec<ChunkEntry>) {
+    let mut generator = Generator::new(GeneratorConfig {
+        chain_id: LIMITS.chain_id,
+        thread_count: 1,
+        first_period: 0,
+        miss_rate: 0.0,
+        endorsements_per_block: 0,
+        ..GeneratorConfig::default()
+    });
+    let parameters = ArchiveParameters {
+        segment_periods: PERIODS,
+        ..generator.parameters()
+    };
+    let store = Store::open(StoreOptions::new(directory), parameters.clone()).unwrap();
+    let put = |period| {
+        let blocks = generator.next_period();
+        let places: Vec<_> = blocks.iter().map(Option::as_ref).collect();
+        let encoded = EncodedPeriod::new(&parameters, period, &places).unwrap();
+        let rows = PendingRows::default();
+        store
+            .put_period(&encoded, &places, &[true], &rows, Durability::Buffered)
+            .unwrap();
+        encoded.manifest.chunks[0]
+    };
+    let entries = (0..PERIODS).map(put).collect();
+    (Arc::new(store), entries)
+}
+
+#[test]
+fn a_node_announces_what_it_lacks_of_its_claim_before_the_beacon_and_serves_what_others_announced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, entries) = ten_periods(&directory.path().join("store"));
+    let (row, chain) = claimant_of_round_7();
+    let claims_path = directory.path().join("claims");
+    // Its claim for round 7 covers the chunks of periods 2, 3 and 4.
+    let claimed = (2u64..5).map(|period| HeldChunk {
+        position: Position::of_chunk(period, ChunkIndex(0), PERIODS).unwrap(),
+        leaves: entries[period as usize].leaf_count(),
+        id: entries[period as usize].id,
+    });
+    let claim = SentClaim {
+        round: 7,
+        tree: ClaimTree::new(claimed),
+    };
+    ClaimBook::open(claims_path.clone(), PERIODS)
+        .unwrap()
+        .keep(claim)
+        .unwrap();
+    let running = running(Arc::clone(&chain), None, |_| ());
+    wait_for("the registry", || running.handle.nodes().address().is_some());
+    let claimant: NodeId = row.node_id.parse().unwrap();
+    let own = NodeId::new(KeyPair::generate(0).unwrap().get_public_key());
+    let nodes = Arc::clone(running.handle.nodes()) as Arc<dyn StorageRegistry>;
+    let assignments = Assignments::new(own, nodes, 3, PERIODS, 0);
+    assignments.catch_up(&store);
+    let (network, lacking) = (Arc::new(Announcements::default()), Lacking::default());
+    *lacking.lock() = vec![(3, ChunkIndex(0)), (9, ChunkIndex(0))];
+    let (mut manager, rounds) = start_rounds(RoundParts {
+        store: Arc::clone(&store),
+        assignments: Arc::new(assignments),
+        client: running.handle.clone(),
+        final_blocks: Box::new(|_| None),
+        auto_claim: false,
+        lead_periods: 1,
+        claims_path,
+        earnings_path: directory.path().join("earnings"),
+        segments: Arc::default(),
+        repairs: Some(RepairsOut {
+            network: Arc::clone(&network) as Arc<dyn StorageNetwork>,
+            lacking: Arc::clone(&lacking),
+        }),
+    })
+    .unwrap();
+    let told = |expected: &[(u64, Vec<ChunkPosition>)]| {
+        wait_for(&format!("{expected:?}"), || *network.0.lock() == expected);
+    };
+    let (first, second) = ((3, ChunkIndex(0)), (4, ChunkIndex(0)));
+    told(&[(7, vec![first])]);
+    lacking.lock().push(second);
+    told(&[(7, vec![first]), (7, vec![first, second])]);
+
+    // What the claimant announces itself, in time, it is served; what a stranger announces for it does not count.
+    rounds.repairs_announced(own, 7, &[(2, ChunkIndex(0))]);
+    rounds.repairs_announced(claimant, 7, &[second]);
+    assert_eq!(rounds.answer_window(), None);
+    assert!(rounds.may_serve(&claimant, 2, ChunkIndex(0)));
+    chain.0.lock().period = 71;
+    wait_for("the window", || !rounds.may_serve(&claimant, 2, ChunkIndex(0)));
+    rounds.repairs_announced(claimant, 7, &[first]);
+    assert!(!rounds.may_serve(&claimant, 3, ChunkIndex(0)), "announced too late");
+    assert!(rounds.may_serve(&claimant, 4, ChunkIndex(0)), "announced in time");
+    assert!(rounds.may_serve(&own, 3, ChunkIndex(0)), "claimed nothing");
+    assert_eq!(rounds.answer_window().unwrap().round, 7);
+    // The beacon is known: nothing is told any more.
+    told(&[(7, vec![first]), (7, vec![first, second]), (8, Vec::new())]);
+    chain.0.lock().period = 76;
+    wait_for("the end of the window", || {
+        rounds.may_serve(&claimant, 2, ChunkIndex(0))
+    });
+    manager.stop();
+    drop(running.manager);
 }

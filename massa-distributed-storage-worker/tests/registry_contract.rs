@@ -244,14 +244,15 @@ fn weights_begin_change_and_end_with_the_second_segment() {
 }
 
 #[test]
-fn only_a_node_with_an_identity_is_in_the_set() {
+fn a_node_counts_from_its_segment_on_with_or_without_an_identity() {
     let vectors = Vectors::load();
-    assert_eq!(vectors.record(OVER, "ann").in_segment(4), None);
+    let without = vectors.record(OVER, "ann").in_segment(4).unwrap();
+    assert_eq!(without.node_id, None);
     let dora = vectors.record(OVER, "dora");
     assert_eq!(dora.in_segment(5), None);
     let node = dora.in_segment(6).unwrap();
     assert_eq!(
-        node.node_id.to_string(),
+        node.node_id.unwrap().to_string(),
         vectors.0["identity"]["node_id"].as_str().unwrap()
     );
     assert_eq!(node.allocated_storage_gb, 7);

@@ -11,6 +11,7 @@ use massa_distributed_storage_exports::{ArchiveParameters, ChunkIndex, PeriodRoo
 use massa_distributed_storage_worker::chunking::EncodedPeriod;
 use massa_distributed_storage_worker::repair::{RepairAction, RepairLimits, RepairPlan, RepairView};
 use massa_distributed_storage_worker::{Acknowledge, Ingest, Store, StoreOptions};
+use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::slot::Slot;
 use massa_signature::KeyPair;
@@ -178,14 +179,18 @@ impl Repairing {
             if done(self) {
                 return true;
             }
-            self.now += Duration::from_millis(250);
-            let missing = self.ingest.missing(64);
-            let store = Arc::clone(&self.store);
-            let root_of = |period| store.period_root(period).unwrap();
-            let actions = self.view(|plan, view| plan.on_missing(&missing, &root_of, view));
-            self.carry_out(actions);
+            self.tick();
         }
         done(self)
+    }
+
+    fn tick(&mut self) {
+        self.now += Duration::from_millis(250);
+        let missing = self.ingest.missing(64);
+        let store = Arc::clone(&self.store);
+        let root_of = |period| store.period_root(period).unwrap();
+        let actions = self.view(|plan, view| plan.on_missing(&missing, &root_of, view));
+        self.carry_out(actions);
     }
 
     fn carry_out(&mut self, actions: Vec<RepairAction>) {
@@ -509,6 +514,84 @@ fn a_thread_without_a_trusted_block_does_not_keep_the_others_waiting() {
         })
     };
     assert!(node.run(others_are_here), "{:?}", node.ingest.missing(64));
+}
+
+fn lost_form(chain: &Chain, period: u64) -> (Manifest, Vec<Option<BlockId>>) {
+    let manifest = &chain.archive[&period].manifest;
+    let ids: Vec<_> = manifest.places.iter().map(Place::block_id).collect();
+    (Manifest::lost(&chain.parameters, period, &ids), ids)
+}
+
+/// A node that lacks one block of period 5, and what its plan says of the period once `ticks` have passed.
+fn no_holder(chain: &Chain, peers: Vec<Peer>, ticks: usize) -> (Repairing, bool) {
+    let slot = place_with_block(chain, 5);
+    let mut node = Repairing::new(chain, peers);
+    let known = chain.blocks(1..=PERIODS).into_iter();
+    node.hand_over(
+        known
+            .filter(|block| block.view(THREADS).unwrap().slot != slot)
+            .collect::<Vec<_>>(),
+    );
+    let since = node.now;
+    (0..ticks).for_each(|_| node.tick());
+    let (_, ids) = lost_form(chain, 5);
+    let peers = node.storage_peers();
+    let nobody = node.plan.no_holder_since(5, &ids, since, &peers);
+    assert!(!node
+        .plan
+        .no_holder_since(5, &ids, node.now + Duration::from_secs(1), &peers));
+    (node, nobody)
+}
+
+fn with(chain: &Chain, change: impl FnOnce(&mut BTreeMap<u64, EncodedPeriod>)) -> Peer {
+    let mut peer = Peer::honest(chain);
+    change(&mut peer.archive);
+    peer
+}
+
+#[test]
+fn nobody_has_a_period_when_every_peer_was_asked_and_none_has_it() {
+    let chain = Chain::new(12);
+    let without = || with(&chain, |archive| drop(archive.remove(&5)));
+    assert!(!no_holder(&chain, vec![], 40).1, "nobody was asked");
+    assert!(!no_holder(&chain, vec![without(), without()], 2).1, "not asked yet");
+    assert!(no_holder(&chain, vec![without(), without()], 40).1);
+    let (node, nobody) = no_holder(&chain, vec![without(), Peer::honest(&chain)], 40);
+    assert!(
+        !nobody && node.store.manifest(5).unwrap().is_some(),
+        "one of them has it"
+    );
+}
+
+/// Its manifest is the true one, and it never sends a page.
+#[test]
+fn who_only_says_that_it_has_a_period_cannot_keep_it_from_being_lost() {
+    let chain = Chain::new(12);
+    let boaster = with(&chain, |archive| {
+        let encoded = archive.get_mut(&5).unwrap();
+        encoded.body.bytes.clear();
+    });
+    assert!(no_holder(&chain, vec![boaster], 40).1);
+}
+
+#[test]
+fn a_lost_manifest_is_not_believed_and_whoever_sent_it_is_not_blamed() {
+    let chain = Chain::new(12);
+    let says_lost = || {
+        with(&chain, |archive| {
+            archive.get_mut(&5).unwrap().manifest = lost_form(&chain, 5).0
+        })
+    };
+    let (node, nobody) = no_holder(&chain, vec![says_lost(), says_lost()], 40);
+    assert!(nobody && node.quarantined.is_empty());
+    assert_eq!(node.store.manifest(5).unwrap(), None);
+    // Somebody has it after all.
+    let (node, _) = no_holder(&chain, vec![says_lost(), Peer::honest(&chain)], 40);
+    assert_eq!(
+        node.store.period_root(5).unwrap(),
+        Some(chain.archive[&5].manifest.root())
+    );
+    assert!(node.quarantined.is_empty());
 }
 
 #[test]

@@ -18,8 +18,8 @@ use massa_distributed_storage_worker::smart_contract::storage_registry::{ClaimSt
 use massa_models::amount::Amount;
 use registry_model::Model;
 use rounds_world::{
-    address, beacon_of, node_record, registry, root_of, round_record, settings, snapshot, Behaviour, World, CHAIN_ID,
-    GB, LAG, PERIODS, STAKE,
+    address, beacon_of, lost_root_of, node_record, registry, root_of, round_record, settings, snapshot, Behaviour,
+    World, CHAIN_ID, GB, LAG, PERIODS, STAKE,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -231,6 +231,26 @@ fn a_network_that_is_switched_off_starts_again() {
     let counted = counted_rounds(&world);
     assert!((3..10).all(|round| counted.contains(&round)));
     assert!((22..40).all(|round| counted.contains(&round)), "{counted:?}");
+    assert_credits(&world);
+}
+
+#[test]
+fn a_segment_with_a_lost_period_is_anchored_two_rounds_later_and_the_later_ones_are_voted_and_claimed() {
+    let mut world = World::new(honest(6), POOL, 6);
+    world.lost_segment = Some(8);
+    world.run_rounds(10);
+    assert_eq!(
+        world.model.next_segment, 8,
+        "no root before the window of round 9 is over"
+    );
+    world.run_rounds(20);
+
+    assert_eq!(world.model.roots[&8], lost_root_of(8));
+    assert!(world.model.next_segment >= 28, "{}", world.model.next_segment);
+    assert!((9..28).all(|segment| world.model.roots[&segment] == root_of(segment)));
+    // Nobody stops claiming meanwhile, and what came after the lost segment is claimed, too.
+    assert_eq!(counted_rounds(&world), (3..30).collect());
+    assert_honest_nodes_lose_nothing(&world, &BTreeSet::new());
     assert_credits(&world);
 }
 

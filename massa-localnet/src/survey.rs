@@ -266,6 +266,7 @@ pub(crate) mod tests {
             chunks_held: 0,
             bytes: 100_000,
             segment: 0,
+            lost: false,
         };
         let chunk = |period: u64, index: u32| StorageChunk {
             period,

@@ -16,6 +16,7 @@ use massa_distributed_storage_worker::audit::plan::{AuditLimits, IssueError};
 use massa_distributed_storage_worker::audit_worker::{start_audits, AuditHandle, AuditManager, AuditParts};
 use massa_distributed_storage_worker::Store;
 use massa_models::node::NodeId;
+use massa_time::MassaTime;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -28,9 +29,11 @@ pub fn start(
     storage: &StorageExtension,
     network: &Arc<dyn StorageNetwork>,
     settings: &DistributedStorageSettings,
+    t0: MassaTime,
 ) -> Option<AuditManager> {
     let limits = AuditLimits::new(
         storage.store.parameters().segment_periods,
+        t0.to_duration(),
         settings.challenge_response_timeout.to_duration(),
         settings.min_challenge_interval.to_duration(),
     );
@@ -39,6 +42,7 @@ pub fn start(
         assignments: Arc::clone(&storage.assignments),
         network: Arc::clone(network),
         limits,
+        window: storage.window_of_answers(),
         seed: rand::random(),
     };
     let started = start_audits(parts);
@@ -102,7 +106,8 @@ impl AuditApi<'_> {
         let nodes = self.assignments.nodes();
         let found = nodes.nodes().iter().find(|node| node.address == *address);
         let unknown = || StorageApiError::bad("node", format!("{address} is the address of no storage node"));
-        Ok(found.ok_or_else(unknown)?.node_id)
+        let anonymous = || StorageApiError::bad("node", format!("{address} registered without a P2P identity"));
+        found.ok_or_else(unknown)?.node_id.ok_or_else(anonymous)
     }
 
     fn chunk(&self, chunk: &ChunkOrPosition) -> Result<(u64, u32, ChunkEntry), StorageApiError> {
@@ -143,6 +148,7 @@ fn internal(error: impl std::fmt::Display) -> StorageApiError {
 fn issue_error(error: IssueError) -> StorageApiError {
     match error {
         IssueError::Stopped => StorageApiError::Stopping,
+        error @ IssueError::AnswersTaken { .. } => StorageApiError::bad("challenge", error.to_string()),
         error => StorageApiError::bad("node", error.to_string()),
     }
 }
@@ -175,6 +181,7 @@ fn result_info(result: &AuditResult) -> ChallengeResult {
             AuditOutcome::NotHeld => ChallengeOutcome::NotHeld,
             AuditOutcome::Wrong(_) => ChallengeOutcome::Wrong,
             AuditOutcome::Unanswered(_) => ChallengeOutcome::Unanswered,
+            AuditOutcome::GivenUp => ChallengeOutcome::GivenUp,
         },
         failed: result.has_failed(),
         reason: result.outcome.reason().map(str::to_string),

@@ -186,7 +186,7 @@ impl Genesis {
     /// The nodes that store.
     pub fn node_set(&self) -> NodeSet {
         let node = |node: &GenesisStorageNode| StorageNode {
-            node_id: node.node_id,
+            node_id: Some(node.node_id),
             address: node.address,
             placement_key: genesis_placement_key(&node.node_id),
             allocated_storage_gb: node.allocated_storage_gb,

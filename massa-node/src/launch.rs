@@ -18,7 +18,7 @@ use massa_distributed_storage_exports::verification::{parse_secure_share_block, 
 use massa_distributed_storage_exports::StorageArchiver;
 use massa_distributed_storage_worker::audit_worker::AuditManager;
 use massa_distributed_storage_worker::repair_worker::RepairManager;
-use massa_distributed_storage_worker::round_worker::{RoundHandle, RoundManager};
+use massa_distributed_storage_worker::round_worker::{RepairsOut, RoundHandle, RoundManager};
 use massa_distributed_storage_worker::smart_contract::client::{ClientHandle, ClientManager};
 use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_execution_exports::{ExecutionController, ExecutionManager, FinalBlock};
@@ -357,12 +357,20 @@ impl Node {
             .as_ref()
             .and_then(|network| storage.as_mut()?.start_repair(network));
         let audited = storage.as_ref().zip(network.as_ref());
-        let audits = audited
-            .and_then(|(storage, network)| crate::audit::start(storage, network, &base.settings.distributed_storage));
+        let audits = audited.and_then(|(storage, network)| {
+            crate::audit::start(storage, network, &base.settings.distributed_storage, base.genesis.t0)
+        });
         let client = base.start_client(storage.as_ref(), &protocol_controller)?;
         let (contract_client, contract) = client.unzip();
+        let repairs = repair
+            .as_ref()
+            .zip(network.as_ref())
+            .map(|(repair, network)| RepairsOut {
+                network: Arc::clone(network),
+                lacking: repair.lacking(),
+            });
         let (rounds, round) = base
-            .start_rounds(storage.as_ref(), contract.as_ref(), &*execution_controller)?
+            .start_rounds(storage.as_ref(), contract.as_ref(), &*execution_controller, repairs)?
             .unzip();
         let sync = base.start_sync(&consensus_controller, storage.as_ref(), network.as_ref(), &may_produce);
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
@@ -499,11 +507,12 @@ impl Base {
         storage: Option<&StorageExtension>,
         client: Option<&ClientHandle>,
         execution: &dyn ExecutionController,
+        repairs: Option<RepairsOut>,
     ) -> Result<Option<(RoundManager, RoundHandle)>, LaunchError> {
         let Some((storage, client)) = storage.zip(client) else {
             return Ok(None);
         };
-        let rounds = storage.start_rounds(client.clone(), execution.clone_box());
+        let rounds = storage.start_rounds(client.clone(), execution.clone_box(), repairs);
         rounds.map(Some).map_err(part("storage rounds"))
     }
 

@@ -8,15 +8,18 @@ use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents, S
 use massa_distributed_storage_exports::registry::StorageRegistry;
 use massa_distributed_storage_exports::ChunkIndex;
 use massa_distributed_storage_worker::assignments::{Assignments, CATCH_UP_SLICE};
+use massa_distributed_storage_worker::audit_worker::WindowOfAnswers;
 use massa_distributed_storage_worker::handover::KeepClaimed;
 use massa_distributed_storage_worker::ingest::KeepChunks;
+use massa_distributed_storage_worker::lost::SegmentBoard;
 use massa_distributed_storage_worker::reader::ArchiveReader;
 use massa_distributed_storage_worker::repair::RepairLimits;
 use massa_distributed_storage_worker::repair_worker::{
     repair_news, start_repair, RepairInbox, RepairManager, RepairNews, RepairParts,
 };
+use massa_distributed_storage_worker::round_worker::events::PeerNews;
 use massa_distributed_storage_worker::round_worker::watch::FinalContent;
-use massa_distributed_storage_worker::round_worker::{start_rounds, RoundHandle, RoundManager, RoundParts};
+use massa_distributed_storage_worker::round_worker::{start_rounds, RepairsOut, RoundHandle, RoundManager, RoundParts};
 use massa_distributed_storage_worker::server::StoreServer;
 use massa_distributed_storage_worker::smart_contract::client::{
     start_contract_client, ClientHandle, ClientManager, ClientParts, OnNodes,
@@ -87,6 +90,8 @@ pub struct StorageExtension {
     host: Arc<dyn ContractHost>,
     /// This node's part in the rounds, once it is started.
     rounds: Arc<OnceLock<RoundHandle>>,
+    /// Where the rounds and repair tell each other of segments.
+    segments: Arc<SegmentBoard>,
     news: RepairNews,
     inbox: Option<RepairInbox>,
     settings: DistributedStorageSettings,
@@ -188,6 +193,7 @@ impl StorageExtension {
             location,
             host,
             rounds: Arc::default(),
+            segments: Arc::default(),
             news,
             inbox: Some(inbox),
             settings: storage,
@@ -227,7 +233,13 @@ impl StorageExtension {
 
     /// Where the storage handler leaves its news.
     pub fn events(&self) -> Arc<dyn StorageEvents> {
-        Arc::new(self.news.clone())
+        Arc::new(PeerNews::new(self.news.clone(), Arc::clone(&self.rounds)))
+    }
+
+    /// Tells whether answers of a round are being taken: audits wait then.
+    pub fn window_of_answers(&self) -> WindowOfAnswers {
+        let rounds = Arc::clone(&self.rounds);
+        Arc::new(move || rounds.get()?.answer_window())
     }
 
     /// Archived and pending blocks that this node holds, for peers that are behind.
@@ -275,7 +287,7 @@ impl StorageExtension {
         })
     }
 
-    /// Starts this node's part in the rounds. `execution` knows recent final blocks.
+    /// Starts this node's part in the rounds. `execution` knows recent final blocks; `repairs` announces what is lost.
     ///
     /// # Errors
     /// The system's: no thread, or the claims that were sent cannot be read.
@@ -283,6 +295,7 @@ impl StorageExtension {
         &self,
         client: ClientHandle,
         execution: Box<dyn ExecutionController>,
+        repairs: Option<RepairsOut>,
     ) -> std::io::Result<(RoundManager, RoundHandle)> {
         let (manager, handle) = start_rounds(RoundParts {
             store: Arc::clone(&self.store),
@@ -293,6 +306,8 @@ impl StorageExtension {
             lead_periods: LEAD_PERIODS,
             claims_path: claims_path(&self.settings),
             earnings_path: earnings_path(&self.settings),
+            segments: Arc::clone(&self.segments),
+            repairs,
         })?;
         // It is started once.
         let _ = self.rounds.set(handle.clone());
@@ -323,6 +338,7 @@ impl StorageExtension {
             limits,
             scrub_interval: self.settings.scrub_interval.to_duration(),
             keep: self.keep_claimed(),
+            segments: Arc::clone(&self.segments),
         };
         Some(start_repair(parts, inbox))
     }

@@ -87,6 +87,7 @@ pub struct Totals {
     missing: u64,
     extra: u64,
     bytes_held: u64,
+    lost: u64,
 }
 
 impl NodeStorageApi {
@@ -146,7 +147,10 @@ impl NodeStorageApi {
         }
         let mut totals = Totals::default();
         for period in self.periods_of(0)? {
-            for chunk in self.chunks_of(period)? {
+            let chunks = self.chunks_of(period)?;
+            // No other period is without chunks.
+            totals.lost += u64::from(chunks.is_empty());
+            for chunk in chunks {
                 totals.chunks += 1;
                 totals.held += u64::from(chunk.held);
                 totals.assigned += u64::from(chunk.assigned_here);
@@ -249,10 +253,28 @@ impl NodeStorageApi {
             reasons.push("no connected peer speaks storage: nothing can be fetched".into());
         }
         let own = self.assignments.own();
-        if !self.assignments.nodes().nodes().iter().any(|node| node.node_id == own) {
+        if !self
+            .assignments
+            .nodes()
+            .nodes()
+            .iter()
+            .any(|node| node.node_id == Some(own))
+        {
             reasons.push("this node is not among the storage nodes: no chunk is assigned to it".into());
         }
         reasons.extend(self.contract.status().low_balance);
+        let repair = *self.repair.lock();
+        if repair.lost_candidates > 0 {
+            reasons.push(format!(
+                "{} periods are with nobody whole: this node votes for a segment root that has them as lost",
+                repair.lost_candidates
+            ));
+        }
+        if let Some(segment) = repair.refetching_segment {
+            reasons.push(format!(
+                "segment {segment} is not as its accepted root has it: it is fetched again"
+            ));
+        }
         reasons.extend(self.rounds.iter().flat_map(|rounds| rounds.status().notes));
         if totals.missing > 0 {
             reasons.push(format!(
@@ -296,6 +318,7 @@ impl StorageApi for NodeStorageApi {
             first_period: parameters.first_period,
             last_archived_period: worker.archived.last(),
             archived_periods: worker.archived.len(),
+            lost_periods: totals.lost,
             floor: store.floor(),
             next_segment: parameters.first_segment() + segments_complete,
             segments_complete,
@@ -313,6 +336,8 @@ impl StorageApi for NodeStorageApi {
                 manifests: repair.periods as u64,
                 chunks: (repair.chunks_fetching + repair.chunks_wanted) as u64,
                 blocks: worker.missing.wanted.len() as u64,
+                handing_over: repair.chunks_to_hand_over as u64,
+                damaged: repair.chunks_damaged,
             },
             store_error: worker.store_error.clone(),
             peers,
@@ -365,19 +390,21 @@ impl StorageApi for NodeStorageApi {
         let by_address: BTreeMap<Address, &NodeRecord> =
             records.iter().map(|record| (record.address, record)).collect();
         let describe = |(node, assigned_bytes): (&massa_distributed_storage_exports::registry::StorageNode, u64)| {
-            let peer = peers.get(&node.node_id);
-            StorageNodeInfo {
-                node_id: node.node_id,
+            // One without an identity counts, and there is nothing to tell of it here.
+            let node_id = node.node_id?;
+            let peer = peers.get(&node_id);
+            Some(StorageNodeInfo {
+                node_id,
                 address: node.address,
                 listeners: node.listeners.clone(),
                 allocated_storage_gb: node.allocated_storage_gb,
-                connected: peer.is_some() || node.node_id == own,
+                connected: peer.is_some() || node_id == own,
                 capabilities: peer.and_then(capabilities_of),
                 assigned_bytes,
                 registered: by_address.get(&node.address).map(|record| registered(record, segment)),
-            }
+            })
         };
-        let mut infos: Vec<StorageNodeInfo> = with_bytes.map(describe).collect();
+        let mut infos: Vec<StorageNodeInfo> = with_bytes.filter_map(describe).collect();
         // Registered, and not counting (yet): new, leaving, or silent for too long.
         for record in &records {
             let Some(node_id) = record.peer() else { continue };
@@ -490,6 +517,7 @@ impl NodeStorageApi {
             chunks_held: held.len() as u64,
             bytes: manifest.header.body_length,
             segment: self.store().parameters().segment_of(period),
+            lost: manifest.is_lost(),
         })
     }
 }
@@ -562,6 +590,9 @@ fn read_error(error: ReadError) -> StorageApiError {
         ReadError::NotFound(what) => StorageApiError::NotFound(what),
         ReadError::NotArchived { period, .. } => StorageApiError::NotArchived { period },
         ReadError::Pruned { period, floor } => StorageApiError::Pruned { period, floor },
+        error @ (ReadError::LostBlock { .. } | ReadError::LostPeriod { .. }) => {
+            StorageApiError::Lost(error.to_string())
+        }
         error @ ReadError::NotKept { .. } => StorageApiError::Unavailable {
             what: "the block".into(),
             reason: error.to_string(),

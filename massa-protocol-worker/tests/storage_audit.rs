@@ -1,5 +1,5 @@
-//! Audits over real sockets: stores, storage handlers and the auditor's thread are the real ones; how a node answers is its
-//! own affair.
+//! Audits and the window of answers over real sockets: stores, storage handlers, guard and the auditor's thread are the real
+//! ones; how a node answers, and what time it is, is for each test to say.
 
 mod common;
 
@@ -9,18 +9,20 @@ use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::manifest::ChunkEntry;
 use massa_distributed_storage_exports::network::{
     Answer, ArchiveServer, AuditChallenge, AuditLeaf, Capabilities, Fetch, FetchEvent, FetchPriority, FetchTarget,
-    PageContent, StorageNetwork,
+    PageContent, StorageEvents, StorageNetwork, StoragePeer,
 };
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::registry::{FixedRegistry, NodeSet, StorageNode};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, PeriodRoot};
 use massa_distributed_storage_worker::assignments::Assignments;
 use massa_distributed_storage_worker::audit::history::{AuditOutcome, AuditResult};
-use massa_distributed_storage_worker::audit::plan::AuditLimits;
+use massa_distributed_storage_worker::audit::plan::{AuditLimits, IssueError};
 use massa_distributed_storage_worker::audit::prove;
 use massa_distributed_storage_worker::audit_worker::{start_audits, AuditManager, AuditParts};
 use massa_distributed_storage_worker::chunking::EncodedPeriod;
 use massa_distributed_storage_worker::replication::genesis_placement_key;
+use massa_distributed_storage_worker::round_worker::guard::{Guard, Seen};
+use massa_distributed_storage_worker::round_worker::repairs::Announced;
 use massa_distributed_storage_worker::server::StoreServer;
 use massa_distributed_storage_worker::storage_backend::writer::Durability;
 use massa_distributed_storage_worker::storage_backend::PendingRows;
@@ -33,8 +35,11 @@ use massa_protocol_worker::{create_protocol_controller, start_protocol_controlle
 use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_tests::{Generator, GeneratorConfig};
+use massa_time::MassaTime;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -110,11 +115,77 @@ impl Identity {
 /// How a node answers challenges: challenger, challenge, the chunk, and what an honest node would use.
 type Prove = Box<dyn Fn(&NodeId, &AuditChallenge, &ChunkEntry, &StoreServer) -> Answer<Vec<AuditLeaf>> + Send + Sync>;
 
+/// Rounds of 20 periods: the beacon of round 5 is that of period 102, its answers are taken up to 110.
+const ROUND: u64 = 5;
+
+/// The chain as one node sees it: what time it is, and who claimed round 5. Final state is 3 periods behind.
+struct Clock {
+    period: AtomicU64,
+    claimants: Vec<NodeId>,
+    guard: Mutex<Guard>,
+    /// Announcements of repairs that arrived.
+    heard: AtomicUsize,
+}
+
+impl Clock {
+    fn new(period: u64, claimants: &[&Identity]) -> Arc<Self> {
+        let clock = Self {
+            period: AtomicU64::new(period),
+            claimants: claimants.iter().map(|node| node.node_id()).collect(),
+            guard: Mutex::new(Guard::new(20, 256)),
+            heard: AtomicUsize::new(0),
+        };
+        clock.look();
+        Arc::new(clock)
+    }
+
+    fn period(&self) -> u64 {
+        self.period.load(Relaxed)
+    }
+
+    fn set(&self, period: u64) {
+        self.period.store(period, Relaxed);
+        self.look();
+    }
+
+    fn look(&self) {
+        let seen = Seen {
+            final_period: self.period() - 3,
+            current_period: self.period(),
+            anchored_below: u64::MAX,
+        };
+        let claims = || self.claimants.iter().map(|node| (*node, 1000)).collect();
+        self.guard
+            .lock()
+            .look(seen, |round| if round == ROUND { claims() } else { BTreeMap::new() });
+    }
+
+    fn announced(&self) -> usize {
+        self.guard.lock().repairs().total()
+    }
+}
+
+impl StorageEvents for Clock {
+    fn chunks_announced(&self, _: NodeId, _: u64, _: PeriodRoot, _: Vec<ChunkId>) {}
+
+    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<(u64, ChunkIndex)>) {
+        let mut guard = self.guard.lock();
+        let announced = guard.repairs().on_announced(from, round, &chunks, self.period());
+        assert_eq!(matches!(announced, Announced::OtherRound { .. }), self.period() >= 102);
+        self.heard.fetch_add(1, Relaxed);
+    }
+
+    fn peer_changed(&self, _: NodeId, _: Option<Capabilities>) {}
+
+    fn peer_gone(&self, _: NodeId) {}
+}
+
 /// A node that has everything, and answers challenges in its own manner.
 struct Manner {
     store: Arc<Store>,
     server: StoreServer,
     prove: Prove,
+    clock: Arc<Clock>,
 }
 
 impl Manner {
@@ -140,6 +211,11 @@ impl ArchiveServer for Manner {
         self.server.capabilities()
     }
 
+    /// Everything is assigned to everybody here.
+    fn may_serve(&self, to: &NodeId, period: u64, chunk: ChunkIndex, _: MassaTime) -> bool {
+        self.clock.guard.lock().lets_through(to, period, chunk)
+    }
+
     fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {
         let manifest = self.store.manifest(challenge.period).unwrap().unwrap();
         let entry = manifest.chunks[challenge.chunk.0 as usize];
@@ -157,12 +233,24 @@ struct RunningNode {
 
 impl RunningNode {
     fn start(chain: &Chain, own: &Identity, peers: &[&Identity], prove: Prove, delay: Duration) -> Self {
+        // Nobody claimed anything.
+        Self::start_at(&Clock::new(38, &[]), chain, own, peers, (prove, delay))
+    }
+
+    fn start_at(
+        clock: &Arc<Clock>,
+        chain: &Chain,
+        own: &Identity,
+        peers: &[&Identity],
+        (prove, delay): (Prove, Duration),
+    ) -> Self {
         let (store, directory) = chain.store(PERIODS - 1);
         let server = StoreServer::new(Arc::clone(&store), 1, Arc::new(|_, chunks| vec![true; chunks.len()]));
         let server = Manner {
             store: Arc::clone(&store),
             server: server.answering_as(own.node_id()),
             prove,
+            clock: Arc::clone(clock),
         };
         let peer = |identity: &&Identity| PeerAddress {
             peer_id: id_of(&identity.keypair),
@@ -191,7 +279,7 @@ impl RunningNode {
             None,
             Some(StorageParts {
                 server: Arc::new(server),
-                events: Arc::new(massa_distributed_storage_worker::repair_worker::repair_news().0),
+                events: Arc::clone(clock) as Arc<dyn StorageEvents>,
                 parameters: chain.parameters.clone(),
             }),
         )
@@ -201,6 +289,32 @@ impl RunningNode {
             network: network.expect("storage is enabled"),
             protocol,
             _directory: directory,
+        }
+    }
+
+    /// Asks `from` for the first page of a chunk; whether it was served.
+    fn is_served(&self, from: &Identity, (period, chunk): (u64, u32)) -> bool {
+        let entry = self.store.manifest(period).unwrap().unwrap().chunks[chunk as usize];
+        let (reply, events) = unbounded();
+        let target = FetchTarget::Pages {
+            period,
+            chunk: ChunkIndex(chunk),
+            entry,
+            pages: 0..1,
+        };
+        let fetch = Fetch {
+            id: 1,
+            target,
+            holders: vec![from.node_id()],
+            priority: FetchPriority::Reader,
+            reply,
+        };
+        self.network.fetch(fetch).unwrap();
+        let event = events.recv_timeout(Duration::from_secs(20)).expect("an answer");
+        match event {
+            FetchEvent::Page { .. } => true,
+            FetchEvent::Failed { .. } => false,
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -219,9 +333,20 @@ struct Auditor {
 
 impl Auditor {
     fn start(chain: &Chain, own: &Identity, others: &[&Identity], time_allowance: Duration) -> Self {
-        let node = RunningNode::start(chain, own, others, Manner::honest(), Duration::ZERO);
+        Self::start_at(&Clock::new(38, &[]), chain, own, others, time_allowance)
+    }
+
+    fn start_at(
+        clock: &Arc<Clock>,
+        chain: &Chain,
+        own: &Identity,
+        others: &[&Identity],
+        time_allowance: Duration,
+    ) -> Self {
+        let node = RunningNode::start_at(clock, chain, own, others, (Manner::honest(), Duration::ZERO));
+        let clock = Arc::clone(clock);
         let storage_node = |identity: &&Identity| StorageNode {
-            node_id: identity.node_id(),
+            node_id: Some(identity.node_id()),
             address: Address::from_public_key(&identity.keypair.get_public_key()),
             placement_key: genesis_placement_key(&identity.node_id()),
             allocated_storage_gb: 1,
@@ -240,7 +365,9 @@ impl Auditor {
                 response_timeout: Duration::from_secs(40),
                 min_challenge_interval: Duration::ZERO,
                 time_allowance,
+                period_time: Duration::from_secs(16),
             },
+            window: Arc::new(move || clock.guard.lock().answer_window()),
             seed: [5; 32],
         };
         let audits = start_audits(parts).unwrap();
@@ -419,4 +546,102 @@ fn audits_go_on_by_themselves_as_periods_are_archived_and_are_remembered() {
     wait_for("two rows", || {
         auditor.node.store.challenge_history().unwrap().len() == 2
     });
+}
+
+#[test]
+fn audits_leave_out_the_window_of_answers_and_nobody_s_success_rate_suffers() {
+    let (chain, own, honest) = (Chain::new(), Identity::new(), Identity::new());
+    // The auditor claims what it audits: it could use an audit to fetch what was drawn.
+    let clock = Clock::new(105, &[&own, &honest]);
+    let _honest = RunningNode::start_at(&clock, &chain, &honest, &[], (Manner::honest(), Duration::ZERO));
+    let auditor = Auditor::start_at(&clock, &chain, &own, &[&honest], PATIENT);
+    let handle = auditor.audits.handle();
+    let entry = auditor.node.store.manifest(1).unwrap().unwrap().chunks[0];
+    let refused = handle.issue(honest.node_id(), 1, ChunkIndex(0), entry);
+    let expected = IssueError::AnswersTaken {
+        round: ROUND,
+        over_with: 112,
+        wait_s: 160,
+    };
+    assert_eq!(refused, Err(expected));
+    // A turn falls into the window: it is taken after it.
+    chain.put(&auditor.node.store, PERIODS);
+    let refused = handle.issue(honest.node_id(), 1, ChunkIndex(0), entry);
+    assert!(refused.is_err(), "and the thread has looked at the store");
+    assert_eq!(handle.with_history(|history| history.newest().count()), 0);
+    clock.set(115);
+    let result = || handle.with_history(|history| history.newest().next().cloned());
+    wait_for("the audit by schedule", || result().is_some());
+    let result = result().unwrap();
+    assert_eq!((result.by_hand, result.outcome), (false, AuditOutcome::Passed));
+    assert_eq!(auditor.success_percent(&honest), 100);
+}
+
+#[test]
+fn an_audit_that_is_refused_as_the_window_opens_is_given_up_and_does_not_count() {
+    let (chain, own, honest) = (Chain::new(), Identity::new(), Identity::new());
+    // The challenged node's clock is ahead: it refuses already.
+    let (ahead, clock) = (Clock::new(102, &[&own]), Clock::new(100, &[&own]));
+    let _honest = RunningNode::start_at(&ahead, &chain, &honest, &[], (Manner::honest(), Duration::ZERO));
+    let auditor = Auditor::start_at(&clock, &chain, &own, &[&honest], PATIENT);
+    let handle = auditor.audits.handle();
+    let entry = auditor.node.store.manifest(1).unwrap().unwrap().chunks[0];
+    let id = handle.issue(honest.node_id(), 1, ChunkIndex(0), entry).unwrap();
+    clock.set(102);
+    let result = || handle.with_history(|history| history.newest().next().cloned());
+    wait_for("the end of the audit", || result().is_some());
+    let result = result().unwrap();
+    assert_eq!((result.challenge_id, &result.outcome), (id, &AuditOutcome::GivenUp));
+    assert_eq!(handle.with_history(|history| history.node(&honest.node_id())), None);
+}
+
+/// A node that repairs, one that does not, and a holder that connects to them after the announcement.
+#[test]
+fn what_was_announced_before_the_beacon_is_served_in_the_window_and_nothing_else() {
+    let (chain, repairing, other, holder) = (Chain::new(), Identity::new(), Identity::new(), Identity::new());
+    let honest = || (Manner::honest(), Duration::ZERO);
+    let clock = Clock::new(101, &[&repairing, &other]);
+    let asking = RunningNode::start_at(&clock, &chain, &repairing, &[&holder], honest());
+    let not_asking = RunningNode::start_at(&clock, &chain, &other, &[&holder], honest());
+    // Seven that nobody has: then there is room for one of the two that follow.
+    let announced: Vec<(u64, ChunkIndex)> = (0..7)
+        .map(|number| (0, ChunkIndex(number)))
+        .chain([(1, ChunkIndex(0)), (2, ChunkIndex(0))])
+        .collect();
+    asking.network.announce_repairs(ROUND, announced).unwrap();
+    let seen = Clock::new(101, &[&repairing, &other]);
+    let _holder = RunningNode::start_at(&seen, &chain, &holder, &[], honest());
+    wait_for("the announcement", || seen.announced() == 1 + 9);
+    wait_for("both connections", || {
+        let is_holder = |peer: &StoragePeer| peer.node == holder.node_id();
+        [&asking, &not_asking]
+            .iter()
+            .all(|node| node.network.peers().iter().any(is_holder))
+    });
+
+    seen.set(105);
+    assert!(asking.is_served(&holder, (1, 0)), "announced before the beacon");
+    assert!(!asking.is_served(&holder, (2, 0)), "beyond the limit of eight");
+    assert!(!asking.is_served(&holder, (3, 0)), "not announced");
+    assert!(!not_asking.is_served(&holder, (1, 0)), "announced by another node");
+
+    let heard = seen.heard.load(Relaxed);
+    not_asking
+        .network
+        .announce_repairs(ROUND, vec![(1, ChunkIndex(0))])
+        .unwrap();
+    asking
+        .network
+        .announce_repairs(ROUND, vec![(3, ChunkIndex(0))])
+        .unwrap();
+    wait_for("both announcements", || seen.heard.load(Relaxed) == heard + 2);
+    assert!(!not_asking.is_served(&holder, (1, 0)), "announced too late");
+    assert!(!asking.is_served(&holder, (3, 0)), "announced too late");
+
+    seen.set(114);
+    assert!(
+        asking.is_served(&holder, (2, 0)) && not_asking.is_served(&holder, (1, 0)),
+        "the window is over"
+    );
+    assert_eq!(seen.announced(), 0, "it held for one round");
 }

@@ -1,14 +1,14 @@
 //! The bytes of storage messages.
 
 use massa_distributed_storage_exports::network::{
-    Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, CHALLENGE_LEAVES,
+    Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_REPAIRS,
 };
 use massa_distributed_storage_exports::types::{ChallengeId, LEAF_BYTES, PAGE_BYTES, SIGNATURE_BYTES};
 use massa_distributed_storage_exports::{ChunkId, ChunkIndex, MerkleProof, PeriodRoot};
 use massa_protocol_worker::handlers::storage_handler::messages::{
     StorageMessage, StorageMessageDeserializer, StorageMessageDeserializerArgs, StorageMessageSerializer,
     StorageMessageTypeId, MAX_ANNOUNCED_CHUNKS, MAX_HELD_FRAME_BYTES, MAX_MANIFEST_BYTES, MAX_MANIFEST_FRAME_BYTES,
-    MAX_PAGE_FRAME_BYTES, MAX_PROOF_FRAME_BYTES,
+    MAX_PAGE_FRAME_BYTES, MAX_PROOF_FRAME_BYTES, MAX_REPAIRS_FRAME_BYTES,
 };
 use massa_serialization::{DeserializeError, Deserializer, Serializer};
 use proptest::collection::vec;
@@ -186,6 +186,13 @@ fn vectors() -> Vec<(StorageMessage, String)> {
             "09 07 08 02 02 0080 00".into(),
         ),
         (StorageMessage::Busy { request_id: 7 }, "0a 07".into()),
+        (
+            StorageMessage::RepairAnnouncement {
+                round: 300,
+                chunks: vec![(8, ChunkIndex(2)), (8, ChunkIndex(3)), (129, ChunkIndex(0))],
+            },
+            "0b ac02 03 08 02 08 03 8101 00".into(),
+        ),
     ]
 }
 
@@ -227,7 +234,7 @@ fn the_vectors_name_every_inner_type() {
         .map(|(message, _)| StorageMessageTypeId::from(message) as u64)
         .collect();
     types.dedup();
-    assert_eq!(types, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(types, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
 }
 
 #[test]
@@ -253,7 +260,7 @@ fn bytes_after_a_message_are_left_for_the_caller_to_refuse() {
 fn what_is_out_of_its_limits_is_not_read() {
     let id = repeated("66", 32);
     let cases = [
-        ("an unknown type", "0b 07".to_string()),
+        ("an unknown type", "0c 07".to_string()),
         ("a challenge without anything", "03 07".to_string()),
         ("a challenge for chunk 256", format!("03 01 {id} 02 8002 {id} 00")),
         ("a proof without leaves", format!("04 07 {id} 00 00")),
@@ -306,12 +313,26 @@ fn what_is_out_of_its_limits_is_not_read() {
         ),
         ("33 bytes of bits", format!("09 07 08 01 21 {}", repeated("01", 33))),
         ("bits with a trailing zero byte", "09 07 08 01 02 0100".to_string()),
+        (
+            "1025 repairs",
+            format!("0b 05 8108 {}", (0..1025u16).map(repair).collect::<String>()),
+        ),
+        ("a repair of chunk 256", "0b 05 01 07 8002".to_string()),
+        ("repairs that are not ascending", "0b 05 02 07 01 06 02".to_string()),
+        ("the same repair twice", "0b 05 02 07 01 07 01".to_string()),
         ("nothing", String::new()),
     ];
     for (what, bytes) in cases {
         assert_eq!(read(&unhex(&bytes)), None, "{what}");
     }
     assert!(read(&unhex(&format!("05 00 00 00 40 {}", ranges(64)))).is_some());
+    let repairs: String = (0..1024u16).map(repair).collect();
+    assert!(read(&unhex(&format!("0b 05 8008 {repairs}"))).is_some());
+}
+
+/// The n-th of ascending repairs: two bytes of period, one of chunk.
+fn repair(number: u16) -> String {
+    format!("{:02x}{:02x}01", 0x80 | (number & 0x7f), 1 + (number >> 7))
 }
 
 fn ranges(count: u8) -> String {
@@ -354,6 +375,16 @@ fn what_would_not_be_read_is_not_written() {
             request_id: 0,
             first_period: 0,
             held: vec![vec![1; 33]],
+        },
+        StorageMessage::RepairAnnouncement {
+            round: 0,
+            chunks: (0..=MAX_ANNOUNCED_REPAIRS as u64)
+                .map(|period| (period, ChunkIndex(0)))
+                .collect(),
+        },
+        StorageMessage::RepairAnnouncement {
+            round: 0,
+            chunks: vec![(1, ChunkIndex(0)), (0, ChunkIndex(0))],
         },
         StorageMessage::StorageCapabilities {
             capabilities: Capabilities {
@@ -413,6 +444,12 @@ fn the_largest_messages_fit_what_they_count_for_in_flight() {
     assert!(write(&largest_page).len() < MAX_PAGE_FRAME_BYTES);
     assert!(write(&largest_manifest).len() < MAX_MANIFEST_FRAME_BYTES);
     assert!(write(&largest_held).len() < MAX_HELD_FRAME_BYTES);
+    let periods = u64::MAX - MAX_ANNOUNCED_REPAIRS as u64..u64::MAX;
+    let largest_repairs = StorageMessage::RepairAnnouncement {
+        round: u64::MAX,
+        chunks: periods.map(|period| (period, ChunkIndex(255))).collect(),
+    };
+    assert!(write(&largest_repairs).len() < MAX_REPAIRS_FRAME_BYTES);
 }
 
 #[test]
@@ -426,7 +463,8 @@ fn type_and_request_id_are_seen_without_reading_the_message() {
     assert_eq!(peek("08 07"), Some((StorageMessageTypeId::HeldRequest, Some(7))));
     assert_eq!(peek("05"), Some((StorageMessageTypeId::StorageCapabilities, None)));
     assert_eq!(peek("0a"), None);
-    assert_eq!(peek("0b 07"), None);
+    assert_eq!(peek("0b 07"), Some((StorageMessageTypeId::RepairAnnouncement, None)));
+    assert_eq!(peek("0c 07"), None);
     assert_eq!(peek(""), None);
 }
 
@@ -547,8 +585,20 @@ fn any_message() -> impl Strategy<Value = StorageMessage> {
                 answer,
             }
         });
+    let repairs = (
+        any::<u64>(),
+        proptest::collection::btree_set((any::<u64>(), 0u32..256), 0..40),
+    )
+        .prop_map(|(round, chunks)| StorageMessage::RepairAnnouncement {
+            round,
+            chunks: chunks
+                .into_iter()
+                .map(|(period, chunk)| (period, ChunkIndex(chunk)))
+                .collect(),
+        });
     prop_oneof![
         announcement,
+        repairs,
         request,
         response,
         challenge,
@@ -572,7 +622,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(first in 0u8..12, bytes in vec(any::<u8>(), 0..400)) {
+    fn arbitrary_bytes_never_panic(first in 0u8..13, bytes in vec(any::<u8>(), 0..400)) {
         let bytes = [vec![first], bytes].concat();
         if let Some(message) = read(&bytes) {
             prop_assert_eq!(read(&write(&message)), Some(message));

@@ -540,6 +540,30 @@ fn a_peer_without_the_capability_stays_connected_and_never_receives_a_storage_me
     assert_eq!(holding.counters.not_spoken.load(Relaxed), 1);
 }
 
+/// So a message type can be added: who does not know it yet takes it for one of the few stray messages that it forgives.
+#[test]
+fn a_peer_that_sends_a_storage_message_of_an_unknown_type_stays_connected_and_is_served() {
+    let holding = ArchiveNode::start(config(), archive());
+    let keypair = KeyPair::generate(0).unwrap();
+    let (mut newer, _) = RawPeer::connect(holding.address, &keypair, STORAGE_CAPABILITY).unwrap();
+    newer.write(&[4, 12, 1, 2, 3]).unwrap();
+    let request = StorageMessage::ManifestRequest {
+        request_id: 1,
+        period: PERIOD,
+    };
+    newer.write(&[&[4], &write(&request)[..]].concat()).unwrap();
+    let is_answer = |frame: &[u8]| {
+        matches!(
+            read(&frame[1..]),
+            StorageMessage::ManifestResponse { request_id: 1, .. }
+        )
+    };
+    while !is_answer(&newer.read_type(4).unwrap()) {}
+    assert!(holding.is_connected_to(&id_of(&keypair)));
+    assert_eq!(holding.counters.stray.load(Relaxed), 1);
+    assert_eq!(holding.counters.quarantined.load(Relaxed), 0);
+}
+
 #[test]
 fn with_200_ms_delay_and_2_percent_loss_every_chunk_arrives() {
     const PERIODS: u64 = 10;

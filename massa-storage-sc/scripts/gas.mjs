@@ -96,7 +96,27 @@ function distribute(size) {
   return world.at(2, 51).ok('distributeRewards', m.u64(200), { from: ADMIN.address, coins: MAS }).gas;
 }
 
-const columns = SIZES.map((size) => ({ ...measure(size), distributeRewards: distribute(size) }));
+/** What a call costs more that settles two open claims: one with all draws missed, one not answered, in rounds that are not closed. */
+function settling(size) {
+  const costs = [true, false].map((before) => {
+    const world = World.running(['a', 'b', 'c', 'd'], { wasm });
+    for (let i = 4; i < size; i++) world.register('m' + i);
+    world.at(2, 3);
+    for (const name of ['a', 'b', 'c']) world.honest(name);
+    world.submit('d', { beacon: world.beacon(2), answers: [], claim: world.holding.claim });
+    world.at(5, 0);
+    const { address } = world.nodes.get('d');
+    if (before) world.ok('resolveExpiredChallenges', m.texts([address]), { from: ADMIN.address, coins: 10n * MAS });
+    return world.ok('unregisterStorageNode', undefined, { from: address, coins: MAS }).gas;
+  });
+  return costs[1] - costs[0];
+}
+
+const columns = SIZES.map((size) => ({
+  ...measure(size),
+  distributeRewards: distribute(size),
+  'settling two open claims, more': settling(size),
+}));
 const rows = Object.keys(columns[0]).sort().map((name) => `| ${name} | ${columns.map((c) => (c[name] / 1e6).toFixed(2)).join(' | ')} |`);
 const table = [`| gas, in millions, at | ${SIZES.map((s) => s.toLocaleString('en').replace(',', ' ') + ' nodes').join(' | ')} |`, '|---|' + '---:|'.repeat(SIZES.length), ...rows].join('\n');
 const readme = new URL('../README.md', import.meta.url);

@@ -2,6 +2,7 @@
 
 mod cheaters;
 mod common;
+mod differing;
 mod heal;
 mod late;
 mod remote;

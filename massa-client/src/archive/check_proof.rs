@@ -8,8 +8,8 @@ use clap::Args;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, PeriodLeaf};
 use massa_distributed_storage_exports::merkle::root_of_hashes;
 use massa_distributed_storage_exports::proof_document::{
-    BlockSubject, ChunkPart, HexBytes, MissSubject, OperationSubject, Path, PeriodSubject, ProofDocument, Subject,
-    FORMAT,
+    BlockSubject, ChunkPart, HexBytes, LostSubject, MissSubject, OperationSubject, Path, PeriodSubject, ProofDocument,
+    Subject, FORMAT,
 };
 use massa_distributed_storage_exports::record::{operation_id, BlockRecord, RecordError, MAX_RECORD_BYTES};
 use massa_distributed_storage_exports::types::{Digest, SIGNATURE_BYTES};
@@ -107,7 +107,7 @@ impl From<RecordError> for CheckProofError {
 pub struct Proven {
     /// Always true: whatever is refused is an error.
     pub valid: bool,
-    /// What kind of thing is proven: `block`, `miss`, `operation` or `period`.
+    /// What kind of thing is proven: `block`, `miss`, `operation`, `lost` or `period`.
     pub kind: &'static str,
     /// The chain.
     pub chain_id: u64,
@@ -157,6 +157,7 @@ impl Proven {
         match (self.kind, self.operations, self.operation_index) {
             ("miss", ..) => format!("slot {slot} was missed"),
             ("operation", _, Some(index)) => format!("operation {index} of the block of slot {slot}"),
+            ("lost", ..) => format!("block of slot {slot}, lost with its period"),
             ("period", ..) => format!("places and chunks of period {}", self.period),
             (_, Some(operations), _) => {
                 let operations = count(operations as u64, "operation", "operations");
@@ -221,6 +222,7 @@ pub fn check_document(document: &ProofDocument, trusted: &SegmentRoot) -> Result
         Subject::Block(subject) => check_block(document, subject, &mut proven)?,
         Subject::Miss(subject) => check_miss(document, subject, &mut proven)?,
         Subject::Operation(subject) => check_operation(document, subject, &mut proven)?,
+        Subject::Lost(subject) => check_lost(document, subject, &mut proven)?,
         Subject::Period(subject) => check_period(document, subject, &mut proven)?,
     }
     Ok(proven)
@@ -286,6 +288,28 @@ fn check_miss(document: &ProofDocument, subject: &MissSubject, proven: &mut Prov
     check_place(document, subject.thread, None, &subject.leaf, &subject.path)?;
     proven.kind = "miss";
     proven.thread = Some(subject.thread);
+    Ok(())
+}
+
+fn check_lost(document: &ProofDocument, subject: &LostSubject, proven: &mut Proven) -> Result<(), CheckProofError> {
+    check_place(
+        document,
+        subject.thread,
+        Some(subject.block_id),
+        &subject.leaf,
+        &subject.path,
+    )?;
+    // The shape was led to the period root: a period without chunks is a lost one.
+    if document.period.chunks != 0 {
+        return Err(differs(
+            "subject.kind",
+            "lost",
+            format!("{} chunks", document.period.chunks),
+        ));
+    }
+    proven.kind = "lost";
+    proven.thread = Some(subject.thread);
+    proven.block_id = Some(subject.block_id);
     Ok(())
 }
 

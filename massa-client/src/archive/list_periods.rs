@@ -51,6 +51,8 @@ pub struct ListedPeriod {
     pub body_bytes: u64,
     /// Its root.
     pub root: PeriodRoot,
+    /// Whether it is lost: ids without blocks.
+    pub lost: bool,
 }
 
 impl Report for ListPeriodsReport {
@@ -63,7 +65,11 @@ impl Report for ListPeriodsReport {
                 period.misses.to_string(),
                 period.chunks.to_string(),
                 period.chunks_kept.to_string(),
-                period.body_bytes.to_string(),
+                if period.lost {
+                    "lost".to_string()
+                } else {
+                    period.body_bytes.to_string()
+                },
                 period.root.to_string(),
             ]
         };
@@ -108,5 +114,6 @@ fn listed(store: &Store, period: u64) -> Result<ListedPeriod, ReadError> {
         chunks_kept: kept.iter().filter(|kept| **kept).count(),
         body_bytes: manifest.header.body_length,
         root: manifest.root(),
+        lost: manifest.is_lost(),
     })
 }

@@ -4,7 +4,7 @@ use crate::archive::stat::chunks_kept;
 use crate::archive::{ArchiveError, StoreArguments};
 use crate::output::{name_value_lines, table, Output, Report};
 use clap::Args;
-use massa_distributed_storage_exports::manifest::Manifest;
+use massa_distributed_storage_exports::manifest::{Manifest, Place};
 use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
 use massa_distributed_storage_worker::ingest::restore;
 use massa_distributed_storage_worker::places::Settled;
@@ -71,6 +71,8 @@ pub struct PlaceLine {
 pub enum PlaceState {
     /// A block.
     Block,
+    /// A block of which only the id is known: the period is lost.
+    Lost,
     /// Nothing: the slot was missed.
     Miss,
     /// Not known yet.
@@ -107,6 +109,7 @@ impl PlaceLine {
     fn row(&self) -> Vec<String> {
         let content = match (self.state, self.block_id) {
             (PlaceState::Awaited, _) => "awaited".to_string(),
+            (PlaceState::Lost, Some(id)) => format!("{id} (lost)"),
             (_, Some(id)) => id.to_string(),
             (_, None) => "missed".to_string(),
         };
@@ -123,7 +126,14 @@ impl Report for PeriodReport {
         let lines = name_value_lines([
             ("period", self.period.to_string()),
             ("root", archive.root.to_string()),
-            ("body", format!("{} bytes", archive.body_bytes)),
+            (
+                "body",
+                if archive.chunks.is_empty() {
+                    "lost: nobody had all blocks when the segment was anchored".to_string()
+                } else {
+                    format!("{} bytes", archive.body_bytes)
+                },
+            ),
         ]);
         let row = |chunk: &ChunkLine| {
             let kept = if chunk.kept { "yes" } else { "no" };
@@ -179,7 +189,14 @@ impl PeriodReport {
             });
         let places = manifest.places.iter().zip(0..).map(|(place, thread)| {
             let settled = place.block_id().map_or(Settled::Miss, Settled::Block);
-            PlaceLine::new(thread, Some(settled))
+            let line = PlaceLine::new(thread, Some(settled));
+            match place {
+                Place::Lost { .. } => PlaceLine {
+                    state: PlaceState::Lost,
+                    ..line
+                },
+                Place::Block { .. } | Place::Miss => line,
+            }
         });
         Self {
             period: manifest.header.period,

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::{parse_secure_share_block, parse_secure_share_operation};
 use massa_distributed_storage_worker::ingest::restore;
-use massa_distributed_storage_worker::proofs::{prove_block, prove_miss, prove_operation};
+use massa_distributed_storage_worker::proofs::{prove_block, prove_lost, prove_miss, prove_operation};
 use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent, ReadError};
 use massa_distributed_storage_worker::Store;
 use massa_models::block::SecureShareBlock;
@@ -291,7 +291,12 @@ pub fn get_block(arguments: &GetBlockArguments, output: Output) -> Result<(), Ar
         (Some(id), _) => store.find_block(&id)?,
         (None, slot) => existing_slot(&store, slot.expect("clap requires an id or a slot"))?,
     };
-    let content = store.place(slot, arguments.check.check())?;
+    let content = match store.place(slot, arguments.check.check()) {
+        Err(ReadError::LostBlock { .. }) if arguments.proof => {
+            return Ok(output.print_document(&prove_lost(&store, slot)?)?);
+        }
+        content => content?,
+    };
     check_id(&store, arguments.id, slot, &content)?;
     match content {
         PlaceContent::Miss if arguments.raw => Err(ArchiveError::Missed { slot }),

@@ -43,6 +43,8 @@ pub struct StatReport {
     pub gaps: Vec<(u64, u64)>,
     /// Periods that are not complete.
     pub open_periods: Vec<OpenPeriod>,
+    /// Archived periods that are lost: ids without blocks.
+    pub lost_periods: Vec<u64>,
     /// Blocks of archived periods.
     pub blocks: u64,
     /// Missed slots of archived periods.
@@ -114,6 +116,8 @@ impl StatReport {
             "archived",
             format!("{}{span}", count(self.periods, "period", "periods")),
         )];
+        let lost = self.lost_periods.iter().map(|period| format!("period {period}"));
+        lines.extend(first_lines(lost, LISTED).into_iter().map(|period| ("LOST", period)));
         let gaps = self.gaps.iter().map(|(first, last)| ranges(*first..=*last));
         lines.extend(first_lines(gaps, LISTED).into_iter().map(|gap| ("not archived", gap)));
         let open = self.open_periods.iter().map(OpenPeriod::text);
@@ -168,6 +172,7 @@ pub fn stat(store: &Store) -> Result<StatReport, ReadError> {
         last_archived: periods.last().copied(),
         gaps: gaps(parameters.first_period.max(store.floor()), &periods),
         open_periods: open_periods(store, &restore(store)?)?,
+        lost_periods: Vec::new(),
         blocks: 0,
         misses: 0,
         body_bytes: 0,
@@ -196,6 +201,9 @@ fn add_manifest(store: &Store, manifest: &Manifest, report: &mut StatReport) -> 
         .iter()
         .filter(|place| place.block_id().is_some())
         .count();
+    if manifest.is_lost() {
+        report.lost_periods.push(manifest.header.period);
+    }
     report.blocks += blocks as u64;
     report.misses += (manifest.places.len() - blocks) as u64;
     report.body_bytes += manifest.header.body_length;

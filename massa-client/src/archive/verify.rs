@@ -33,6 +33,8 @@ pub struct VerifyReport {
     pub clean: bool,
     /// Archived periods.
     pub periods: u64,
+    /// Those of them that are lost: ids without blocks. That is what the network agreed on, so it is not damage.
+    pub lost_periods: u64,
     /// Blocks in them.
     pub blocks: u64,
     /// Operations in them.
@@ -115,6 +117,10 @@ impl Report for VerifyReport {
             count(self.pending_blocks, "block", "blocks"),
             self.seconds,
         ));
+        if self.lost_periods > 0 {
+            let lost = count(self.lost_periods, "period is", "periods are");
+            lines.push(format!("{lost} lost: their ids are known, their blocks are nowhere"));
+        }
         if self.invalid_endorsements > 0 {
             let noun = count(self.invalid_endorsements, "endorsement", "endorsements");
             lines.push(format!(
@@ -161,6 +167,7 @@ fn report(store: &Store, found: &StoreReport, seconds: f64) -> VerifyReport {
         dir: store.path().display().to_string(),
         clean: found.is_clean(),
         periods: found.periods,
+        lost_periods: found.lost_periods,
         blocks: found.blocks,
         operations: found.operations,
         body_bytes: found.body_bytes,

@@ -69,7 +69,11 @@ impl Report for PeriodList {
                 operations,
                 period.chunks.to_string(),
                 period.chunks_held.to_string(),
-                period.bytes.to_string(),
+                if period.lost {
+                    "lost".to_string()
+                } else {
+                    period.bytes.to_string()
+                },
                 period.root.to_string(),
             ]
         };

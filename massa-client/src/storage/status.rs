@@ -113,7 +113,11 @@ fn stored(status: &StorageStatus) -> String {
     let periods = count(status.archived_periods, "period", "periods");
     let last = status.last_archived_period;
     let last = last.map_or_else(String::new, |last| format!(", the last one is {last}"));
-    format!("{periods}{last}; pruned below {}", status.floor)
+    let lost = match status.lost_periods {
+        0 => String::new(),
+        lost => format!("; {lost} LOST"),
+    };
+    format!("{periods}{last}{lost}; pruned below {}", status.floor)
 }
 
 fn chain(status: &StorageStatus) -> String {
@@ -175,12 +179,20 @@ fn awaited_reasons(status: &StorageStatus) -> Vec<String> {
 }
 
 fn repairing(status: &StorageStatus) -> String {
-    format!(
+    let repairing = &status.repairing;
+    let mut text = format!(
         "{}, {}, {}",
-        count(status.repairing.manifests, "manifest", "manifests"),
-        count(status.repairing.chunks, "chunk", "chunks"),
-        count(status.repairing.blocks, "block", "blocks")
-    )
+        count(repairing.manifests, "manifest", "manifests"),
+        count(repairing.chunks, "chunk", "chunks"),
+        count(repairing.blocks, "block", "blocks")
+    );
+    if repairing.handing_over > 0 {
+        text += &format!("; handing over {}", count(repairing.handing_over, "chunk", "chunks"));
+    }
+    if repairing.damaged > 0 {
+        text += &format!("; {} were damaged", repairing.damaged);
+    }
+    text
 }
 
 fn peers(status: &StorageStatus) -> String {
@@ -370,6 +382,7 @@ fn cut(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use massa_api_exports::distributed_storage::{DisabledStorage, StorageApi};
 
     #[test]
     fn a_duration_is_told_in_the_largest_unit_that_is_there_twice() {
@@ -385,6 +398,25 @@ mod tests {
                 "2 days",
                 "2 years"
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_handed_over_and_what_was_damaged_is_told_where_there_is_any() {
+        let mut status: StorageStatus = StorageStatus {
+            enabled: true,
+            ..DisabledStorage {
+                node_id: "N12EwXhhnJRxcgSWDPNJAGJTqKm1mLSAuuJnXUczrwYWCsffaUHK".parse().unwrap(),
+                chain_id: 1,
+            }
+            .status()
+            .unwrap()
+        };
+        assert_eq!(repairing(&status), "0 manifests, 0 chunks, 0 blocks");
+        (status.repairing.handing_over, status.repairing.damaged) = (1, 3);
+        assert_eq!(
+            repairing(&status),
+            "0 manifests, 0 chunks, 0 blocks; handing over 1 chunk; 3 were damaged"
         );
     }
 

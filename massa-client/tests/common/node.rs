@@ -320,6 +320,7 @@ pub fn storage_status() -> StorageStatus {
         first_period: 0,
         last_archived_period: Some(222),
         archived_periods: 221,
+        lost_periods: 0,
         floor: 0,
         next_segment: 2,
         segments_complete: 2,
@@ -344,6 +345,8 @@ pub fn storage_status() -> StorageStatus {
             manifests: 1,
             chunks: 5,
             blocks: 3,
+            handing_over: 2,
+            damaged: 0,
         },
         store_error: None,
         peers: StoragePeerCounts {
@@ -533,6 +536,7 @@ impl MassaRpcServer for Answers {
                 chunks_held: 1,
                 bytes: manifest.header.body_length,
                 segment: 0,
+                lost: manifest.is_lost(),
             }
         });
         self.answer(periods.take(request.limit as usize).collect())

@@ -102,6 +102,12 @@ impl ClaimBook {
         }
     }
 
+    /// The claims for a round: that of the registry, and those that were built and never executed.
+    pub fn of_round(&self, round: u64) -> Vec<Arc<SentClaim>> {
+        let of_round = self.claims.values().filter(|claim| claim.round == round);
+        of_round.cloned().collect()
+    }
+
     /// Whether a claim that is not over covers a chunk.
     pub fn covers(&self, period: u64, chunk: ChunkIndex) -> bool {
         let position = Position::of_chunk(period, chunk, self.segment_periods);

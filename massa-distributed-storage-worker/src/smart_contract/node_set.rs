@@ -4,12 +4,16 @@
 //! that starts after it, and a record keeps the value before and the one after: so every final read in the segment before,
 //! during, or after a segment gives the same set of that segment (design, section 6), on every node and after any restart.
 //! That is why nothing is written to disk here. While there is no registry, before its first segment, and while none of its
-//! nodes weighs anything, the set of the genesis file counts.
+//! nodes ever weighed anything, the set of the genesis file counts.
+//!
+//! Every node that weighs something counts, also one that did not say who it is among the peers: the registry counts it as a
+//! witness against others. When all have lapsed, because no round was counted for long, the set is what it was in the last
+//! counted round: without it nobody would be assigned anything, so nobody could claim, and the network could not come back.
 
 use super::args::DecodeError;
-use super::state::{parse_node_key, ConfigRecord, NodeRecord, CONFIG_KEY, NODE_PREFIX};
+use super::state::{parse_node_key, ConfigRecord, NodeRecord, CONFIG_KEY, LAPSE_ROUNDS, NODE_PREFIX};
 use massa_distributed_storage_exports::contract::ContractHost;
-use massa_distributed_storage_exports::registry::{NodeSet, StorageRegistry};
+use massa_distributed_storage_exports::registry::{NodeSet, StorageNode, StorageRegistry};
 use massa_models::address::Address;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -109,9 +113,22 @@ pub fn read_nodes(host: &dyn ContractHost, registry: &Address) -> Vec<NodeRecord
     records
 }
 
-/// The set of a segment; empty if no node weighs anything.
+/// The set of a segment; empty if no node weighs anything, or ever did. If all of them lapsed: see the module.
 pub fn set_of(records: &[NodeRecord], segment: u64) -> NodeSet {
-    NodeSet::new(records.iter().filter_map(|record| record.in_segment(segment)).collect())
+    let weighing: Vec<StorageNode> = records.iter().filter_map(|record| record.in_segment(segment)).collect();
+    if !weighing.is_empty() {
+        return NodeSet::new(weighing);
+    }
+    let unlapsed = records
+        .iter()
+        .filter_map(|record| Some((record.counted_before(segment), record.unlapsed_in_segment(segment)?)));
+    let unlapsed: Vec<(u64, StorageNode)> = unlapsed.collect();
+    let last = unlapsed.iter().map(|(counted, _)| *counted).max().unwrap_or(0);
+    // Who had lapsed by then is gone for good.
+    let counted = unlapsed
+        .into_iter()
+        .filter(|(counted, _)| counted.saturating_add(LAPSE_ROUNDS) >= last);
+    NodeSet::new(counted.map(|(_, node)| node).collect())
 }
 
 /// Checks what this node and a registry must agree on. The replication factor may be the one in force or the one that follows.

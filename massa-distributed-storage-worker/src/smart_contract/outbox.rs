@@ -5,6 +5,7 @@
 //! nonce: equal ones have the same id and are executed once, so each attempt has another gas limit.
 
 use super::fees::FeeLedger;
+use super::storage_registry::SETTLING_GAS;
 use massa_distributed_storage_exports::contract::{ContractError, OperationLimits, OperationStatus};
 use massa_models::amount::Amount;
 use massa_models::operation::{Operation, OperationId, OperationType};
@@ -376,9 +377,11 @@ fn shortened(text: &str) -> String {
     text[..end].to_string()
 }
 
-/// A fifth more than estimated, within the limit, and another number for each attempt.
+/// A fifth more than estimated, but at least what settling takes: the round may be over when the operation is executed, and
+/// whoever calls first settles. Within the limit, and another number for each attempt. Gas that is not used costs nothing.
 fn gas_limit(gas: u64, attempt: u64, max: u64) -> u64 {
-    let limit = gas.saturating_add(gas / 5).saturating_add(attempt % GAS_LIMITS);
+    let margin = (gas / 5).max(SETTLING_GAS);
+    let limit = gas.saturating_add(margin).saturating_add(attempt % GAS_LIMITS);
     if limit <= max {
         return limit;
     }

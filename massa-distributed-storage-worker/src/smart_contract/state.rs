@@ -251,14 +251,33 @@ impl NodeRecord {
         self.node_id.parse().ok()
     }
 
-    /// This node in the set of a segment; `None` if it weighs nothing there, or did not say who it is among the peers.
+    /// This node in the set of a segment; `None` if it weighs nothing there.
     pub fn in_segment(&self, segment: u64) -> Option<StorageNode> {
-        let allocated_storage_gb = self.weight_at(segment);
+        self.weighing(self.weight_at(segment), segment)
+    }
+
+    /// This node in the set of a segment as if no time had gone by since its last counted round.
+    pub fn unlapsed_in_segment(&self, segment: u64) -> Option<StorageNode> {
+        let left = self.leave_segment.is_some_and(|leave| segment >= leave);
+        let declared = if left { 0 } else { self.declared_at(segment) };
+        self.weighing(declared, segment)
+    }
+
+    /// Its last counted round as the final state before `segment` had it: what was counted later gives weight later.
+    pub fn counted_before(&self, segment: u64) -> u64 {
+        if (self.lapsed_from..self.lapsed_until).contains(&segment) {
+            self.lapsed_from.saturating_sub(LAPSE_ROUNDS + 1)
+        } else {
+            self.last_counted_round
+        }
+    }
+
+    fn weighing(&self, allocated_storage_gb: u64, segment: u64) -> Option<StorageNode> {
         if allocated_storage_gb == 0 {
             return None;
         }
         Some(StorageNode {
-            node_id: self.peer()?,
+            node_id: self.peer(),
             address: self.address,
             placement_key: self.placement_key?,
             allocated_storage_gb,

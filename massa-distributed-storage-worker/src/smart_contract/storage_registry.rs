@@ -26,6 +26,9 @@ pub const ROOT_VOTES_MAX: usize = 4;
 pub const DRAWS_MAX: usize = 16;
 /// Texts of [`resolve_expired_challenges`] at most.
 pub const RESOLVED_MAX: usize = 20;
+/// Gas that a call may take beyond its trial run, because a round is over by the time it is executed: settling the caller's two
+/// open claims, with closing both rounds and slashes, takes 1.43 million (`massa-storage-sc/README.md`, gas table); twice that.
+pub const SETTLING_GAS: u64 = 3_000_000;
 /// Digits of a round.
 const ROUND_TEXT_BYTES_MAX: usize = 20;
 /// Bytes of the operation of a round: 16 answers, and room for the rest.

@@ -7,7 +7,8 @@
 //! ```text
 //! key:   number of the result (u64, big-endian), ascending
 //! value: challenge id (32) | when u64, ms | node's key (33) | period u64 | chunk u32 | chunk id (32) |
-//!        flags u8: 1 by hand, 2 assigned | outcome u8: 0 passed, 1 slow, 2 not held, 3 wrong, 4 unanswered |
+//!        flags u8: 1 by hand, 2 assigned | outcome u8: 0 passed, 1 slow, 2 not held, 3 wrong, 4 unanswered,
+//!        5 given up |
 //!        elapsed u32, ms | round trip u32, ms | reason, UTF-8; checksum. Times of 2³² − 1 are not known.
 //! ```
 
@@ -85,6 +86,7 @@ fn result_value(result: &AuditResult) -> Vec<u8> {
         AuditOutcome::NotHeld => 2,
         AuditOutcome::Wrong(_) => 3,
         AuditOutcome::Unanswered(_) => 4,
+        AuditOutcome::GivenUp => 5,
     });
     for time in [result.elapsed_ms, result.round_trip_ms] {
         value.extend(time.unwrap_or(NO_TIME).to_le_bytes());
@@ -124,6 +126,7 @@ fn parse_result(value: &[u8]) -> Option<AuditResult> {
             2 => AuditOutcome::NotHeld,
             3 => AuditOutcome::Wrong(reason()?),
             4 => AuditOutcome::Unanswered(reason()?),
+            5 => AuditOutcome::GivenUp,
             _ => return None,
         },
         elapsed_ms: known(elapsed),

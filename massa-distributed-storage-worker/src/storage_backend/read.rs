@@ -21,6 +21,10 @@ use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
 use rocksdb::{Direction, IteratorMode};
 use std::ops::Range;
+use std::time::Duration;
+
+/// How long to wait for a period that is being replaced.
+const REPLACING: Duration = Duration::from_millis(1);
 
 /// How far a read is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +121,22 @@ pub enum ReadError {
         awaited: usize,
         /// Places of a period.
         threads: u8,
+    },
+    /// The block is known to have been final, and lost with its period.
+    #[error("block {id} of slot {slot} is lost: nobody had the whole of its period when its segment was anchored")]
+    LostBlock {
+        /// The slot.
+        slot: Slot,
+        /// The block.
+        id: BlockId,
+    },
+    /// The period was entered as lost.
+    #[error(
+        "period {period} is lost: nobody had all of its blocks when its segment was anchored; their ids are known"
+    )]
+    LostPeriod {
+        /// The period.
+        period: u64,
     },
     /// Retention no longer covers the period.
     #[error("period {period} was pruned: this archive keeps periods from {floor} on")]
@@ -271,6 +291,10 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub fn place(&self, slot: Slot, check: Check) -> Result<PlaceContent, ReadError> {
+        self.steady(|| self.read_place(slot, check))
+    }
+
+    fn read_place(&self, slot: Slot, check: Check) -> Result<PlaceContent, ReadError> {
         let content = match self.manifest(slot.period)? {
             Some(manifest) => self.archived_place(&manifest, slot)?,
             None => self.pending_place(slot)?,
@@ -295,9 +319,12 @@ impl Store {
     /// The places of a period, checked; index = thread.
     ///
     /// # Errors
-    /// [`ReadError`]; [`ReadError::NotArchived`] unless the period is complete.
+    /// [`ReadError`]; [`ReadError::NotArchived`] unless the period is complete, [`ReadError::LostPeriod`].
     pub fn period(&self, period: u64, check: Check) -> Result<Vec<PlaceContent>, ReadError> {
         let manifest = self.archived_manifest(period)?;
+        if manifest.is_lost() {
+            return Err(ReadError::LostPeriod { period });
+        }
         let threads = 0..manifest.header.threads;
         threads
             .map(|thread| {
@@ -322,6 +349,23 @@ impl Store {
     /// # Errors
     /// [`ReadError::Pruned`], [`ReadError::Damaged`].
     pub fn manifest(&self, period: u64) -> Result<Option<Manifest>, ReadError> {
+        self.steady(|| self.read_manifest(period))
+    }
+
+    /// Reads again what was found damaged while a period was being replaced: its rows are then read one from before, one from
+    /// after.
+    pub(crate) fn steady<T>(&self, read: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
+        loop {
+            let replaced = self.replaced_count();
+            match read() {
+                Err(ReadError::Damaged(_)) if self.replaced_count() != replaced => {}
+                Err(ReadError::Damaged(_)) if replaced % 2 == 1 => std::thread::sleep(REPLACING),
+                result => return result,
+            }
+        }
+    }
+
+    fn read_manifest(&self, period: u64) -> Result<Option<Manifest>, ReadError> {
         self.check_floor(period)?;
         let key = rows::period_key(period);
         let damage = |reason: String| Damage::new(STORAGE_MANIFESTS_CF, reason).in_period(period);
@@ -498,8 +542,10 @@ impl Store {
             .places
             .get(usize::from(slot.thread))
             .ok_or_else(|| ReadError::NotFound(format!("slot {slot}")))?;
-        let Place::Block { id, objects_before, .. } = *place else {
-            return Ok(PlaceContent::Miss);
+        let (id, objects_before) = match *place {
+            Place::Miss => return Ok(PlaceContent::Miss),
+            Place::Lost { id } => return Err(ReadError::LostBlock { slot, id }),
+            Place::Block { id, objects_before, .. } => (id, objects_before),
         };
         let range = manifest.block_range(slot.thread).expect("the place holds a block");
         let piece = self.pages(manifest, range)?;
@@ -678,7 +724,7 @@ impl Store {
         }
     }
 
-    fn raw(&self, family: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn raw(&self, family: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.with_db(|db| Ok(db.get_cf(family_of(db, family)?, key)?))
     }
 }

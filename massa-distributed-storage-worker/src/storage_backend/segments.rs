@@ -95,13 +95,17 @@ impl Store {
         if recent.is_some() {
             return Ok(recent);
         }
+        let replaced = self.replaced_count();
         let Some(state) = self.segment_state(segment)?.map(Arc::new) else {
             return Ok(None);
         };
         if state.complete {
             let mut recent = self.segments.lock();
-            recent.truncate(RECENT_SEGMENTS - 1);
-            recent.push_front(Arc::clone(&state));
+            // A period may have been replaced meanwhile.
+            if self.replaced_count() == replaced && replaced % 2 == 0 {
+                recent.truncate(RECENT_SEGMENTS - 1);
+                recent.push_front(Arc::clone(&state));
+            }
         }
         Ok(Some(state))
     }

@@ -24,6 +24,8 @@ const LISTED_DAMAGES_MAX: usize = 1000;
 pub struct VerifyReport {
     /// Archived periods.
     pub periods: u64,
+    /// Those of them that are lost: ids without blocks.
+    pub lost_periods: u64,
     /// Blocks in them.
     pub blocks: u64,
     /// Operations in them.
@@ -72,6 +74,7 @@ impl VerifyReport {
 
     fn add(&mut self, other: VerifyReport) {
         self.periods += other.periods;
+        self.lost_periods += other.lost_periods;
         self.blocks += other.blocks;
         self.operations += other.operations;
         self.body_bytes += other.body_bytes;
@@ -175,6 +178,10 @@ impl Store {
         self.verify_header(&manifest, &mut report);
         self.verify_block_index(&manifest, &mut report)?;
         self.verify_row_counts(&manifest, &mut report)?;
+        if manifest.is_lost() {
+            report.lost_periods = 1;
+            return Ok(report);
+        }
         let chunks = self.verify_chunks(&manifest, &mut report)?;
         let whole = chunks.iter().all(|chunk| matches!(chunk, ChunkState::Kept(_)));
         if whole {
@@ -361,7 +368,8 @@ impl Store {
                 let view = record.view(self.parameters().thread_count);
                 Ok(view.is_ok_and(|view| view.operation_ids().nth(index as usize) == Some(*id)))
             }
-            Ok(PlaceContent::Miss) | Err(ReadError::NotArchived { .. } | ReadError::Damaged(_)) => Ok(false),
+            Ok(PlaceContent::Miss)
+            | Err(ReadError::NotArchived { .. } | ReadError::LostBlock { .. } | ReadError::Damaged(_)) => Ok(false),
             Err(ReadError::NotKept { .. }) => Ok(true),
             Err(error) => Err(error),
         }

@@ -5,6 +5,8 @@ use super::registry_model::Model;
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_distributed_storage_worker::challenge::{Claim, ClaimTree, HeldChunk, Position};
+use massa_distributed_storage_worker::ingest::OpenSegment;
+use massa_distributed_storage_worker::lost::{FinalSegments, LossPlan, LossView};
 use massa_distributed_storage_worker::rounds::engine::Kind;
 use massa_distributed_storage_worker::rounds::timing::closing_rank;
 use massa_distributed_storage_worker::rounds::{
@@ -15,9 +17,13 @@ use massa_distributed_storage_worker::smart_contract::storage_registry::{Storage
 use massa_hash::Hash;
 use massa_models::address::{Address, SCAddress, SCAddressV0, UserAddress, UserAddressV0};
 use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
+use massa_models::secure_share::Id;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
 
 pub const CHAIN_ID: u64 = 77;
 pub const KEY_DOMAIN: &[u8] = b"";
@@ -132,6 +138,11 @@ pub fn root_of(segment: u64) -> SegmentRoot {
     SegmentRoot::from_bytes(*blake3::hash(&segment.to_le_bytes()).as_bytes())
 }
 
+/// Of a segment with lost periods.
+pub fn lost_root_of(segment: u64) -> SegmentRoot {
+    root_of(segment + 2_000_000)
+}
+
 pub fn beacon_of(round: u64) -> Digest {
     *blake3::hash(format!("beacon {round}").as_bytes()).as_bytes()
 }
@@ -200,6 +211,8 @@ pub struct World {
     pub period: u64,
     /// Share of operations that never arrive, in percent.
     pub loss_percent: u32,
+    /// A segment with a block that no node has.
+    pub lost_segment: Option<u64>,
     /// Submissions executed in each period of a round, over all rounds.
     pub load: BTreeMap<u64, usize>,
     money: u64,
@@ -227,6 +240,7 @@ impl World {
             nodes: nodes.collect(),
             period: 0,
             loss_percent: 3,
+            lost_segment: None,
             load: BTreeMap::new(),
             money: pool,
             history: VecDeque::new(),
@@ -364,6 +378,7 @@ impl World {
             let differs = node.behaviour.differs_from.is_some_and(|from| segment >= from);
             (segment, root_of(if differs { segment + 1_000_000 } else { segment }))
         });
+        let own_roots = self.with_lost_segment(own_roots.collect(), snapshot);
         let lies = node.behaviour.lies.contains(&round);
         let beacon = if lies {
             beacon_of(round + 1_000_000)
@@ -380,11 +395,47 @@ impl World {
         let ranks = (round.saturating_sub(1)..=round)
             .map(|round| (round, closing_rank(&node.address, round, &claimants(round))));
         Local {
-            own_roots: own_roots.collect(),
+            own_roots,
             beacon: (snapshot.period % PERIODS >= 2).then_some(beacon),
             closing_ranks: ranks.collect(),
             refutations: Vec::new(),
         }
+    }
+
+    /// The root of the lost segment is that of its lost form: voted for when [`LossPlan`] says so, the node's own once it is
+    /// accepted. Later segments have no root before.
+    fn with_lost_segment(
+        &self,
+        mut own_roots: BTreeMap<u64, SegmentRoot>,
+        snapshot: &Snapshot,
+    ) -> BTreeMap<u64, SegmentRoot> {
+        let Some(segment) = self.lost_segment.filter(|segment| own_roots.contains_key(segment)) else {
+            return own_roots;
+        };
+        let lost = lost_root_of(segment);
+        if snapshot.accepted_roots.contains_key(&segment) {
+            own_roots.insert(segment, lost);
+            return own_roots;
+        }
+        own_roots.retain(|of, _| *of < segment);
+        let ids = vec![Some(BlockId::new(Hash::compute_from(b"lost")))];
+        let open = OpenSegment {
+            segment,
+            periods: vec![(segment * PERIODS + 1, Some(ids))],
+        };
+        let final_segments = FinalSegments {
+            period: snapshot.period,
+            round_periods: PERIODS,
+            accepted: Arc::new(snapshot.accepted_roots.clone()),
+        };
+        let decided = LossPlan::default().decide(&LossView {
+            now: Instant::now(),
+            final_segments: &final_segments,
+            open: Some(&open),
+            no_holder_since: &|_, _, _| true,
+        });
+        own_roots.extend(decided.is_ok().then_some((segment, lost)));
+        own_roots
     }
 
     fn send(&mut self, number: usize, action: Action, valid_until: u64) {

@@ -11,6 +11,7 @@ use massa_distributed_storage_exports::{ArchiveParameters, PeriodRoot};
 use massa_distributed_storage_worker::assignments::Assignments;
 use massa_distributed_storage_worker::chunking::EncodedPeriod;
 use massa_distributed_storage_worker::handover::keep_no_more;
+use massa_distributed_storage_worker::lost::SegmentBoard;
 use massa_distributed_storage_worker::reader::ArchiveReader;
 use massa_distributed_storage_worker::repair::RepairLimits;
 use massa_distributed_storage_worker::repair_worker::{repair_news, start_repair, RepairManager, RepairParts};
@@ -140,6 +141,8 @@ pub struct ArchiveNode {
     pub network: Arc<dyn StorageNetwork>,
     pub node_id: NodeId,
     pub repair: RepairManager,
+    /// What a round worker would tell.
+    pub segments: Arc<SegmentBoard>,
     archiver: ArchiverHandle,
     protocol: Box<dyn ProtocolManager>,
     worker: DistributedStorageManager,
@@ -218,6 +221,7 @@ impl ArchiveNode {
         )
         .unwrap();
         let network = network.expect("storage is enabled");
+        let segments = Arc::new(SegmentBoard::default());
         let parts = RepairParts {
             store: Arc::clone(&store),
             worker: handle.clone(),
@@ -230,6 +234,7 @@ impl ArchiveNode {
             },
             scrub_interval: Duration::from_secs(1),
             keep: keep_no_more(),
+            segments: Arc::clone(&segments),
         };
         Self {
             store,
@@ -237,6 +242,7 @@ impl ArchiveNode {
             network,
             node_id,
             repair: start_repair(parts, inbox),
+            segments,
             archiver: handle,
             protocol,
             worker,
@@ -304,7 +310,7 @@ impl Drop for ArchiveNode {
 
 pub fn node_set(all: &[Identity]) -> NodeSet {
     let node = |identity: &Identity| StorageNode {
-        node_id: identity.node_id(),
+        node_id: Some(identity.node_id()),
         address: Address::from_public_key(&identity.keypair.get_public_key()),
         placement_key: genesis_placement_key(&identity.node_id()),
         allocated_storage_gb: 1,

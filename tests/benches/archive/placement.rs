@@ -45,7 +45,7 @@ fn name_hash(name: &str, number: usize) -> Digest {
 fn nodes(count: usize) -> NodeSet {
     let owner = KeyPair::generate(0).expect("version 0 exists").get_public_key();
     let node = |number| StorageNode {
-        node_id: NodeId::new(owner),
+        node_id: Some(NodeId::new(owner)),
         address: Address::from_public_key(&owner),
         placement_key: name_hash("node", number),
         // Nobody fills up.

@@ -5,12 +5,14 @@
 //! together are in `docs/formats.md`. Every length is checked before anything of that length is allocated. One page is
 //! one frame, so that no frame delays blocks for long.
 //!
-//! Only sent to peers that said in the handshake that they speak storage.
+//! Only sent to peers that said in the handshake that they speak storage. New types may be added: who does not know a type
+//! counts the message as stray, which costs nothing unless there are many, so a new type must work without an answer, and be
+//! sent seldom.
 
 use massa_distributed_storage_exports::merkle::MAX_PATH_SIBLINGS;
 use massa_distributed_storage_exports::network::{
-    Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, CHALLENGE_LEAVES, MAX_HELD_PERIODS,
-    MAX_HELD_RANGES, MAX_PAGE_SIGNATURES,
+    Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_REPAIRS,
+    MAX_HELD_PERIODS, MAX_HELD_RANGES, MAX_PAGE_SIGNATURES,
 };
 use massa_distributed_storage_exports::types::{
     ChallengeId, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, MAX_CHUNK_BYTES, PAGE_BYTES, SIGNATURE_BYTES,
@@ -45,6 +47,8 @@ pub const MAX_PROOF_FRAME_BYTES: usize =
     CHALLENGE_LEAVES * (LEAF_BYTES + MAX_PATH_SIBLINGS * 32 + MAX_LEAF_NUMBERS_BYTES) + 32 + MAX_NUMBERS_BYTES;
 /// Bytes of the numbers beside one leaf: length, directions, siblings.
 const MAX_LEAF_NUMBERS_BYTES: usize = 6;
+/// Bytes of a frame with announced repairs: 13 KiB.
+pub const MAX_REPAIRS_FRAME_BYTES: usize = MAX_ANNOUNCED_REPAIRS * (10 + 2) + MAX_NUMBERS_BYTES;
 /// Bytes of a frame with held chunks.
 pub const MAX_HELD_FRAME_BYTES: usize = MAX_HELD_PERIODS as usize * (MAX_HELD_BYTES + 1) + MAX_NUMBERS_BYTES;
 
@@ -168,6 +172,15 @@ pub enum StorageMessage {
         /// Of the request.
         request_id: u64,
     },
+    /// The sender repairs these chunks of its claim for a round, and asks to be served them while answers are taken.
+    ///
+    /// `round varint | count varint ≤ 1024 | each: period varint | chunk varint < 256`, ascending
+    RepairAnnouncement {
+        /// The round.
+        round: u64,
+        /// Period and position of each.
+        chunks: Vec<(u64, ChunkIndex)>,
+    },
 }
 
 /// Inner types. Numbers in use are never given to something else.
@@ -196,6 +209,8 @@ pub enum StorageMessageTypeId {
     HeldResponse = 9,
     /// [`StorageMessage::Busy`].
     Busy = 10,
+    /// [`StorageMessage::RepairAnnouncement`].
+    RepairAnnouncement = 11,
 }
 
 impl TryFrom<u64> for StorageMessageTypeId {
@@ -214,6 +229,7 @@ impl TryFrom<u64> for StorageMessageTypeId {
             8 => Self::HeldRequest,
             9 => Self::HeldResponse,
             10 => Self::Busy,
+            11 => Self::RepairAnnouncement,
             unknown => return Err(unknown),
         })
     }
@@ -251,6 +267,7 @@ impl From<&StorageMessage> for StorageMessageTypeId {
             StorageMessage::HeldRequest { .. } => Self::HeldRequest,
             StorageMessage::HeldResponse { .. } => Self::HeldResponse,
             StorageMessage::Busy { .. } => Self::Busy,
+            StorageMessage::RepairAnnouncement { .. } => Self::RepairAnnouncement,
         }
     }
 }
@@ -375,6 +392,19 @@ impl StorageMessageSerializer {
             .try_for_each(|range| self.numbers(&[range.first_period, range.last_period], buffer))
     }
 
+    fn repairs(&self, round: u64, chunks: &[(u64, ChunkIndex)], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
+        self.u64.serialize(&round, buffer)?;
+        self.count(chunks.len(), MAX_ANNOUNCED_REPAIRS, "announced repairs", buffer)?;
+        if !chunks.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Err(SerializeError::GeneralError(
+                "announced repairs are not ascending".into(),
+            ));
+        }
+        chunks
+            .iter()
+            .try_for_each(|(period, chunk)| self.numbers(&[*period, u64::from(chunk.0)], buffer))
+    }
+
     fn held(&self, held: &[Vec<u8>], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
         self.count(held.len(), MAX_HELD_PERIODS as usize, "periods", buffer)?;
         held.iter().try_for_each(|bits| {
@@ -456,6 +486,7 @@ impl Serializer<StorageMessage> for StorageMessageSerializer {
                 self.held(held, buffer)
             }
             StorageMessage::Busy { request_id } => self.u64.serialize(request_id, buffer),
+            StorageMessage::RepairAnnouncement { round, chunks } => self.repairs(*round, chunks, buffer),
         }
     }
 }
@@ -479,6 +510,8 @@ pub struct StorageMessageDeserializerArgs {
     pub max_held_ranges: u64,
     /// Periods in a question for held chunks.
     pub max_held_periods: u32,
+    /// Chunks in an announcement of repairs.
+    pub max_announced_repairs: u64,
 }
 
 impl Default for StorageMessageDeserializerArgs {
@@ -492,11 +525,12 @@ impl Default for StorageMessageDeserializerArgs {
             max_manifest_bytes: MAX_MANIFEST_BYTES as u64,
             max_held_ranges: MAX_HELD_RANGES as u64,
             max_held_periods: MAX_HELD_PERIODS,
+            max_announced_repairs: MAX_ANNOUNCED_REPAIRS as u64,
         }
     }
 }
 
-/// Reads messages about the archive. Nothing but lengths and the order of ranges is checked.
+/// Reads messages about the archive. Nothing but lengths and the order of ranges and of repairs is checked.
 #[derive(Clone)]
 pub struct StorageMessageDeserializer {
     number: U64VarIntDeserializer,
@@ -507,6 +541,7 @@ pub struct StorageMessageDeserializer {
     request_pages: U32VarIntDeserializer,
     held_periods: U32VarIntDeserializer,
     announced_chunks: U64VarIntDeserializer,
+    announced_repairs: U64VarIntDeserializer,
     page_bytes: U64VarIntDeserializer,
     page_signatures: U64VarIntDeserializer,
     siblings: U64VarIntDeserializer,
@@ -537,6 +572,7 @@ impl StorageMessageDeserializer {
             request_pages: up_to_u32(1, args.max_request_pages),
             held_periods: up_to_u32(1, args.max_held_periods),
             announced_chunks: up_to_u64(0, args.max_announced_chunks),
+            announced_repairs: up_to_u64(0, args.max_announced_repairs),
             page_bytes: up_to_u64(1, PAGE_BYTES as u64),
             page_signatures: up_to_u64(0, args.max_page_signatures),
             siblings: up_to_u64(0, MAX_PATH_SIBLINGS as u64),
@@ -778,6 +814,26 @@ impl StorageMessageDeserializer {
         Ok((rest, message))
     }
 
+    fn repair_announcement<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
+        &self,
+        input: &'a [u8],
+    ) -> IResult<&'a [u8], StorageMessage, E> {
+        let (rest, round) = self.number.deserialize(input)?;
+        let (mut rest, count) = self.announced_repairs.deserialize(rest)?;
+        let mut chunks = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let (after, period) = self.number.deserialize(rest)?;
+            let (after, chunk) = self.chunk.deserialize(after)?;
+            let position = (period, ChunkIndex(chunk));
+            if chunks.last().is_some_and(|before| *before >= position) {
+                return refuse(rest);
+            }
+            chunks.push(position);
+            rest = after;
+        }
+        Ok((rest, StorageMessage::RepairAnnouncement { round, chunks }))
+    }
+
     fn fields<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
         &self,
         id: StorageMessageTypeId,
@@ -812,6 +868,7 @@ impl StorageMessageDeserializer {
                 let (rest, request_id) = self.number.deserialize(input)?;
                 Ok((rest, StorageMessage::Busy { request_id }))
             }
+            StorageMessageTypeId::RepairAnnouncement => self.repair_announcement(input),
         }
     }
 }

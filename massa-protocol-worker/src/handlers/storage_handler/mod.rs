@@ -31,7 +31,7 @@ use massa_channel::MassaChannel;
 use massa_distributed_storage_exports::network::{
     ArchiveServer, Challenge, Fetch, NetworkBusy, StorageEvents, StorageHost, StorageNetwork, StoragePeer,
 };
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, PeriodRoot};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, PeriodRoot};
 use massa_models::node::NodeId;
 use massa_protocol_exports::{PeerId, ProtocolConfig};
 use propagation::start_propagation_thread;
@@ -187,6 +187,11 @@ impl StorageNetwork for StorageHandlerNetwork {
             root,
             chunk_ids,
         };
+        self.propagation.try_send(command).map_err(|_| NetworkBusy)
+    }
+
+    fn announce_repairs(&self, round: u64, chunks: Vec<(u64, ChunkIndex)>) -> Result<(), NetworkBusy> {
+        let command = StorageHandlerPropagationCommand::AnnounceRepairs { round, chunks };
         self.propagation.try_send(command).map_err(|_| NetworkBusy)
     }
 

@@ -1,4 +1,4 @@
-//! The thread that announces: which chunks this node holds, and what it says of itself.
+//! The thread that announces: which chunks this node holds, which it repairs, and what it says of itself.
 
 use super::commands_propagation::StorageHandlerPropagationCommand;
 use super::connections::StorageConnections;
@@ -6,9 +6,9 @@ use super::messages::{StorageMessage, MAX_ANNOUNCED_CHUNKS};
 use crossbeam_channel::RecvTimeoutError;
 use massa_channel::receiver::MassaReceiver;
 use massa_distributed_storage_exports::network::{ArchiveServer, Capabilities, MAX_HELD_RANGES};
-use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
+use massa_distributed_storage_exports::{ChunkId, ChunkIndex, PeriodRoot};
 use massa_models::node::NodeId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,6 +31,10 @@ struct PropagationThread {
     repeated_at: Instant,
     /// What each peer was told last.
     told: HashMap<NodeId, Capabilities>,
+    /// Round and chunks that this node repairs; no chunks: nothing to tell.
+    repairs: (u64, Vec<(u64, ChunkIndex)>),
+    /// Who was told of them.
+    told_repairs: HashSet<NodeId>,
 }
 
 /// Starts the thread.
@@ -46,6 +50,8 @@ pub(super) fn start_propagation_thread(
         looked_at: None,
         repeated_at: Instant::now(),
         told: HashMap::new(),
+        repairs: (0, Vec::new()),
+        told_repairs: HashSet::new(),
     };
     let thread_name = THREAD_NAME.to_string();
     std::thread::Builder::new()
@@ -63,6 +69,11 @@ impl PropagationThread {
                     root,
                     chunk_ids,
                 }) => self.announce(period, root, &chunk_ids),
+                Ok(StorageHandlerPropagationCommand::AnnounceRepairs { round, chunks }) => {
+                    self.repairs = (round, chunks);
+                    self.told_repairs.clear();
+                    self.tell_repairs();
+                }
                 Ok(StorageHandlerPropagationCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -71,6 +82,7 @@ impl PropagationThread {
                 next_tick = now + TICK;
                 self.look(now);
                 self.tell();
+                self.tell_repairs();
             }
         }
     }
@@ -120,6 +132,26 @@ impl PropagationThread {
             };
             if is_news && self.connections.send(&peer, message) {
                 self.told.insert(peer, capabilities);
+            }
+        }
+    }
+
+    /// Tells those that were not told which chunks this node repairs.
+    fn tell_repairs(&mut self) {
+        let (round, chunks) = &self.repairs;
+        if chunks.is_empty() {
+            return;
+        }
+        let peers = self.connections.peers();
+        // Who comes back may have forgotten.
+        self.told_repairs.retain(|node| peers.contains(node));
+        for peer in peers {
+            let message = || StorageMessage::RepairAnnouncement {
+                round: *round,
+                chunks: chunks.clone(),
+            };
+            if !self.told_repairs.contains(&peer) && self.connections.send(&peer, message()) {
+                self.told_repairs.insert(peer);
             }
         }
     }

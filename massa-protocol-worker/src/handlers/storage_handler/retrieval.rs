@@ -259,6 +259,10 @@ impl RetrievalThread {
                 chunk_ids,
             } => self.on_announcement(from, (period, root), chunk_ids),
             StorageMessage::StorageCapabilities { capabilities } => self.on_capabilities(from, capabilities),
+            // Of itself: nobody can announce for another node.
+            StorageMessage::RepairAnnouncement { round, chunks } => {
+                self.parts.events.repairs_announced(from, round, chunks);
+            }
             _ => {}
         }
     }
