@@ -165,6 +165,8 @@ impl Steps<'_> {
         // While answers of a round are taken nobody audits, and the refusal says until when.
         let said = self.wait("the end of the answer window", || match self.cli(&challenge) {
             Err(refused) if refused.contains("ask again once period") => Err(refused),
+            // The window opened meanwhile.
+            Ok(said) if said.contains("given up") => Err(said),
             said => Ok(said.unwrap()),
         });
         assert!(said.contains("result        VALID"), "{said}");
