@@ -311,9 +311,6 @@ pub struct StoragePeriod {
     pub blocks: u64,
     /// Its missed slots.
     pub misses: u64,
-    /// Its operations, where the node counted them.
-    #[serde(default)]
-    pub operations: Option<u64>,
     /// Its chunks.
     pub chunks: u64,
     /// Those that the node asked holds.

@@ -1,6 +1,6 @@
 //! A segment whose accepted root is not this node's: what is true of it, and fetching that.
 //!
-//! Pure: state, input and time in, actions out; [`crate::segment_repair`] does what they say. The manifests of the segment are
+//! Pure: state, input and time in, actions out; `segment_repair` does what they say. The manifests of the segment are
 //! asked from one peer after another. Nothing of such a list is believed, and nobody is blamed for one, until the root of all
 //! of them is the accepted one: then that list is the truth. Its lost periods are entered as lost; other periods that this
 //! node has otherwise, or not at all, are fetched whole, verified down to signatures, and replaced in one write batch each.

@@ -33,7 +33,8 @@ fn active_block(block: &VerifiedBlock) -> ActiveBlock {
     ActiveBlock {
         creator_address: header.content_creator_address,
         block_id: header.id,
-        parents: Vec::new(),
+        // Their periods are not looked at.
+        parents: header.content.parents.iter().map(|id| (*id, 0)).collect(),
         children: vec![PreHashMap::default(); usize::from(THREADS)],
         descendants: PreHashSet::default(),
         is_final: true,

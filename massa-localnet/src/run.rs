@@ -498,13 +498,13 @@ impl Watch {
         let mut survey = Survey::fetch(network.nodes(), first, last)?;
         self.operations.retain(|period, _| *period >= first);
         for (period, surveyed) in &mut survey.periods {
-            if surveyed.operations.is_none() && !self.operations.contains_key(period) {
+            if !self.operations.contains_key(period) {
                 let node = &network.nodes()[*period as usize % network.nodes().len()];
                 // A node that has not archived it yet cannot tell; the next look asks again.
                 let counted = count_operations(node.client(), *period).ok();
                 self.operations.extend(counted.map(|count| (*period, count)));
             }
-            surveyed.operations = surveyed.operations.or(self.operations.get(period).copied());
+            surveyed.operations = self.operations.get(period).copied();
         }
         Ok(survey)
     }

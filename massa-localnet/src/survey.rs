@@ -67,7 +67,7 @@ pub struct PeriodSurvey {
     pub blocks: u64,
     /// Its missed slots.
     pub misses: u64,
-    /// Its operations, where a node counted them.
+    /// Its operations, once somebody counted them.
     pub operations: Option<u64>,
     /// Bytes of its body.
     pub bytes: u64,
@@ -94,14 +94,13 @@ impl PeriodSurvey {
             archived_by: 1,
             blocks: first.blocks,
             misses: first.misses,
-            operations: first.operations,
+            operations: None,
             bytes: first.bytes,
             chunks: chunks_of(period, views),
         };
         for other in told {
             survey.archived_by += 1;
             survey.roots_agree &= other.root == first.root;
-            survey.operations = survey.operations.or(other.operations);
         }
         Some(survey)
     }
@@ -261,7 +260,6 @@ pub(crate) mod tests {
             root: PeriodRoot::from_bytes([*root; 32]),
             blocks: 3,
             misses: 1,
-            operations: None,
             chunks: 2,
             chunks_held: 0,
             bytes: 100_000,

@@ -512,7 +512,6 @@ impl NodeStorageApi {
             root: manifest.root(),
             blocks,
             misses: manifest.places.len() as u64 - blocks,
-            operations: None,
             chunks: manifest.chunks.len() as u64,
             chunks_held: held.len() as u64,
             bytes: manifest.header.body_length,

@@ -47,26 +47,14 @@ pub struct PeriodList {
 impl Report for PeriodList {
     fn text(&self) -> String {
         let headings = [
-            "period",
-            "segment",
-            "blocks",
-            "missed",
-            "operations",
-            "chunks",
-            "held",
-            "bytes",
-            "root",
+            "period", "segment", "blocks", "missed", "chunks", "held", "bytes", "root",
         ];
         let row = |period: &StoragePeriod| {
-            let operations = period
-                .operations
-                .map_or_else(|| "?".to_string(), |count| count.to_string());
             vec![
                 period.period.to_string(),
                 period.segment.to_string(),
                 period.blocks.to_string(),
                 period.misses.to_string(),
-                operations,
                 period.chunks.to_string(),
                 period.chunks_held.to_string(),
                 if period.lost {

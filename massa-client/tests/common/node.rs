@@ -531,7 +531,6 @@ impl MassaRpcServer for Answers {
                 root: manifest.root(),
                 blocks,
                 misses: manifest.places.len() as u64 - blocks,
-                operations: (period > 1).then_some(90),
                 chunks: manifest.chunks.len() as u64,
                 chunks_held: 1,
                 bytes: manifest.header.body_length,
