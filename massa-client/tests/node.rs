@@ -406,7 +406,7 @@ fn chunks_periods_and_nodes_are_listed() {
     let periods = node.cli(&["storage", "list-periods", "--first", "2", "--json"]).json();
     assert_eq!(periods["periods"][0]["period"], 2);
     assert_eq!(periods["periods"].as_array().unwrap().len(), 3);
-    assert_says(&node.cli(&["storage", "list-periods"]).text(), &["missed", "4096"]);
+    assert_says(&node.cli(&["storage", "list-periods"]).text(), &["missed", "379157"]);
 
     let text = node.cli(&["storage", "nodes"]).text();
     assert_says(
