@@ -5,6 +5,7 @@ use crate::storage::earnings::result;
 use massa_api_exports::distributed_storage::{RegisteredNode, RegistryInfo, StorageStatus};
 use massa_api_exports::rounds::{EarnedRound, RoundsInfo};
 use massa_distributed_storage_exports::types::LEAF_BYTES;
+use massa_models::amount::Amount;
 
 /// Columns of the screen.
 const COLUMNS: usize = 80;
@@ -268,10 +269,14 @@ fn last_result(last: &EarnedRound) -> String {
 
 fn earned(rounds: &RoundsInfo) -> String {
     let totals = &rounds.totals;
-    format!(
-        "{} MAS credited, {} matured, {} claimed, {} of fees",
-        totals.credited, rounds.matured, totals.claimed, totals.fees
-    )
+    let [credited, matured, claimed, fees] =
+        [totals.credited, rounds.matured, totals.claimed, totals.fees].map(four_decimals);
+    format!("{credited} MAS credited, {matured} matured, {claimed} claimed, {fees} of fees")
+}
+
+/// Rounded down, so that the line has room for all; `storage earnings` has every nano.
+fn four_decimals(amount: Amount) -> Amount {
+    Amount::from_raw(amount.to_raw() / 100_000 * 100_000)
 }
 
 fn pool(rounds: &RoundsInfo) -> Option<String> {
@@ -428,6 +433,20 @@ mod tests {
         make_room(&mut lines);
         let left: Vec<&str> = lines.iter().map(|(name, _)| *name).take(4).collect();
         assert_eq!((lines.len(), left), (21, vec!["node", "operator", "stored", "stored"]));
+    }
+
+    #[test]
+    fn what_was_earned_fits_a_line_whatever_the_amounts() {
+        let mut rounds = RoundsInfo::default();
+        let (totals, nano) = (&mut rounds.totals, |nano| Amount::from_raw(nano));
+        (totals.credited, totals.claimed, totals.fees) = (nano(6_243_953_698), nano(4_997_406_123), nano(210_000_000));
+        rounds.matured = nano(1_246_547_575);
+        let line = earned(&rounds);
+        assert_eq!(
+            line,
+            "6.2439 MAS credited, 1.2465 matured, 4.9974 claimed, 0.21 of fees"
+        );
+        assert!("registered    ".len() + line.len() <= COLUMNS);
     }
 
     #[test]
