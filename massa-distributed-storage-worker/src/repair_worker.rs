@@ -316,14 +316,7 @@ impl Repair {
         segment_repair::tell(&action);
         let command = match action {
             RefetchAction::Fetch { id, target, holders } => {
-                let fetch = Fetch {
-                    id,
-                    target,
-                    holders,
-                    priority: FetchPriority::Repair,
-                    reply: self.reply.clone(),
-                };
-                if self.parts.network.fetch(fetch).is_err() {
+                if !self.ask(id, target, holders) {
                     self.segments.refetch.on_failed(id, Instant::now());
                 }
                 return;
@@ -561,17 +554,22 @@ impl Repair {
             }
             let mut holders = in_order(&assigned, &self.peers, &BTreeSet::new());
             holders.retain(|node| *node != assignments.own());
-            let fetch = Fetch {
-                id,
-                target,
-                holders,
-                priority: FetchPriority::Repair,
-                reply: self.reply.clone(),
-            };
-            if self.parts.network.fetch(fetch).is_err() {
+            if !self.ask(id, target, holders) {
                 self.chunks.on_failed(id, now);
             }
         }
+    }
+
+    /// Puts a question to `holders`, in this order. Tells whether the network takes it.
+    fn ask(&self, id: u64, target: FetchTarget, holders: Vec<NodeId>) -> bool {
+        let fetch = Fetch {
+            id,
+            target,
+            holders,
+            priority: FetchPriority::Repair,
+            reply: self.reply.clone(),
+        };
+        self.parts.network.fetch(fetch).is_ok()
     }
 
     fn on_chunk_answer(&mut self, answer: FetchEvent, now: Instant) {

@@ -46,7 +46,7 @@ impl FromStr for Version {
     type Err = ModelsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || ModelsError::InvalidVersionError(format!("expected XXXX.1.2, found {text:?}"));
+        let invalid = || ModelsError::InvalidVersionError(format!("expected a version like MAIN.1.2, found {text:?}"));
         let mut parts = text.split('.');
         let (Some(instance), Some(major), Some(minor), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {

@@ -33,7 +33,9 @@ use massa_pool_exports::PoolController;
 use massa_pool_worker::{PoolConfig, PoolWorker};
 use massa_pos_exports::{SelectorController, StakeSelector};
 use massa_protocol_exports::{PeerAddress, PeerId, ProtocolConfig, ProtocolController, ProtocolManager};
-use massa_protocol_worker::{create_protocol_controller, start_protocol_controller, StorageParts};
+use massa_protocol_worker::{
+    create_protocol_controller, start_protocol_controller, ProtocolChannels, StartedProtocol, StorageParts,
+};
 use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_wallet::{load_or_create_keypair, Wallet};
@@ -302,6 +304,16 @@ fn addresses_of(nodes: &[NodeRecord], own: &NodeId) -> Vec<PeerAddress> {
     addresses.collect()
 }
 
+/// See [`Base::start_archive_work`]; what the node goes without is `None`.
+struct ArchiveWork {
+    repair: Option<RepairManager>,
+    audits: Option<AuditManager>,
+    contract_client: Option<ClientManager>,
+    contract: Option<ClientHandle>,
+    rounds: Option<RoundManager>,
+    round: Option<RoundHandle>,
+}
+
 impl Node {
     /// Starts everything. `stop` is called when the operator asks the node to stop through the API.
     ///
@@ -315,70 +327,29 @@ impl Node {
         let (protocol_controller, protocol_channels) = create_protocol_controller(base.protocol_config());
         let host = base.contract_host(&*execution_controller, &pool, &protocol_controller);
         let mut storage = base.start_storage(host);
-        let archiver = storage
-            .as_ref()
-            .map(|storage| Arc::new(storage.archiver.clone()) as Arc<dyn StorageArchiver>);
         let channels = ConsensusChannels {
             execution_controller: execution_controller.clone(),
             selector_controller: base.selector.clone(),
             pool_controller: pool.clone(),
             protocol_controller: protocol_controller.clone(),
         };
-        let graph = base.init_graph(&*execution_controller)?;
-        if let Some(storage) = &storage {
-            storage.archive_genesis(&base.genesis_blocks()?);
-        }
-        let (consensus_controller, consensus) = start_consensus_worker(
-            base.consensus_config(archiver),
-            channels,
-            graph,
-            base.storage.clone_without_refs(),
-        )
-        .map_err(part("consensus"))?;
-        let parts = storage.as_ref().map(|storage| StorageParts {
-            server: storage.server(),
-            events: storage.events(),
-            parameters: storage.store.parameters().clone(),
-        });
-        let (protocol, network) = start_protocol_controller(
-            base.protocol_config(),
-            base.keypair.clone(),
-            base.selector.clone(),
-            consensus_controller.clone(),
-            pool.clone(),
-            base.storage.clone_without_refs(),
-            protocol_channels,
-            storage.as_ref().map(StorageExtension::block_archive),
-            parts,
-        )
-        .map_err(part("protocol"))?;
+        let (consensus_controller, consensus) = base.start_consensus(storage.as_ref(), channels)?;
+        let (protocol, network) =
+            base.start_protocol(storage.as_ref(), &consensus_controller, &pool, protocol_channels)?;
         let may_produce = Arc::new(AtomicBool::new(false));
-        let repair = network
-            .as_ref()
-            .and_then(|network| storage.as_mut()?.start_repair(network));
-        let audited = storage.as_ref().zip(network.as_ref());
-        let audits = audited.and_then(|(storage, network)| {
-            crate::audit::start(storage, network, &base.settings.distributed_storage, base.genesis.t0)
-        });
-        let client = base.start_client(storage.as_ref(), &protocol_controller)?;
-        let (contract_client, contract) = client.unzip();
-        let repairs = repair
-            .as_ref()
-            .zip(network.as_ref())
-            .map(|(repair, network)| RepairsOut {
-                network: Arc::clone(network),
-                lacking: repair.lacking(),
-            });
-        let (rounds, round) = base
-            .start_rounds(storage.as_ref(), contract.as_ref(), &*execution_controller, repairs)?
-            .unzip();
+        let work = base.start_archive_work(
+            storage.as_mut(),
+            network.as_ref(),
+            &protocol_controller,
+            &*execution_controller,
+        )?;
         let sync = base.start_sync(&consensus_controller, storage.as_ref(), network.as_ref(), &may_produce);
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
         let context = ApiContext {
             storage_api: base.storage_api(
                 storage.as_ref().zip(network.as_ref()),
-                (repair.as_ref(), audits.as_ref()),
-                (contract, round),
+                (work.repair.as_ref(), work.audits.as_ref()),
+                (work.contract, work.round),
                 &consensus_controller,
                 &protocol_controller,
                 &may_produce,
@@ -397,10 +368,10 @@ impl Node {
             api: Some(api),
             factory,
             sync,
-            repair,
-            audits,
-            contract_client,
-            rounds,
+            repair: work.repair,
+            audits: work.audits,
+            contract_client: work.contract_client,
+            rounds: work.rounds,
             protocol,
             protocol_controller,
             consensus,
@@ -485,6 +456,80 @@ impl Base {
     }
 
     /// Starts the client of the registry. Its nodes are dialed.
+    /// Consensus, from what the ledger kept, handing final blocks to the archive.
+    fn start_consensus(
+        &self,
+        storage: Option<&StorageExtension>,
+        channels: ConsensusChannels,
+    ) -> Result<(Consensus, Box<dyn ConsensusManager>), LaunchError> {
+        let archiver = storage.map(|storage| Arc::new(storage.archiver.clone()) as Arc<dyn StorageArchiver>);
+        let graph = self.init_graph(&*channels.execution_controller)?;
+        if let Some(storage) = storage {
+            storage.archive_genesis(&self.genesis_blocks()?);
+        }
+        let config = self.consensus_config(archiver);
+        start_consensus_worker(config, channels, graph, self.storage.clone_without_refs()).map_err(part("consensus"))
+    }
+
+    /// Sockets and handlers.
+    fn start_protocol(
+        &self,
+        storage: Option<&StorageExtension>,
+        consensus: &Consensus,
+        pool: &Pool,
+        channels: ProtocolChannels,
+    ) -> Result<StartedProtocol, LaunchError> {
+        let parts = storage.map(|storage| StorageParts {
+            server: storage.server(),
+            events: storage.events(),
+            parameters: storage.store.parameters().clone(),
+        });
+        let started = start_protocol_controller(
+            self.protocol_config(),
+            self.keypair.clone(),
+            self.selector.clone(),
+            consensus.clone(),
+            pool.clone(),
+            self.storage.clone_without_refs(),
+            channels,
+            storage.map(StorageExtension::block_archive),
+            parts,
+        );
+        started.map_err(part("protocol"))
+    }
+
+    /// What the archive does besides archiving: repair, audits, the registry's client, rounds.
+    fn start_archive_work(
+        &self,
+        mut storage: Option<&mut StorageExtension>,
+        network: Option<&Arc<dyn StorageNetwork>>,
+        protocol: &Protocol,
+        execution: &dyn ExecutionController,
+    ) -> Result<ArchiveWork, LaunchError> {
+        let repair = network.and_then(|network| storage.as_mut()?.start_repair(network));
+        let storage = storage.as_deref();
+        let settings = &self.settings.distributed_storage;
+        let audited = storage.zip(network);
+        let audits =
+            audited.and_then(|(storage, network)| crate::audit::start(storage, network, settings, self.genesis.t0));
+        let (contract_client, contract) = self.start_client(storage, protocol)?.unzip();
+        let repairs = repair.as_ref().zip(network).map(|(repair, network)| RepairsOut {
+            network: Arc::clone(network),
+            lacking: repair.lacking(),
+        });
+        let (rounds, round) = self
+            .start_rounds(storage, contract.as_ref(), execution, repairs)?
+            .unzip();
+        Ok(ArchiveWork {
+            repair,
+            audits,
+            contract_client,
+            contract,
+            rounds,
+            round,
+        })
+    }
+
     fn start_client(
         &self,
         storage: Option<&StorageExtension>,
