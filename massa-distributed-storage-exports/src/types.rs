@@ -1,6 +1,7 @@
 //! Sizes, positions, content addresses and the chunk itself.
 
 use crate::merkle::{MerkleProof, MAX_PATH_SIBLINGS};
+use crate::record::MAX_RECORD_BYTES;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +23,11 @@ pub const MAX_CHUNK_BYTES: u32 = (LEAF_BYTES as u32) << MAX_PATH_SIBLINGS;
 pub const MAX_CHUNKS_PER_PERIOD: u32 = 256;
 /// Periods of one segment at most: the position of a period in its segment has 8 bits.
 pub const MAX_SEGMENT_PERIODS: u64 = 256;
+/// Segments that positions can name: 24 bits.
+pub const MAX_SEGMENTS: u64 = 1 << 24;
+/// Leaves of a segment's tree at most, header, periods and chunks together: a path has at most [`MAX_PATH_SIBLINGS`] siblings,
+/// and the position of a chunk in its segment has 16 bits.
+pub const MAX_SEGMENT_LEAVES: u32 = 1 << 16;
 /// Version byte and 64 bytes of ed25519.
 pub const SIGNATURE_BYTES: usize = 65;
 
@@ -146,6 +152,48 @@ impl fmt::Display for ChunkIndex {
     }
 }
 
+/// Where a chunk stands in the archive: the segment whose body it is cut from, and its number there.
+///
+/// Ordered as the archive is. Every chunk has one position, so nothing that counts positions counts a chunk twice; equal
+/// segments may share chunk ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChunkPosition {
+    /// The segment, below [`MAX_SEGMENTS`].
+    pub segment: u64,
+    /// Number of the chunk in its segment, below [`MAX_SEGMENT_LEAVES`].
+    pub index: ChunkIndex,
+}
+
+impl ChunkPosition {
+    /// Bits of [`ChunkPosition::number`]: segment 24, chunk 16.
+    pub const BITS: u32 = 40;
+
+    /// A position; `None` beyond what 40 bits can name, which takes 800 years of segments.
+    pub fn new(segment: u64, index: u32) -> Option<Self> {
+        let fits = segment < MAX_SEGMENTS && index < MAX_SEGMENT_LEAVES;
+        fits.then_some(Self {
+            segment,
+            index: ChunkIndex(index),
+        })
+    }
+
+    /// Its number: `segment (24 bits) | chunk (16 bits)`.
+    pub fn number(self) -> u64 {
+        self.segment << 16 | u64::from(self.index.0)
+    }
+
+    /// From its number; `None` above 40 bits.
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::new(number >> 16, (number & 0xFFFF) as u32)
+    }
+}
+
+impl fmt::Display for ChunkPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.segment, self.index)
+    }
+}
+
 /// A piece of a period archive, with the proof that it belongs there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataChunk {
@@ -193,6 +241,20 @@ pub enum ParameterError {
     /// The position of a period in its segment has 8 bits.
     #[error("challenge_frequency_periods: {0} is not between 1 and {MAX_SEGMENT_PERIODS}")]
     SegmentPeriods(u64),
+    /// The tree of a segment would have more leaves than a path or a position can name.
+    #[error(
+        "challenge_frequency_periods: a segment of {periods} periods of {thread_count} threads may have {leaves} leaves with chunk_size {chunk_size}, at most {MAX_SEGMENT_LEAVES} fit: use fewer periods or larger chunks"
+    )]
+    SegmentLeaves {
+        /// Periods of a segment.
+        periods: u64,
+        /// Threads of the chain.
+        thread_count: u8,
+        /// Bytes of a chunk.
+        chunk_size: u32,
+        /// Leaves that a segment of full blocks has.
+        leaves: u64,
+    },
     /// One id for each thread, or none at all.
     #[error("boundary: {found} block ids for {thread_count} threads")]
     Boundary {
@@ -232,6 +294,28 @@ impl ArchiveParameters {
             return Err(ParameterError::Boundary {
                 found: self.boundary.len(),
                 thread_count: self.thread_count,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks that the tree of a segment of full blocks has at most [`MAX_SEGMENT_LEAVES`] leaves: a header, one for each
+    /// period, one for each chunk.
+    ///
+    /// # Errors
+    /// [`ParameterError::SegmentLeaves`].
+    pub fn check_segment(&self) -> Result<(), ParameterError> {
+        let period_bytes = u64::from(self.thread_count) * MAX_RECORD_BYTES as u64;
+        let chunks = period_bytes
+            .saturating_mul(self.segment_periods)
+            .div_ceil(u64::from(self.chunk_size.max(1)));
+        let leaves = chunks.saturating_add(self.segment_periods).saturating_add(1);
+        if leaves > u64::from(MAX_SEGMENT_LEAVES) {
+            return Err(ParameterError::SegmentLeaves {
+                periods: self.segment_periods,
+                thread_count: self.thread_count,
+                chunk_size: self.chunk_size,
+                leaves,
             });
         }
         Ok(())
