@@ -262,7 +262,7 @@ impl PeriodEntry {
     }
 
     /// Leaf hashes of the period's tree: its shape, then its slots.
-    fn leaf_hashes(&self, chain_id: u64, period: u64) -> Vec<Digest> {
+    pub(crate) fn leaf_hashes(&self, chain_id: u64, period: u64) -> Vec<Digest> {
         let slots = self
             .ids()
             .zip(0..)
@@ -291,6 +291,16 @@ impl PeriodEntry {
         let path = MerkleTree::new(&self.leaf_hashes(chain_id, period)).path(1 + u32::from(thread))?;
         Some((SlotLeaf { thread, block }, path))
     }
+}
+
+/// Hash of the first leaf of a period's tree: its shape.
+pub(crate) fn header_leaf_hash(chain_id: u64, period: u64, threads: u8, state: PeriodState) -> Digest {
+    let mut header = Vec::with_capacity(19);
+    header.push(PERIOD_LEAF);
+    header.extend(chain_id.to_le_bytes());
+    header.extend(period.to_le_bytes());
+    header.extend([threads, state.number()]);
+    leaf_hash(&header)
 }
 
 fn entry_length(state: PeriodState, has_block: impl Iterator<Item = bool>) -> u32 {

@@ -19,6 +19,7 @@ pub mod proof_document;
 pub mod record;
 pub mod registry;
 pub mod segment;
+pub mod segment_proof;
 pub mod segment_table;
 pub mod types;
 pub mod verification;

@@ -2,6 +2,8 @@
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
+pub mod segments;
+
 use massa_distributed_storage_exports::body::{BodyHeader, PeriodBody};
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, PeriodHeader, Place};
 use massa_distributed_storage_exports::merkle::{root_of_leaves, MerkleProof};
