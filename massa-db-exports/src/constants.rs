@@ -24,6 +24,8 @@ pub const STORAGE_MERKLE_ROOTS_PREFIX: &str = "merkle_roots";
 pub const STORAGE_PENDING_CF: &str = "storage_pending";
 /// The bytes of the chunks this node holds, in pages.
 pub const STORAGE_PAGES_CF: &str = "storage_pages";
+/// The same of chunks that are kept only until their holders promised.
+pub const STORAGE_PAGES_PASSING_CF: &str = "storage_pages_passing";
 /// The manifest of each archived period.
 pub const STORAGE_MANIFESTS_CF: &str = "storage_manifests";
 /// Where a block is archived, by block id.
@@ -34,13 +36,23 @@ pub const STORAGE_OPERATION_INDEX_CF: &str = "storage_operation_index";
 pub const STORAGE_AWAITED_CF: &str = "storage_awaited";
 /// The archive's format version and chain id.
 pub const STORAGE_METADATA_CF: &str = "storage_metadata";
+/// The table of each segment.
+pub const STORAGE_TABLES_CF: &str = "storage_tables";
+/// Which chunks of a segment this node holds.
+pub const STORAGE_HELD_CF: &str = "storage_held";
+/// How far the stream of each open segment has come.
+pub const STORAGE_STREAM_CF: &str = "storage_stream";
+/// Slots in which an address occurs, by address; kept only when the operator asks for it.
+pub const STORAGE_ADDRESS_INDEX_CF: &str = "storage_address_index";
+/// What is this node's own and neither hashed nor sent.
+pub const STORAGE_OWN_CF: &str = "storage_own";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const FROZEN: [(&str, &str); 14] = [
+    const FROZEN: [(&str, &str); 20] = [
         (METADATA_CF, "metadata"),
         (STATE_CF, "state"),
         (VERSIONING_CF, "versioning"),
@@ -50,11 +62,17 @@ mod tests {
         (STORAGE_MERKLE_ROOTS_PREFIX, "merkle_roots"),
         (STORAGE_PENDING_CF, "storage_pending"),
         (STORAGE_PAGES_CF, "storage_pages"),
+        (STORAGE_PAGES_PASSING_CF, "storage_pages_passing"),
         (STORAGE_MANIFESTS_CF, "storage_manifests"),
         (STORAGE_BLOCK_INDEX_CF, "storage_block_index"),
         (STORAGE_OPERATION_INDEX_CF, "storage_operation_index"),
         (STORAGE_AWAITED_CF, "storage_awaited"),
         (STORAGE_METADATA_CF, "storage_metadata"),
+        (STORAGE_TABLES_CF, "storage_tables"),
+        (STORAGE_HELD_CF, "storage_held"),
+        (STORAGE_STREAM_CF, "storage_stream"),
+        (STORAGE_ADDRESS_INDEX_CF, "storage_address_index"),
+        (STORAGE_OWN_CF, "storage_own"),
     ];
 
     #[test]

@@ -19,8 +19,10 @@ pub mod proof_document;
 pub mod record;
 pub mod registry;
 pub mod segment;
+pub mod segment_network;
 pub mod segment_proof;
 pub mod segment_table;
+pub mod stored_page;
 pub mod types;
 pub mod verification;
 

@@ -9,6 +9,7 @@ use crate::types::{ChallengeId, ChunkId, ChunkIndex, PeriodRoot, PAGE_BYTES, SIG
 use crossbeam_channel::Sender;
 use massa_models::node::NodeId;
 use massa_time::MassaTime;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -462,4 +463,18 @@ pub trait StorageHost: Send + Sync {
 
     /// Opens a connection to a node, if its address is known. Never waits; a later look at the connected peers tells.
     fn dial(&self, node: &NodeId);
+
+    /// Where a node may listen, as far as the host knows, likeliest first. Together with what the registry says these are the
+    /// nodes that can be reached.
+    fn addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
+        let _ = node;
+        Vec::new()
+    }
+
+    /// Opens a connection to a node that listens at one of these addresses, as the registry says or the host itself. A host
+    /// that finds addresses on its own leaves it as it is.
+    fn dial_at(&self, node: &NodeId, addresses: &[SocketAddr]) {
+        let _ = addresses;
+        self.dial(node);
+    }
 }

@@ -247,8 +247,20 @@ pub fn block_id_bytes(id: &BlockId) -> [u8; ID_BYTES] {
 }
 
 /// A block id from its wire form; version 0 is the only one there is.
-pub(crate) fn block_id_from_bytes(bytes: &[u8; ID_BYTES]) -> Option<BlockId> {
+pub fn block_id_from_bytes(bytes: &[u8; ID_BYTES]) -> Option<BlockId> {
     id_hash(bytes).map(BlockId::new)
+}
+
+/// Wire form of an operation id.
+pub fn operation_id_bytes(id: &OperationId) -> [u8; ID_BYTES] {
+    let mut bytes = [0; ID_BYTES];
+    bytes[1..].copy_from_slice(id.get_hash().to_bytes());
+    bytes
+}
+
+/// An operation id from its wire form; version 0 is the only one there is.
+pub fn operation_id_from_bytes(bytes: &[u8; ID_BYTES]) -> Option<OperationId> {
+    id_hash(bytes).map(OperationId::new)
 }
 
 fn id_hash(bytes: &[u8; ID_BYTES]) -> Option<Hash> {

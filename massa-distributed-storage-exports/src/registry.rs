@@ -21,6 +21,8 @@ pub struct StorageNode {
     pub allocated_storage_gb: u64,
     /// Whether it holds its share, so that others may rely on it (design, section 6).
     pub filled: bool,
+    /// How many of the newest periods it keeps; 0: all. Announced when it registers (design, section 6, retention).
+    pub retention_periods: u64,
     /// Where peers reach it.
     pub listeners: Vec<SocketAddr>,
 }

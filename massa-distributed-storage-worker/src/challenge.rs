@@ -6,6 +6,9 @@
 //! assigned to the node can be shown to the registry ([`refutation`]). What carries all of it to the contract is in
 //! [`crate::smart_contract`].
 //!
+//! Format 2 of the archive, beside: [`sums`], [`segment_claim`] (kept up to date by segment, provable while a claim is out),
+//! [`segment_answer`] (one path less), [`jury`] (scores an answer of others once).
+//!
 //! Everything here is a plain function over values, except [`prover`], which reads the store. The registry contract has the
 //! same rules (`massa-storage-sc/assembly/internals/`); formats are drawn in `massa-storage-sc/README.md`, and shared vectors
 //! hold the two together (`tests/data/contract-answer-vectors.json`, `contract-rust-vectors.json`).
@@ -13,10 +16,14 @@
 pub mod answer;
 pub mod claim;
 pub mod draw;
+pub mod jury;
 pub mod position;
 pub mod prover;
 pub mod reason;
 pub mod refutation;
+pub mod segment_answer;
+pub mod segment_claim;
+pub mod sums;
 
 pub use answer::{Answer, AnswerRules};
 pub use claim::{Claim, ClaimTree, HeldChunk};

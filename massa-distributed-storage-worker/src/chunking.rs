@@ -2,13 +2,16 @@
 //!
 //! Plain functions over values; the store decides what is kept.
 
+pub mod objects;
+pub mod segment;
+
 use massa_distributed_storage_exports::body::{objects_ending_by, BodyError, BodyHeader, PeriodBody};
 use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, PeriodHeader};
-use massa_distributed_storage_exports::merkle::{root_of_hashes, MerkleProof, MerkleTree};
+use massa_distributed_storage_exports::merkle::{root_of_hashes, MerkleProof};
 use massa_distributed_storage_exports::proof::ChunkLeafProof;
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, PAGE_BYTES, PAGE_LEAVES};
+use massa_distributed_storage_exports::types::{Digest, MAX_CHUNKS_PER_PERIOD, PAGE_BYTES};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, DataChunk};
 
 /// Threads that hash the pages of a large body. Two keep RocksDB, not BLAKE3, the slower part; more would take cores
@@ -193,14 +196,7 @@ fn page_roots(body: &[u8]) -> Vec<Digest> {
 ///
 /// `page` is the page that holds the leaf, `index / 64`. `None` if the leaf does not exist.
 pub fn prove_leaf(pages: &ChunkPages, page: &[u8], index: u32) -> Option<ChunkLeafProof> {
-    let bytes = page.chunks(LEAF_BYTES).nth(index as usize % PAGE_LEAVES)?.to_vec();
-    let inner = MerkleTree::new(&leaf_hashes(page)).path(index % PAGE_LEAVES as u32)?;
-    let outer = MerkleTree::new(&pages.page_roots).path(index / PAGE_LEAVES as u32)?;
-    Some(ChunkLeafProof {
-        index,
-        bytes,
-        path: join_paths(inner, outer),
-    })
+    segment::prove_leaf(&pages.page_roots, page, index)
 }
 
 /// The path that continues `inner` with `outer`: pages are whole subtrees of the chunk's tree.

@@ -3,6 +3,7 @@
 //! Consensus hands final blocks to [`worker`]; [`ingest`] settles their places ([`places`]), encodes complete periods
 //! ([`chunking`]) and stores them ([`storage_backend`]). `docs/architecture.md` has the picture.
 
+pub mod archive;
 pub mod assembly;
 pub mod assignments;
 pub mod audit;
@@ -11,6 +12,7 @@ pub mod challenge;
 pub mod chunk_repair;
 pub mod chunking;
 pub mod commands;
+pub mod fetch;
 pub mod handover;
 pub mod ingest;
 pub mod lost;
@@ -26,6 +28,8 @@ pub mod rewards;
 pub mod round_worker;
 pub mod rounds;
 mod segment_repair;
+pub mod segment_store;
+pub mod serve;
 pub mod server;
 pub mod smart_contract;
 pub mod storage_backend;

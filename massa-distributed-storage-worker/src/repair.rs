@@ -7,6 +7,20 @@
 //! misses settle by themselves when the block below is found. Whoever sent a manifest or pages that turn out to be
 //! false is put in quarantine.
 
+pub mod assigned;
+pub mod chunk_check;
+pub mod chunks;
+pub mod driver;
+pub mod handover_segment;
+pub mod lost_segment;
+pub mod memory;
+pub mod periods;
+pub mod progress;
+pub mod refetch_segment;
+pub mod scrub;
+pub mod tables;
+pub mod writing;
+
 use crate::assembly::PeriodPages;
 use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest};
 use massa_distributed_storage_exports::network::{FetchPriority, FetchTarget, StoragePeer, VerifiedPage};

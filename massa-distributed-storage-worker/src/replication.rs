@@ -29,6 +29,23 @@
 //! weight, so the least of them falls to each node in proportion to its weight, and a node that joins or leaves changes
 //! nothing between the others. Committed answers: `tests/data/placement-vectors.json`. Why: decision 0014.
 
+mod change;
+pub mod checkpoint;
+mod hashing;
+mod ids;
+mod placed_segment;
+mod placed_set;
+mod ranked;
+pub mod room;
+mod standing;
+pub mod table;
+
+pub use hashing::PlacingCosts;
+pub use ids::ChunkIds;
+pub use placed_set::{own_index, search_of_segment, NodesInForce, SetName};
+pub use standing::{Standing, Standings};
+pub use table::{OwnChunk, PlacementRules, PlacingProgress, PutSegmentError, SegmentPlacement};
+
 use blake3::platform::Platform;
 use blake3::IncrementCounter;
 use massa_distributed_storage_exports::manifest::ChunkEntry;

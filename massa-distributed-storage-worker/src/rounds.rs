@@ -17,6 +17,7 @@
 
 pub mod detection;
 pub mod engine;
+pub mod segment_watch;
 pub mod settlement;
 pub mod timing;
 

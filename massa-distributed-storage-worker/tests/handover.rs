@@ -63,6 +63,7 @@ fn storage_node(name: u8, weight: u64, filled: bool) -> StorageNode {
         placement_key: genesis_placement_key(&node_id),
         allocated_storage_gb: weight,
         filled,
+        retention_periods: 0,
         listeners: Vec::new(),
     }
 }

@@ -29,6 +29,7 @@ fn node(placement_key: Digest, weight: u64, filled: bool) -> StorageNode {
         placement_key,
         allocated_storage_gb: weight,
         filled,
+        retention_periods: 0,
         listeners: Vec::new(),
     }
 }

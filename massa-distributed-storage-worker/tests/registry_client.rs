@@ -237,6 +237,7 @@ fn genesis() -> NodeSet {
         placement_key: [9; 32],
         allocated_storage_gb: 1,
         filled: false,
+        retention_periods: 0,
         listeners: Vec::new(),
     }])
 }

@@ -191,6 +191,7 @@ impl Genesis {
             placement_key: genesis_placement_key(&node.node_id),
             allocated_storage_gb: node.allocated_storage_gb,
             filled: false,
+            retention_periods: 0,
             listeners: node.listeners.clone(),
         };
         NodeSet::new(self.storage.nodes.iter().map(node).collect())

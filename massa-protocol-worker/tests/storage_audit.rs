@@ -351,6 +351,7 @@ impl Auditor {
             placement_key: genesis_placement_key(&identity.node_id()),
             allocated_storage_gb: 1,
             filled: false,
+            retention_periods: 0,
             listeners: vec![identity.address],
         };
         let nodes = NodeSet::new(others.iter().map(storage_node).collect());

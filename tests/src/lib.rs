@@ -5,6 +5,8 @@
 pub mod archive_vectors;
 pub mod generator;
 pub mod mblk;
+pub mod period_bytes;
+pub mod segment_cases;
 
 pub use generator::{Generator, GeneratorConfig};
 pub use mblk::{data_path, read_mblk, write_mblk, MblkFile};

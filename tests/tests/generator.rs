@@ -101,3 +101,46 @@ fn the_committed_file_has_the_documented_content() {
     assert_eq!((file.blocks.len(), operations), (125, 370));
     assert_eq!(file.to_bytes(), std::fs::read(&path).unwrap());
 }
+
+#[test]
+fn near_empty_blocks_verify_and_name_the_latest_block_of_every_thread() {
+    let config = GeneratorConfig::near_empty();
+    let mut generator = Generator::new(config.clone());
+    let mut latest: Vec<BlockId> = generator.boundary().to_vec();
+    for _ in 0..2 {
+        for (thread, record) in generator.next_period().iter().enumerate() {
+            let Some(record) = record else { continue };
+            verify_block(record, config.chain_id, config.thread_count).unwrap();
+            assert!(record.operation_count() <= 1);
+            let view = record.view(config.thread_count).unwrap();
+            assert_eq!(view.parents().collect::<Vec<_>>(), latest);
+            latest[thread] = view.block_id();
+        }
+    }
+}
+
+#[test]
+fn blocks_with_false_signatures_have_true_ids_lengths_and_links() {
+    let false_ones = GeneratorConfig {
+        false_signatures: true,
+        ..GeneratorConfig::near_empty()
+    };
+    let threads = false_ones.thread_count;
+    let mut generator = Generator::new(false_ones.clone());
+    let mut latest: Vec<BlockId> = generator.boundary().to_vec();
+    for _ in 0..3 {
+        for record in generator.next_period().iter().flatten() {
+            let view = record.check_ids(false_ones.chain_id, threads).unwrap();
+            assert_eq!(view.parents().collect::<Vec<_>>(), latest);
+            latest[usize::from(view.slot.thread)] = view.block_id();
+            assert!(verify_block(record, false_ones.chain_id, threads).is_err());
+        }
+    }
+    let bytes = |config| {
+        let periods = periods(config, 3);
+        let records = periods.iter().flatten().flatten();
+        records.map(|record| record.as_bytes().len() as f64).sum::<f64>()
+    };
+    let ratio = bytes(false_ones) / bytes(GeneratorConfig::near_empty());
+    assert!((0.95..1.05).contains(&ratio), "{ratio}");
+}

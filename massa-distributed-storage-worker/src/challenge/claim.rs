@@ -12,75 +12,17 @@
 //! two of them are hashed again for each path: at most 255 nodes for each of five groups.
 
 use crate::challenge::position::{Position, POSITION_BITS};
-use massa_distributed_storage_exports::types::Digest;
+pub use crate::challenge::sums::{Claim, SumNode, SumPath, EMPTY};
 use massa_distributed_storage_exports::ChunkId;
 
-/// Hash of an empty tree: nothing else has it.
-pub const EMPTY: Digest = [0; 32];
 /// Levels between two that are kept.
 const GROUP_BITS: u32 = 8;
 const GROUPS: u32 = POSITION_BITS / GROUP_BITS;
 
-/// What a node commits to: root and sum of its tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Root of the tree.
-    pub root: Digest,
-    /// T: leaves of 1 KiB in all claimed chunks.
-    pub leaves: u64,
-}
-
-/// A node of the tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SumNode {
-    /// Leaves of all chunks below.
-    pub sum: u64,
-    /// Its hash.
-    pub hash: Digest,
-}
-
 impl SumNode {
-    /// Nothing.
-    pub const EMPTY: Self = Self { sum: 0, hash: EMPTY };
-
     /// A held chunk.
     pub fn held(chunk: &HeldChunk) -> Self {
-        let leaves = u64::from(chunk.leaves);
-        let mut input = [2; 49];
-        input[1..9].copy_from_slice(&chunk.position.number().to_le_bytes());
-        input[9..17].copy_from_slice(&leaves.to_le_bytes());
-        input[17..].copy_from_slice(chunk.id.as_bytes());
-        Self {
-            sum: leaves,
-            hash: *blake3::hash(&input).as_bytes(),
-        }
-    }
-
-    /// The node above two others; `None` if the sum overflows, which no tree of chunks does.
-    pub fn above(left: &Self, right: &Self) -> Option<Self> {
-        let sum = left.sum.checked_add(right.sum)?;
-        if sum == 0 {
-            return Some(Self::EMPTY);
-        }
-        let mut input = [3; 81];
-        input[1..9].copy_from_slice(&left.sum.to_le_bytes());
-        input[9..41].copy_from_slice(&left.hash);
-        input[41..49].copy_from_slice(&right.sum.to_le_bytes());
-        input[49..].copy_from_slice(&right.hash);
-        Some(Self {
-            sum,
-            hash: *blake3::hash(&input).as_bytes(),
-        })
-    }
-
-    /// Whether sum and hash agree on being empty.
-    pub fn is_sound(&self) -> bool {
-        (self.sum == 0) == (self.hash == EMPTY)
-    }
-
-    /// Whether there is nothing below.
-    pub fn is_empty(&self) -> bool {
-        self.sum == 0
+        Self::chunk(chunk.position.number(), chunk.leaves, &chunk.id)
     }
 }
 
@@ -95,43 +37,10 @@ pub struct HeldChunk {
     pub id: ChunkId,
 }
 
-/// The way from a held chunk to the root of a claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SumPath {
-    /// Bit k: the sibling at level k, counted from the chunk, is not empty and is listed.
-    pub mask: u64,
-    /// The listed siblings, from the chunk up.
-    pub siblings: Vec<SumNode>,
-}
-
 impl SumPath {
-    /// The claim in which the path from `chunk` ends, and the claimed leaves before the chunk; `None` if the path lies about
-    /// what is empty, or a sum overflows.
+    /// As [`SumPath::follow`].
     pub fn claim(&self, chunk: &HeldChunk) -> Option<(Claim, u64)> {
-        let mut node = SumNode::held(chunk);
-        let mut before = 0u64;
-        let mut siblings = self.siblings.iter();
-        for level in 0..POSITION_BITS {
-            let sibling = if self.mask >> level & 1 == 1 {
-                // A sum of zero cannot hide a chunk, nor can air be counted.
-                *siblings
-                    .next()
-                    .filter(|sibling| !sibling.is_empty() && sibling.is_sound())?
-            } else {
-                SumNode::EMPTY
-            };
-            if chunk.position.number() >> level & 1 == 1 {
-                node = SumNode::above(&sibling, &node)?;
-                before += sibling.sum;
-            } else {
-                node = SumNode::above(&node, &sibling)?;
-            }
-        }
-        let claim = Claim {
-            root: node.hash,
-            leaves: node.sum,
-        };
-        Some((claim, before))
+        self.follow(chunk.position.number(), SumNode::held(chunk))
     }
 }
 

@@ -8,7 +8,8 @@
 //! drawn chunk. What `refuteClaim` is sent: [`crate::smart_contract::storage_registry::refute_claim`].
 
 use crate::challenge::answer::Answer;
-use crate::challenge::claim::Claim;
+use crate::challenge::segment_answer::SegmentAnswer;
+use crate::challenge::sums::Claim;
 use crate::replication::placement_score;
 use crate::rewards::LEAVES_PER_GB;
 use crate::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
@@ -20,15 +21,78 @@ pub const STEADY_ROUNDS: u64 = 3;
 /// A witness that claimed more than so many tenths of its allocation may have been skipped as full: no proof.
 pub const WITNESS_TENTHS: u128 = 8;
 
+/// A claimed chunk as a refutation shows it: an answer without its leaf.
+pub trait Exhibit: Clone {
+    /// The chunk.
+    fn chunk_id(&self) -> ChunkId;
+    /// Whether it shows a leaf.
+    fn shows_leaf(&self) -> bool;
+    /// The same without its leaf.
+    fn without_leaf(&self) -> Self;
+    /// Whether its sum path ends in `claim`.
+    fn is_claimed(&self, claim: &Claim) -> bool;
+    /// Whether the chunk stands in the archive under `root`.
+    fn is_archived(&self, root: &SegmentRoot, segment_periods: u64) -> bool;
+}
+
+impl Exhibit for Answer {
+    fn chunk_id(&self) -> ChunkId {
+        self.chunk.id
+    }
+
+    fn shows_leaf(&self) -> bool {
+        !self.leaf.is_empty() || !self.leaf_path.siblings.is_empty()
+    }
+
+    fn without_leaf(&self) -> Self {
+        let mut exhibit = self.clone();
+        exhibit.leaf.clear();
+        exhibit.leaf_path.directions = 0;
+        exhibit.leaf_path.siblings.clear();
+        exhibit
+    }
+
+    fn is_claimed(&self, claim: &Claim) -> bool {
+        self.before_under(claim).is_some()
+    }
+
+    fn is_archived(&self, root: &SegmentRoot, segment_periods: u64) -> bool {
+        self.is_under(root, segment_periods)
+    }
+}
+
+impl Exhibit for SegmentAnswer {
+    fn chunk_id(&self) -> ChunkId {
+        self.chunk.id
+    }
+
+    fn shows_leaf(&self) -> bool {
+        SegmentAnswer::shows_leaf(self)
+    }
+
+    fn without_leaf(&self) -> Self {
+        SegmentAnswer::without_leaf(self)
+    }
+
+    fn is_claimed(&self, claim: &Claim) -> bool {
+        self.before_under(claim).is_some()
+    }
+
+    /// The position names no period.
+    fn is_archived(&self, root: &SegmentRoot, _segment_periods: u64) -> bool {
+        self.is_under(root)
+    }
+}
+
 /// A claimed chunk, and the nodes that score lower for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refutation {
+pub struct Refutation<E = Answer> {
     /// The accused node.
     pub node: Address,
     /// The round that was claimed.
     pub round: u64,
     /// The chunk, without a leaf.
-    pub exhibit: Answer,
+    pub exhibit: E,
     /// R nodes, in ascending order of their texts.
     pub witnesses: Vec<Address>,
 }
@@ -99,7 +163,7 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     /// R: the larger of the two factors while one follows the other.
-    fn witnesses(&self) -> usize {
+    pub(super) fn witnesses(&self) -> usize {
         let factor = self
             .config
             .now
@@ -110,7 +174,7 @@ impl Bench<'_> {
 
     /// Who is skipped as full follows from what is assigned, and a witness may claim less than that: so all claims together
     /// must leave room.
-    fn network_has_room(&self) -> bool {
+    pub(super) fn network_has_room(&self) -> bool {
         leaves_room(self.round.leaves, self.round.claim_weight)
     }
 
@@ -120,13 +184,13 @@ impl Bench<'_> {
     }
 }
 
-impl Refutation {
+impl<E: Exhibit> Refutation<E> {
     /// Finds the witnesses against a chunk that `accused` claimed for `round`; `None` if there are too few of them: the claim
     /// may be right.
     ///
     /// `exhibit` is an answer of the accused node, or [`crate::challenge::prover::exhibit`]; its leaf is dropped.
-    pub fn find(accused: &NodeRecord, round: u64, exhibit: &Answer, bench: Bench<'_>) -> Option<Self> {
-        let chunk = exhibit.chunk.id;
+    pub fn find(accused: &NodeRecord, round: u64, exhibit: &E, bench: Bench<'_>) -> Option<Self> {
+        let chunk = exhibit.chunk_id();
         let limit = score_of_accused(accused, &chunk)?;
         let against = |node: &&NodeRecord| check_witness(node, accused, round, &chunk, limit).is_ok();
         let mut witnesses: Vec<(String, Address)> = bench
@@ -139,14 +203,10 @@ impl Refutation {
         if witnesses.len() < bench.witnesses() || !bench.network_has_room() {
             return None;
         }
-        let mut exhibit = exhibit.clone();
-        exhibit.leaf.clear();
-        exhibit.leaf_path.directions = 0;
-        exhibit.leaf_path.siblings.clear();
         Some(Self {
             node: accused.address,
             round,
-            exhibit,
+            exhibit: exhibit.without_leaf(),
             witnesses: witnesses
                 .into_iter()
                 .take(bench.witnesses())
@@ -170,16 +230,18 @@ impl Refutation {
         if slot.refuted {
             return Err(RefutationError::Refuted);
         }
-        if !self.exhibit.leaf.is_empty() || !self.exhibit.leaf_path.siblings.is_empty() {
+        if self.exhibit.shows_leaf() {
             return Err(RefutationError::Leaf);
         }
         let claim = Claim {
             root: slot.root,
             leaves: slot.leaves,
         };
-        self.exhibit.before_under(&claim).ok_or(RefutationError::SumPath)?;
+        if !self.exhibit.is_claimed(&claim) {
+            return Err(RefutationError::SumPath);
+        }
         let root = segment_root.ok_or(RefutationError::SegmentUnknown)?;
-        if !self.exhibit.is_under(root, segment_periods) {
+        if !self.exhibit.is_archived(root, segment_periods) {
             return Err(RefutationError::ArchivePath);
         }
         self.check_witnesses(accused, bench)
@@ -194,7 +256,7 @@ impl Refutation {
         if !texts.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(RefutationError::Order);
         }
-        let chunk = self.exhibit.chunk.id;
+        let chunk = self.exhibit.chunk_id();
         // Without a key the accused has no claim; without any weight nobody could score lower.
         let limit = score_of_accused(accused, &chunk).ok_or(RefutationError::NoClaim)?;
         for address in &self.witnesses {
@@ -207,10 +269,13 @@ impl Refutation {
     }
 }
 
-/// With the larger of its two weights, so that a change cannot be held against it.
+/// The larger of its two weights, so that a change cannot be held against it.
+pub(super) fn accused_weight(accused: &NodeRecord) -> u64 {
+    accused.weight_now.max(accused.weight_next)
+}
+
 fn score_of_accused(accused: &NodeRecord, chunk: &ChunkId) -> Option<u64> {
-    let weight = accused.weight_now.max(accused.weight_next);
-    placement_score(chunk, accused.placement_key.as_ref()?, weight)
+    placement_score(chunk, accused.placement_key.as_ref()?, accused_weight(accused))
 }
 
 fn check_witness(
@@ -239,7 +304,7 @@ fn check_witness(
 }
 
 /// Whether a node was filled and unchanged in weight over the three rounds before `round`, and in it.
-fn is_steady(witness: &NodeRecord, round: u64) -> bool {
+pub(super) fn is_steady(witness: &NodeRecord, round: u64) -> bool {
     let Some(since) = round.checked_sub(STEADY_ROUNDS) else {
         return false;
     };
@@ -251,7 +316,7 @@ fn is_steady(witness: &NodeRecord, round: u64) -> bool {
 }
 
 /// Whether a node surely was not skipped as full.
-fn has_room(witness: &NodeRecord, round: u64) -> bool {
+pub(super) fn has_room(witness: &NodeRecord, round: u64) -> bool {
     let claim = witness.claim_of(round);
     claim.is_some_and(|claim| leaves_room(claim.leaves, claim.weight))
 }

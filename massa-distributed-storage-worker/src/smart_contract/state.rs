@@ -282,6 +282,7 @@ impl NodeRecord {
             placement_key: self.placement_key?,
             allocated_storage_gb,
             filled: self.filled_at(segment),
+            retention_periods: 0,
             listeners: self.listeners.clone(),
         })
     }

@@ -1,7 +1,10 @@
 //! What the store's tests share: upstream's own blocks, and cheap synthetic chains.
 #![allow(dead_code)]
 
+pub mod memory_rows;
+pub mod second_segment;
 pub mod tamper;
+pub mod world;
 
 use massa_distributed_storage_exports::record::{block_id_bytes, operation_id, BlockRecord};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;

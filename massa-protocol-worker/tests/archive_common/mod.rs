@@ -315,6 +315,7 @@ pub fn node_set(all: &[Identity]) -> NodeSet {
         placement_key: genesis_placement_key(&identity.node_id()),
         allocated_storage_gb: 1,
         filled: false,
+        retention_periods: 0,
         listeners: vec![identity.address],
     };
     NodeSet::new(all.iter().map(node).collect())

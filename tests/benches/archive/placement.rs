@@ -51,6 +51,7 @@ fn nodes(count: usize) -> NodeSet {
         // Nobody fills up.
         allocated_storage_gb: 1_000 + number as u64 % 7 * 100,
         filled: true,
+        retention_periods: 0,
         listeners: Vec::new(),
     };
     NodeSet::new((0..count).map(node).collect())

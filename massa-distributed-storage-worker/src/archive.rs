@@ -1,0 +1,17 @@
+//! From final blocks to closed segments.
+//!
+//! Consensus hands blocks to [`thread`], which drives [`ingest`], the store's one writer: it settles slots ([`slots`]), joins
+//! complete periods to the stream of their segment ([`crate::chunking::segment`]) and closes segments. What cannot be settled
+//! here, repair is told ([`missing`]); what repair obtained comes back as [`commands`].
+
+pub mod commands;
+mod content;
+pub mod ingest;
+pub mod lines;
+pub mod missing;
+pub mod rows;
+pub mod slots;
+pub mod status;
+pub mod thread;
+pub mod upkeep;
+mod writing;

@@ -1,0 +1,13 @@
+//! Serving and reading the segment archive: several nodes with a store each, connected in memory. Upstream's four periods, in
+//! segments of two.
+
+mod liars;
+mod looking_up;
+mod network;
+mod proving;
+mod reading;
+mod serving;
+#[allow(dead_code)]
+#[path = "../common/tamper.rs"]
+mod tamper;
+mod world;
