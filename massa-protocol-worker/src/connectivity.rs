@@ -4,6 +4,7 @@ use crate::handlers::block_handler::BlockHandler;
 use crate::handlers::operation_handler::OperationHandler;
 use crate::handlers::peer_handler::models::SharedPeerDB;
 use crate::handlers::peer_handler::PeerManagementHandler;
+use crate::handlers::storage_handler::segments::handler::StorageHandler as SegmentHandler;
 use crate::handlers::storage_handler::StorageHandler;
 use crate::transport::{ActiveConnections, Network};
 use crate::wrap_network::ActiveConnectionsTrait;
@@ -46,6 +47,7 @@ pub enum ConnectivityCommand {
 /// Ends in this order.
 pub(crate) struct Handlers {
     pub(crate) storage: Option<StorageHandler>,
+    pub(crate) segments: Option<SegmentHandler>,
     pub(crate) operations: OperationHandler,
     pub(crate) blocks: BlockHandler,
     pub(crate) peers: PeerManagementHandler,
@@ -84,6 +86,9 @@ impl ConnectivityThread {
         self.network.stop();
         if let Some(storage) = &mut self.handlers.storage {
             storage.stop();
+        }
+        if let Some(segments) = &mut self.handlers.segments {
+            segments.stop();
         }
         self.handlers.operations.stop();
         self.handlers.blocks.stop();
@@ -142,6 +147,7 @@ impl ConnectivityThread {
 pub(crate) struct ProtocolStorageHost {
     pub(crate) connections: ActiveConnections,
     pub(crate) connectivity: MassaSender<ConnectivityCommand>,
+    pub(crate) peer_db: SharedPeerDB,
 }
 
 impl StorageHost for ProtocolStorageHost {
@@ -160,5 +166,23 @@ impl StorageHost for ProtocolStorageHost {
         if let Err(error) = self.connectivity.try_send(ConnectivityCommand::ConnectTo(peer_id)) {
             debug!(peer = %peer_id, %error, "peer not dialed");
         }
+    }
+
+    fn addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
+        let peer_id = PeerId::from_public_key(node.get_public_key());
+        self.peer_db.read().addresses(&peer_id)
+    }
+
+    fn dial_at(&self, node: &NodeId, addresses: &[SocketAddr]) {
+        let peer_id = PeerId::from_public_key(node.get_public_key());
+        // What is known already keeps its rank: hearsay does not become trusted because it is tried.
+        let known = self.peer_db.read().addresses(&peer_id);
+        let new = addresses.iter().filter(|address| !known.contains(address));
+        let new: Vec<PeerAddress> = new.map(|&address| PeerAddress { peer_id, address }).collect();
+        if !new.is_empty() {
+            // Without room, `dial` says so.
+            let _ = self.connectivity.try_send(ConnectivityCommand::AddAddresses(new));
+        }
+        self.dial(node);
     }
 }

@@ -15,5 +15,6 @@ pub mod worker;
 pub mod wrap_network;
 
 pub use worker::{
-    create_protocol_controller, start_protocol_controller, ProtocolChannels, StartedProtocol, StorageParts,
+    create_protocol_controller, start_protocol_controller, start_segment_protocol_controller, ProtocolChannels,
+    SegmentStorageParts, StartedProtocol, StorageParts,
 };

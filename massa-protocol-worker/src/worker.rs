@@ -13,6 +13,7 @@ use crate::handlers::operation_handler::{OperationHandler, OperationHandlerParts
 use crate::handlers::peer_handler::models::{PeerDB, SharedPeerDB};
 use crate::handlers::peer_handler::{PeerHandlerParts, PeerManagementCmd, PeerManagementHandler};
 use crate::handlers::spawn_handler_thread;
+use crate::handlers::storage_handler::segments::handler as segment_handler;
 use crate::handlers::storage_handler::{StorageHandler, StorageHandlerChannels, StorageHandlerParts};
 use crate::manager::ProtocolManagerImpl;
 use crate::messages::{MessagesHandler, PeerMessageTuple};
@@ -23,7 +24,7 @@ use massa_channel::sender::MassaSender;
 use massa_channel::MassaChannel;
 use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents, StorageNetwork};
-use massa_distributed_storage_exports::ArchiveParameters;
+use massa_distributed_storage_exports::{segment_network, ArchiveParameters};
 use massa_pool_exports::PoolController;
 use massa_pos_exports::SelectorController;
 use massa_protocol_exports::{
@@ -64,6 +65,29 @@ pub struct StorageParts {
     pub events: Arc<dyn StorageEvents>,
     /// What the network's archive looks like.
     pub parameters: ArchiveParameters,
+}
+
+/// The worker's side of storage traffic, and the handler's channels, of a network that archives segments.
+#[derive(Clone)]
+pub struct SegmentStorageParts {
+    /// What this node serves.
+    pub server: Arc<dyn segment_network::ArchiveServer>,
+    /// Who is told what peers say.
+    pub events: Arc<dyn segment_network::StorageEvents>,
+    /// What the network's archive looks like.
+    pub parameters: ArchiveParameters,
+    /// To the storage handler: made before it, so that the worker can be given what it asks the network with.
+    pub channels: segment_handler::StorageHandlerChannels,
+}
+
+/// How this node takes part in the archive.
+enum Archive {
+    /// Not at all.
+    None,
+    /// Periods are archived.
+    Periods(StorageParts),
+    /// Segments are archived.
+    Segments(SegmentStorageParts),
 }
 
 /// Makes the controller and its channels. Consensus needs the controller, and the protocol needs consensus: so this comes
@@ -113,7 +137,54 @@ pub fn start_protocol_controller(
     block_archive: Option<Arc<dyn BlockArchive>>,
     storage_parts: Option<StorageParts>,
 ) -> Result<StartedProtocol, ProtocolError> {
-    check_config(&config, storage_parts.is_some())?;
+    let storage_network = protocol_channels.storage_handler.network();
+    let storage_enabled = config.storage_enabled;
+    let controllers = Controllers {
+        selector,
+        consensus,
+        pool,
+    };
+    let archive = storage_parts.map_or(Archive::None, Archive::Periods);
+    let parts = (controllers, storage);
+    let manager = start(config, keypair, parts, protocol_channels, (block_archive, archive))?;
+    let storage_network = storage_enabled.then(|| Arc::new(storage_network) as Arc<dyn StorageNetwork>);
+    Ok((manager, storage_network))
+}
+
+/// The same for a network that archives segments: what the worker asks of it is in the channels of `storage_parts`.
+///
+/// # Errors
+/// As [`start_protocol_controller`].
+#[allow(clippy::too_many_arguments)] // Upstream's parameters, and two more.
+pub fn start_segment_protocol_controller(
+    config: ProtocolConfig,
+    keypair: KeyPair,
+    selector: Box<dyn SelectorController>,
+    consensus: Box<dyn ConsensusController>,
+    pool: Box<dyn PoolController>,
+    storage: Storage,
+    protocol_channels: ProtocolChannels,
+    block_archive: Option<Arc<dyn BlockArchive>>,
+    storage_parts: Option<SegmentStorageParts>,
+) -> Result<Box<dyn ProtocolManager>, ProtocolError> {
+    let controllers = Controllers {
+        selector,
+        consensus,
+        pool,
+    };
+    let archive = storage_parts.map_or(Archive::None, Archive::Segments);
+    let parts = (controllers, storage);
+    start(config, keypair, parts, protocol_channels, (block_archive, archive))
+}
+
+fn start(
+    config: ProtocolConfig,
+    keypair: KeyPair,
+    (controllers, storage): (Controllers, Storage),
+    protocol_channels: ProtocolChannels,
+    archive: (Option<Arc<dyn BlockArchive>>, Archive),
+) -> Result<Box<dyn ProtocolManager>, ProtocolError> {
+    check_config(&config, !matches!(archive.1, Archive::None))?;
     let peer_id = PeerId::from_public_key(keypair.get_public_key());
     let shared = SharedState {
         connections: ActiveConnections::new(peer_id, &config),
@@ -132,20 +203,13 @@ pub fn start_protocol_controller(
     };
     // The sockets come first: if an address cannot be had, no thread is left behind.
     let network = Network::start(&config, parts)?;
-    let controllers = Controllers {
-        selector,
-        consensus,
-        pool,
-    };
-    let storage_network = protocol_channels.storage_handler.network();
     let (connectivity, commands) = protocol_channels.connectivity_thread.clone();
-    let storage_enabled = config.storage_enabled;
     let handlers = start_handlers(
         &config,
         &shared,
         controllers,
         (protocol_channels, network_channels),
-        (block_archive, storage_parts),
+        archive,
     );
     let handlers = handlers.inspect_err(|_| network.stop())?;
     let thread = ConnectivityThread {
@@ -158,8 +222,7 @@ pub fn start_protocol_controller(
     };
     let thread = spawn_handler_thread("connectivity", || thread.run())?;
     let manager = ProtocolManagerImpl::new((connectivity, thread));
-    let storage_network = storage_enabled.then(|| Arc::new(storage_network) as Arc<dyn StorageNetwork>);
-    Ok((Box::new(manager), storage_network))
+    Ok(Box::new(manager))
 }
 
 /// What several threads use.
@@ -195,7 +258,7 @@ fn start_handlers(
     shared: &SharedState,
     controllers: Controllers,
     (channels, network): (ProtocolChannels, NetworkChannels),
-    (block_archive, storage_parts): (Option<Arc<dyn BlockArchive>>, Option<StorageParts>),
+    (block_archive, archive): (Option<Arc<dyn BlockArchive>>, Archive),
 ) -> Result<Handlers, ProtocolError> {
     let peer_cmd_sender = channels.peer_management_handler.0.clone();
     let operation_parts = OperationHandlerParts {
@@ -229,29 +292,53 @@ fn start_handlers(
     let host = ProtocolStorageHost {
         connections: shared.connections.clone(),
         connectivity: channels.connectivity_thread.0,
+        peer_db: Arc::clone(&shared.peer_db),
     };
-    let start_storage = |parts: StorageParts| {
-        let parts = StorageHandlerParts {
-            host: Arc::new(host),
-            server: parts.server,
-            events: parts.events,
-            parameters: parts.parameters,
-        };
-        let connections = shared.connections.clone_box();
-        StorageHandler::new(
-            connections,
-            parts,
-            network.storage.1,
-            channels.storage_handler,
-            config.clone(),
-        )
-    };
+    let storage_channels = (channels.storage_handler, network.storage.1);
+    let (storage, segments) = start_storage(config, host, archive, storage_channels)?;
     Ok(Handlers {
         operations: OperationHandler::new(config, operation_parts)?,
         blocks: BlockHandler::new(config, block_parts)?,
         peers: PeerManagementHandler::new(config, peer_parts)?,
-        storage: storage_parts.map(start_storage).transpose()?,
+        storage,
+        segments,
     })
+}
+
+/// One of both, or neither.
+type StorageHandlers = (Option<StorageHandler>, Option<segment_handler::StorageHandler>);
+
+fn start_storage(
+    config: &ProtocolConfig,
+    host: ProtocolStorageHost,
+    archive: Archive,
+    (channels, messages): (StorageHandlerChannels, MassaReceiver<PeerMessageTuple>),
+) -> Result<StorageHandlers, ProtocolError> {
+    let (connections, config) = (host.connections.clone_box(), config.clone());
+    match archive {
+        Archive::None => Ok((None, None)),
+        Archive::Periods(parts) => {
+            let parts = StorageHandlerParts {
+                host: Arc::new(host),
+                server: parts.server,
+                events: parts.events,
+                parameters: parts.parameters,
+            };
+            let handler = StorageHandler::new(connections, parts, messages, channels, config)?;
+            Ok((Some(handler), None))
+        }
+        Archive::Segments(parts) => {
+            let channels = parts.channels;
+            let parts = segment_handler::StorageHandlerParts {
+                host: Arc::new(host),
+                server: parts.server,
+                events: parts.events,
+                parameters: parts.parameters,
+            };
+            let handler = segment_handler::StorageHandler::new(connections, parts, messages, channels, config)?;
+            Ok((None, Some(handler)))
+        }
+    }
 }
 
 /// From the connections to the handlers.

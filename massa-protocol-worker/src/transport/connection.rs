@@ -2,7 +2,7 @@
 
 use super::frame::LinkState;
 use super::send_queue::SendQueues;
-use crate::messages::{Message, MessagesSerializer};
+use crate::messages::{Message, MessageTypeId, MessagesSerializer};
 use crate::wrap_network::ActiveConnectionsTrait;
 use massa_protocol_exports::{LinkFaults, PeerConnectionType, PeerId, ProtocolConfig, ProtocolError};
 use massa_serialization::Serializer;
@@ -275,7 +275,7 @@ impl ActiveConnectionsTrait for ActiveConnections {
     ) -> Result<(), ProtocolError> {
         let connection = self.table.read().connections.get(peer_id).cloned();
         let connection = connection.ok_or_else(|| ProtocolError::PeerDisconnected(peer_id.to_string()))?;
-        let is_storage = matches!(message, Message::Storage(_));
+        let is_storage = MessageTypeId::from(&message) == MessageTypeId::Storage;
         if is_storage && !connection.speaks_storage {
             let reason = format!("peer {peer_id} does not speak storage");
             return Err(ProtocolError::SendError(reason));

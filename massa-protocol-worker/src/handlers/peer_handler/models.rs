@@ -213,6 +213,11 @@ impl PeerDB {
         self.attempt(peer_id, now)
     }
 
+    /// Where a peer may listen, likeliest first; empty if it is not known.
+    pub fn addresses(&self, peer_id: &PeerId) -> Vec<SocketAddr> {
+        self.peers.get(peer_id).map_or_else(Vec::new, |info| info.addresses())
+    }
+
     fn attempt(&mut self, peer_id: &PeerId, now: Instant) -> Option<PeerAddress> {
         let info = self.peers.get_mut(peer_id)?;
         let addresses = info.addresses();

@@ -18,6 +18,7 @@ pub mod limiter;
 pub mod messages;
 pub mod propagation;
 pub mod retrieval;
+pub mod segments;
 
 use crate::messages::PeerMessageTuple;
 use crate::wrap_network::ActiveConnectionsTrait;
