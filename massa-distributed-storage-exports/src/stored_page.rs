@@ -14,7 +14,7 @@
 //! Never longer than one byte more than the page. Method 2 needs the chunk's first page in plain: a reader of page 5 reads the
 //! pages 0 and 5, and a receiver takes page 0 first. That page itself is stored by method 0 or 1.
 //!
-//! **Trust.** A stored form comes from a peer, or from a disk. It is taken apart only after [`frame`] found exactly one frame in
+//! **Trust.** A stored form comes from a peer, or from a disk. It is taken apart only after `frame` found exactly one frame in
 //! it, and it is decoded into a buffer of exactly the page's length, which follows from the segment table: what it claims of
 //! itself allocates nothing. What comes out is still to be checked against the page's root by the caller.
 

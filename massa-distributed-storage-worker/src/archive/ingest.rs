@@ -3,7 +3,7 @@
 //! Driven by the worker thread, block by block as they become final, and by whatever repairs. A block is a row as soon as it is
 //! taken. A period whose slots are all settled joins the stream of its segment, in order; a gap stops that segment and no other
 //! one. A segment whose periods have all joined is closed, in slices ([`Ingest::close_slice`]), when every segment before it is
-//! closed: its root names the one before. What the registry's accepted roots say is entered in [`accepted`].
+//! closed: its root names the one before. What the registry's accepted roots say is entered in `accepted`.
 //!
 //! Whatever ends the process, the rows say where to go on: a period is either pending or joined, a segment either open or closed,
 //! and the roots are the same.

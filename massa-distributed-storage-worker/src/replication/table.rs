@@ -49,7 +49,7 @@ pub struct PlacementRules {
     pub chunk_bytes: u32,
     /// Periods of a segment.
     pub segment_periods: u64,
-    /// Leading bits of a score that are kept, at most [`SCORE_BITS`]. Fewer change no result, they cost hashes.
+    /// Leading bits of a score that are kept, at most `SCORE_BITS`. Fewer change no result, they cost hashes.
     pub score_bits: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Chunks of closed segments: held or not.
 //!
 //! A chunk is held when its row, its bit in the segment's held row, its index rows and the counters are written: one batch, after
-//! its pages ([`super::holding`]). It is let go likewise; its pages stay until their table is written again, and nobody reads them.
+//! its pages (`holding`). It is let go likewise; its pages stay until their table is written again, and nobody reads them.
 //! Never is a page deleted by itself: a deletion is a row, too, and makes RocksDB write again every table around it. With it the entry of the period that reaches in from before it is kept, so that a block
 //! that begins in it is found without the chunks before.
 

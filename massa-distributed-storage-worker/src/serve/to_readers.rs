@@ -1,7 +1,7 @@
 //! Archived blocks from this node's rows and chunks or, where it does not hold them or its copy is damaged, from others.
 //!
 //! Called by the API and by a node that catches up, on threads of their own: a read may wait for peers, until its deadline.
-//! What is asked for and checked is decided by [`PeriodRead`]. Costs, counted by [`ArchiveReader::costs`]: a slot of a quiet
+//! What is asked for and checked is decided by [`crate::serve::period_read::PeriodRead`]. Costs, counted by [`ArchiveReader::costs`]: a slot of a quiet
 //! period takes one round trip and its two or three pages, one of a full period two, whatever the length of the archive.
 //!
 //! Tables of segments that are not here yet are fetched, checked against a root that is trusted ([`TrustedRoots`], or the

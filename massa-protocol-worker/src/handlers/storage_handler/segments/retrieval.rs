@@ -4,7 +4,7 @@
 //! - every fetch ends, with one event: complete, or failed with what each holder did. It fails when nothing came of it for
 //!   [`FETCH_TIMEOUTS`] request timeouts; what it wants is bounded, so it ends;
 //! - of no peer is more asked than its window ([`window`]) and `bytes_in_flight_per_peer`, of all together not more than
-//!   `bytes_in_flight` (one answer may always be asked for), each answer counted as what such answers weigh ([`costs`]);
+//!   `bytes_in_flight` (one answer may always be asked for), each answer counted as what such answers weigh (`costs`);
 //! - what is handed to the worker was asked for, of the peer that sent it, once, and was checked as far as that goes without
 //!   a root ([`massa_distributed_storage_exports::segment_network`]);
 //! - readers go before repair, fetches of readers take turns, repair works on the oldest fetch first, so that it ends and its
