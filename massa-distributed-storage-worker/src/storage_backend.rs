@@ -960,6 +960,7 @@ fn database_options(create: bool, pages_buffer: u64) -> Options {
 
 fn family_options(name: &str, pages_buffer: u64, cache: &Cache, floor: &Arc<AtomicU64>) -> Options {
     let mut options = Options::default();
+    writer::never_slow_down(&mut options);
     let mut tables = BlockBasedOptions::default();
     tables.set_block_cache(cache);
     tables.set_bloom_filter(10.0, false);

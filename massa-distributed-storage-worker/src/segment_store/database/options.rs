@@ -4,7 +4,7 @@
 
 use crate::segment_store::database::files::LOGS;
 use crate::segment_store::database::tables::{RocksIngest, TableIngest};
-use crate::storage_backend::writer::{BatchWriter, RocksWriter};
+use crate::storage_backend::writer::{never_slow_down, BatchWriter, RocksWriter};
 use rocksdb::compaction_filter::Decision;
 use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
@@ -195,6 +195,7 @@ impl Setup {
     /// Options of one family; tables of pages are written with them too.
     pub(crate) fn family(&self, family: &Family) -> Options {
         let mut options = Options::default();
+        never_slow_down(&mut options);
         options.set_level_compaction_dynamic_level_bytes(true);
         // Nothing is rewritten for its age.
         options.set_periodic_compaction_seconds(0);

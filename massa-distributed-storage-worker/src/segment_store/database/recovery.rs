@@ -9,8 +9,8 @@ use crate::segment_store::database::open::{open_rocksdb, open_rocksdb_for_readin
 use crate::segment_store::database::options::OnDamage;
 use crate::segment_store::database::watch::Watch;
 use crate::segment_store::database::{Database, Family, FamilyKind, Handle, Writing};
-use crate::storage_backend::writer::{Durability, WriteFault};
-use rocksdb::{ErrorKind, WaitForCompactOptions, WriteBatch, DB};
+use crate::storage_backend::writer::{background_fault, Durability, WriteFault};
+use rocksdb::WriteBatch;
 use std::time::{Duration, Instant};
 
 /// RocksDB looks every 5 s whether a full disk has space again.
@@ -143,14 +143,6 @@ impl Database {
         let before = self.handle.write().replace(handle);
         drop(before);
     }
-}
-
-/// Why RocksDB does nothing in the background, if so: waiting for it, for no time, tells.
-fn background_fault(db: &DB) -> Option<WriteFault> {
-    let mut no_time = WaitForCompactOptions::default();
-    no_time.set_timeout(1);
-    let error = db.wait_for_compact(&no_time).err()?;
-    matches!(error.kind(), ErrorKind::IOError | ErrorKind::Corruption).then(|| error.into())
 }
 
 fn closed() -> WriteFault {
