@@ -318,6 +318,16 @@ test('a chunk that was not assigned is refuted: ten times the percentage and unm
   assert.equal(world.state().credited, 0n);
 });
 
+test('refuted after its result is fixed, a claim is told as refuted', () => {
+  const { world, ranked, args } = World.steady();
+  const last = ranked[8];
+  settle(world.at(8, 51), last);
+  assert.equal(world.result(last, 8).reason, 0);
+  assert.ok(world.result(last, 8).credit > 0n);
+  world.ok('refuteClaim', args(last, 8, ranked.slice(0, 3)), admin);
+  assert.deepEqual([world.result(last, 8).reason, world.result(last, 8).credit], [20, 0n]);
+});
+
 test('refutation: each guard', () => {
   const { world, ranked, args } = World.steady();
   const last = ranked[8];

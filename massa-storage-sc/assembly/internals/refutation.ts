@@ -5,6 +5,7 @@ import { LEAVES_PER_GB, placementScore } from './formulas';
 import { add, productAtLeast, sub } from './math';
 import { Operation } from './operation';
 import { NodeRecord, RoundRecord, SETTLED, Slot, segmentRoot } from './records';
+import { REFUTED } from './reasons';
 import { refutationSlash, settle, takeStake } from './rounds';
 
 /** Rounds in which a witness has been filled and unchanged, so that the accused had time to hand over. */
@@ -96,6 +97,8 @@ function punish(op: Operation, node: NodeRecord, slot: Slot): void {
   takeStake(op, node, stake);
   const credit = forfeit(op, node);
   slot.refuted = true;
+  // Who asks for the result of a round that is settled is told what became of it.
+  if (slot.state == SETTLED) slot.reason = REFUTED;
   const total = add(stake, credit);
   const reward = total / 10;
   op.state.toBurn = add(op.state.toBurn, sub(total, reward));
