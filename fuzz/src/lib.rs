@@ -1,5 +1,7 @@
 //! What the fuzz targets share: decoders with the main network's limits, and the rules that decoded bytes obey.
 
+pub mod allocated;
+
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
 use massa_models::block::{Block, BlockDeserializer, BlockDeserializerArgs};
 use massa_models::config::{

@@ -88,9 +88,11 @@ impl From<StorageApiError> for ApiError {
         match error {
             StorageApiError::BadRequest { .. } => ApiError::BadRequest(error.to_string()),
             StorageApiError::NotFound(_)
+            | StorageApiError::Unknown { .. }
             | StorageApiError::NotArchived { .. }
             | StorageApiError::Lost(_)
             | StorageApiError::Pruned { .. } => ApiError::NotFound(error.to_string()),
+            StorageApiError::OverLimit(reason) => ApiError::TooManyRequests(reason),
             StorageApiError::Internal(reason) => ApiError::InternalServerError(reason),
             error => ApiError::Storage(error),
         }

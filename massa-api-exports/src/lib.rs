@@ -6,7 +6,6 @@
 
 pub mod address;
 pub mod block;
-pub mod challenge;
 pub mod config;
 pub mod datastore;
 pub mod distributed_storage;
@@ -15,7 +14,6 @@ pub mod execution;
 pub mod node;
 pub mod operation;
 pub mod page;
-pub mod rounds;
 pub mod rpc;
 
 pub use error::ApiError;

@@ -5,17 +5,19 @@
 
 use crate::address::{AddressFilter, AddressInfo};
 use crate::block::{BlockInfo, BlockSummary};
-use crate::challenge::{ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress};
 use crate::datastore::{DatastoreEntryInput, DatastoreEntryOutput, DatastoreKeysInput, DatastoreKeysOutput};
+use crate::distributed_storage::audits::{
+    ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress,
+};
+use crate::distributed_storage::rounds::StorageEarnings;
 use crate::distributed_storage::{
-    ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk,
-    StorageNodeInfo, StoragePeriod, StorageStatus,
+    ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedSlot, BlockOrSlot, ListChunks, ListNodes, ListPeriods,
+    ListSegments, StorageChunk, StorageNodeInfo, StoragePeriod, StorageSegment, StorageStatus,
 };
 use crate::execution::{EventFilter, ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall, SCOutputEvent};
 use crate::node::{NodeStatus, PubkeySig};
 use crate::operation::{OperationInfo, OperationInput};
 use crate::page::{PageRequest, TimeInterval};
-use crate::rounds::StorageEarnings;
 use jsonrpsee::core::RpcResult;
 use jsonrpsee::proc_macros::rpc;
 use massa_models::address::Address;
@@ -112,7 +114,11 @@ pub trait MassaRpc {
     #[method(name = "get_storage_status", blocking)]
     fn get_storage_status(&self) -> RpcResult<StorageStatus>;
 
-    /// Chunks of archived periods and who should hold them.
+    /// Segments, open ones too.
+    #[method(name = "list_storage_segments", blocking)]
+    fn list_storage_segments(&self, request: ListSegments) -> RpcResult<Vec<StorageSegment>>;
+
+    /// Chunks and who should hold them.
     #[method(name = "list_storage_chunks", blocking)]
     fn list_storage_chunks(&self, request: ListChunks) -> RpcResult<Vec<StorageChunk>>;
 
@@ -120,21 +126,21 @@ pub trait MassaRpc {
     #[method(name = "list_storage_periods", blocking)]
     fn list_storage_periods(&self, request: ListPeriods) -> RpcResult<Vec<StoragePeriod>>;
 
-    /// Places and chunks of an archived period, with a proof.
+    /// Slots and chunks of an archived period, with a proof.
     #[method(name = "get_archived_period", blocking, with_extensions)]
     fn get_archived_period(&self, period: u64) -> RpcResult<ArchivedPeriodInfo>;
 
-    /// A block of the archive, or a missed slot, with a proof.
+    /// A block of the archive, a missed slot, or the id of a lost block, with a proof.
     #[method(name = "get_archived_block", blocking, with_extensions)]
-    fn get_archived_block(&self, block: BlockOrSlot) -> RpcResult<ArchivedPlace>;
+    fn get_archived_block(&self, block: BlockOrSlot) -> RpcResult<ArchivedSlot>;
 
     /// An operation of the archive, with a proof.
     #[method(name = "get_archived_operation", blocking, with_extensions)]
     fn get_archived_operation(&self, id: OperationId) -> RpcResult<ArchivedOperationInfo>;
 
-    /// The nodes that offer disk space.
+    /// The nodes that offer disk space, in the order of their ids; without a request the first of them.
     #[method(name = "get_storage_nodes", blocking)]
-    fn get_storage_nodes(&self) -> RpcResult<Vec<StorageNodeInfo>>;
+    fn get_storage_nodes(&self, request: Option<ListNodes>) -> RpcResult<Vec<StorageNodeInfo>>;
 
     /// Private: puts a challenge to a storage node, off chain. Its result will be in the challenge history.
     #[method(name = "issue_storage_challenge", blocking)]

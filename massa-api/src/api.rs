@@ -8,15 +8,16 @@ use jsonrpsee::core::{async_trait, RpcResult};
 use jsonrpsee::Extensions;
 use massa_api_exports::address::{AddressFilter, AddressInfo};
 use massa_api_exports::block::{BlockInfo, BlockSummary};
-use massa_api_exports::challenge::{
-    ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress,
-};
 use massa_api_exports::datastore::{
     DatastoreEntryInput, DatastoreEntryOutput, DatastoreKeysInput, DatastoreKeysOutput,
 };
+use massa_api_exports::distributed_storage::audits::{
+    ChallengeHistory, ChunkOrPosition, GetChallengeHistory, IssuedChallenge, NodeOrAddress,
+};
+use massa_api_exports::distributed_storage::rounds::{self, StorageEarnings};
 use massa_api_exports::distributed_storage::{
-    ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk,
-    StorageNodeInfo, StoragePeriod, StorageStatus,
+    ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedSlot, BlockOrSlot, ListChunks, ListNodes, ListPeriods,
+    ListSegments, StorageChunk, StorageNodeInfo, StoragePeriod, StorageSegment, StorageStatus,
 };
 use massa_api_exports::execution::{
     EventFilter, ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall, SCOutputEvent,
@@ -24,7 +25,6 @@ use massa_api_exports::execution::{
 use massa_api_exports::node::{NodeStatus, PubkeySig};
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_api_exports::page::{PageRequest, TimeInterval};
-use massa_api_exports::rounds::{self, StorageEarnings};
 use massa_api_exports::rpc::MassaRpcServer;
 use massa_api_exports::ApiError;
 use massa_hash::Hash;
@@ -217,6 +217,12 @@ impl MassaRpcServer for MassaApi {
         Ok(status.map_err(ApiError::from)?)
     }
 
+    fn list_storage_segments(&self, request: ListSegments) -> RpcResult<Vec<StorageSegment>> {
+        let archive = &self.public()?.context.storage_api;
+        let segments = request.check().and_then(|()| archive.segments(&request));
+        Ok(segments.map_err(ApiError::from)?)
+    }
+
     fn list_storage_chunks(&self, request: ListChunks) -> RpcResult<Vec<StorageChunk>> {
         let archive = &self.public()?.context.storage_api;
         let chunks = request.check().and_then(|()| archive.chunks(&request));
@@ -231,22 +237,30 @@ impl MassaRpcServer for MassaApi {
 
     fn get_archived_period(&self, extensions: &Extensions, period: u64) -> RpcResult<ArchivedPeriodInfo> {
         let node = self.public()?;
-        Ok(node.read_archive(client(extensions), |archive| archive.archived_period(period))?)
+        Ok(node.read_archive(client(extensions), 1, |archive, budget| {
+            archive.archived_period(period, budget)
+        })?)
     }
 
-    fn get_archived_block(&self, extensions: &Extensions, block: BlockOrSlot) -> RpcResult<ArchivedPlace> {
+    fn get_archived_block(&self, extensions: &Extensions, block: BlockOrSlot) -> RpcResult<ArchivedSlot> {
         let node = self.public()?;
         node.check_block_or_slot(&block)?;
-        Ok(node.read_archive(client(extensions), |archive| archive.archived_block(&block))?)
+        Ok(node.read_archive(client(extensions), 1, |archive, budget| {
+            archive.archived_block(&block, budget)
+        })?)
     }
 
     fn get_archived_operation(&self, extensions: &Extensions, id: OperationId) -> RpcResult<ArchivedOperationInfo> {
         let node = self.public()?;
-        Ok(node.read_archive(client(extensions), |archive| archive.archived_operation(&id))?)
+        Ok(node.read_archive(client(extensions), 1, |archive, budget| {
+            archive.archived_operation(&id, budget)
+        })?)
     }
 
-    fn get_storage_nodes(&self) -> RpcResult<Vec<StorageNodeInfo>> {
-        let nodes = self.public()?.context.storage_api.nodes();
+    fn get_storage_nodes(&self, request: Option<ListNodes>) -> RpcResult<Vec<StorageNodeInfo>> {
+        let archive = &self.public()?.context.storage_api;
+        let request = request.unwrap_or_default();
+        let nodes = request.check().and_then(|()| archive.nodes(&request));
         Ok(nodes.map_err(ApiError::from)?)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::api::Node;
 use massa_api_exports::block::{BlockInfo, BlockInfoContent, BlockSummary};
+use massa_api_exports::distributed_storage::ArchivedBlock;
 use massa_api_exports::page::TimeInterval;
 use massa_api_exports::ApiError;
 use massa_models::block::{Block, BlockGraphStatus};
@@ -31,12 +32,18 @@ impl Node {
         }
         forgotten.sort_unstable();
         forgotten.dedup();
-        let archived = self.read_archive_list(client, &forgotten, |archive, id| archive.block(id))?;
-        for block in archived.into_iter().flatten() {
+        for block in self.archived_blocks(client, &forgotten)?.into_iter().flatten() {
             let content = block.verified().block().content.clone();
             found.insert(block.id(), block_info(block.id(), content, BlockGraphStatus::Final));
         }
         Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+    }
+
+    fn archived_blocks(&self, client: IpAddr, ids: &[BlockId]) -> Result<Vec<Option<ArchivedBlock>>, ApiError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read_archive(client, ids.len(), |archive, budget| archive.blocks(ids, budget))
     }
 
     fn stored_block(&self, id: &BlockId) -> Option<Block> {

@@ -89,11 +89,11 @@ impl ArchiveLimiter {
         }
     }
 
-    /// A call begins that reads `reads` things. [`ArchiveLimiter::end`] follows if it was allowed.
+    /// A call begins. [`ArchiveLimiter::end`] follows if it was allowed; what it reads is counted by [`ArchiveLimiter::take`].
     ///
     /// # Errors
     /// [`LimitError`]; nothing is counted then.
-    pub fn begin(&mut self, address: IpAddr, reads: usize, now: Instant) -> Result<(), LimitError> {
+    pub fn begin(&mut self, address: IpAddr, now: Instant) -> Result<(), LimitError> {
         let limits = self.limits;
         let all = self.running;
         if all >= limits.all_reads_at_once {
@@ -103,10 +103,25 @@ impl ArchiveLimiter {
         if client.running >= limits.reads_at_once {
             return Err(LimitError::AtOnce(client.running));
         }
-        client.bucket.take(reads as u64 * 1000, &limits, now)?;
         client.running += 1;
         self.running += 1;
         Ok(())
+    }
+
+    /// Things that a client may read now.
+    pub fn left(&mut self, address: IpAddr, now: Instant) -> usize {
+        let limits = self.limits;
+        let client = self.client(address, now);
+        client.map_or(0, |client| (client.bucket.at(&limits, now) / 1000) as usize)
+    }
+
+    /// A thing is read.
+    ///
+    /// # Errors
+    /// [`LimitError::Rate`]; it is not counted then.
+    pub fn take(&mut self, address: IpAddr, now: Instant) -> Result<(), LimitError> {
+        let limits = self.limits;
+        self.client(address, now)?.bucket.take(1000, &limits, now)
     }
 
     /// A call that was allowed ended.
@@ -193,63 +208,66 @@ mod tests {
         }
     }
 
-    fn read(limiter: &mut ArchiveLimiter, address: IpAddr, reads: usize, now: Instant) -> Result<(), LimitError> {
-        limiter.begin(address, reads, now)?;
+    /// A call that reads `reads` things, or as many of them as it may.
+    fn read(limiter: &mut ArchiveLimiter, address: IpAddr, reads: usize, now: Instant) -> Result<usize, LimitError> {
+        limiter.begin(address, now)?;
+        let read = (0..reads).take_while(|_| limiter.take(address, now).is_ok()).count();
         limiter.end(address);
-        Ok(())
+        Ok(read)
     }
 
     #[test]
     fn a_client_has_a_number_of_calls_at_a_time_and_others_have_theirs() {
         let now = Instant::now();
         let mut limiter = ArchiveLimiter::new(limits());
-        limiter.begin(ALICE, 1, now).unwrap();
-        limiter.begin(ALICE, 1, now).unwrap();
-        assert_eq!(limiter.begin(ALICE, 1, now), Err(LimitError::AtOnce(2)));
-        limiter.begin(BOB, 1, now).unwrap();
+        limiter.begin(ALICE, now).unwrap();
+        limiter.begin(ALICE, now).unwrap();
+        assert_eq!(limiter.begin(ALICE, now), Err(LimitError::AtOnce(2)));
+        limiter.begin(BOB, now).unwrap();
         limiter.end(ALICE);
-        limiter.begin(ALICE, 1, now).unwrap();
+        limiter.begin(ALICE, now).unwrap();
     }
 
     #[test]
     fn all_clients_together_have_a_number_of_calls_at_a_time() {
         let now = Instant::now();
         let mut limiter = ArchiveLimiter::new(limits());
-        limiter.begin(ALICE, 1, now).unwrap();
-        limiter.begin(ALICE, 1, now).unwrap();
-        limiter.begin(BOB, 1, now).unwrap();
-        assert_eq!(limiter.begin(BOB, 1, now), Err(LimitError::AllAtOnce(3)));
+        limiter.begin(ALICE, now).unwrap();
+        limiter.begin(ALICE, now).unwrap();
+        limiter.begin(BOB, now).unwrap();
+        assert_eq!(limiter.begin(BOB, now), Err(LimitError::AllAtOnce(3)));
         limiter.end(ALICE);
-        limiter.begin(BOB, 1, now).unwrap();
+        limiter.begin(BOB, now).unwrap();
     }
 
     #[test]
     fn after_the_burst_a_client_waits_as_long_as_it_is_told() {
         let now = Instant::now();
         let mut limiter = ArchiveLimiter::new(limits());
-        read(&mut limiter, ALICE, 20, now).unwrap();
-        let error = read(&mut limiter, ALICE, 3, now).unwrap_err();
+        assert_eq!(read(&mut limiter, ALICE, 21, now), Ok(20));
+        assert_eq!(limiter.left(ALICE, now), 0);
         assert_eq!(
-            error,
-            LimitError::Rate {
+            limiter.take(ALICE, now),
+            Err(LimitError::Rate {
                 per_second: 10,
-                wait_ms: 300
-            }
+                wait_ms: 100
+            })
         );
-        read(&mut limiter, BOB, 20, now).unwrap();
-        read(&mut limiter, ALICE, 3, now + Duration::from_millis(299)).unwrap_err();
-        read(&mut limiter, ALICE, 3, now + Duration::from_millis(300)).unwrap();
+        assert_eq!(read(&mut limiter, BOB, 20, now), Ok(20));
+        limiter.take(ALICE, now + Duration::from_millis(99)).unwrap_err();
+        limiter.take(ALICE, now + Duration::from_millis(100)).unwrap();
     }
 
     #[test]
-    fn a_refused_call_is_not_counted() {
+    fn a_call_that_reads_nothing_and_a_refused_read_are_not_counted() {
         let now = Instant::now();
         let mut limiter = ArchiveLimiter::new(limits());
-        read(&mut limiter, ALICE, 15, now).unwrap();
-        for _ in 0..10 {
-            read(&mut limiter, ALICE, 6, now).unwrap_err();
+        for _ in 0..100 {
+            assert_eq!(read(&mut limiter, ALICE, 0, now), Ok(0));
         }
-        read(&mut limiter, ALICE, 5, now).unwrap();
+        assert_eq!(limiter.left(ALICE, now), 20);
+        assert_eq!(read(&mut limiter, ALICE, 30, now), Ok(20));
+        assert_eq!(read(&mut limiter, ALICE, 30, now + Duration::from_secs(1)), Ok(10));
     }
 
     #[test]
@@ -269,8 +287,8 @@ mod tests {
         let now = Instant::now();
         let mut limiter = ArchiveLimiter::new(limits());
         read(&mut limiter, "2001:db8::1".parse().unwrap(), 20, now).unwrap();
-        read(&mut limiter, "2001:db8::2".parse().unwrap(), 1, now).unwrap_err();
-        read(&mut limiter, "2001:db8:0:1::2".parse().unwrap(), 1, now).unwrap();
+        assert_eq!(read(&mut limiter, "2001:db8::2".parse().unwrap(), 1, now), Ok(0));
+        assert_eq!(read(&mut limiter, "2001:db8:0:1::2".parse().unwrap(), 1, now), Ok(1));
         assert_eq!(network_of("::ffff:192.0.2.1".parse().unwrap()), ALICE);
     }
 
@@ -285,9 +303,8 @@ mod tests {
             for (pause, reads, alice) in calls {
                 elapsed += pause;
                 let address = if alice { ALICE } else { BOB };
-                if read(&mut limiter, address, reads, start + Duration::from_millis(elapsed)).is_ok() {
-                    allowed[usize::from(alice)] += reads as u64;
-                }
+                let read = read(&mut limiter, address, reads, start + Duration::from_millis(elapsed));
+                allowed[usize::from(alice)] += read.unwrap_or(0) as u64;
                 prop_assert!(limiter.running == 0 && limiter.clients.len() <= 2);
                 prop_assert!(allowed.iter().all(|reads| reads * 1000 <= 20_000 + elapsed * 10));
             }

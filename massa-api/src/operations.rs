@@ -46,12 +46,22 @@ impl Node {
         forgotten.sort_unstable();
         forgotten.dedup();
         let statuses: PreHashMap<OperationId, ExecStatus> = ids.iter().copied().zip(statuses).collect();
-        let archived = self.read_archive_list(client, &forgotten, |archive, id| archive.operation(id))?;
-        for operation in archived.into_iter().flatten() {
+        for operation in self.archived_operations(client, &forgotten)?.into_iter().flatten() {
             let info = self.archived_info(&operation, &statuses);
             found.insert(info.id, info);
         }
         Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+    }
+
+    fn archived_operations(
+        &self,
+        client: IpAddr,
+        ids: &[OperationId],
+    ) -> Result<Vec<Option<ArchivedOperation>>, ApiError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read_archive(client, ids.len(), |archive, budget| archive.operations(ids, budget))
     }
 
     fn archived_info(

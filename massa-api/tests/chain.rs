@@ -5,7 +5,7 @@ mod common;
 use common::{blocks, config, first_operation, TestNode, CHAIN_ID};
 use massa_api_exports::address::AddressInfo;
 use massa_api_exports::block::{BlockInfo, BlockInfoContent, BlockSummary};
-use massa_api_exports::distributed_storage::{ArchivedBlock, ArchivedOperationInfo, ArchivedPlace, StorageApiError};
+use massa_api_exports::distributed_storage::{ArchivedBlock, ArchivedOperationInfo, ArchivedSlot, StorageApiError};
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_consensus_exports::ExportCompiledBlock;
 use massa_execution_exports::ExecutionAddressInfo;
@@ -95,7 +95,7 @@ fn a_block_that_the_chain_forgot_comes_from_the_archive_and_is_final() {
         (false, false, false, true),
         "stale: the archive does not have it"
     );
-    assert_eq!(node.world().archive_reads, 4, "each once");
+    assert_eq!(node.world().archive_reads, 2, "each that is found, once");
     let header = &infos[0].content.as_ref().unwrap().block.header;
     assert_eq!(header.id, archived.id());
 }
@@ -147,6 +147,8 @@ fn a_client_that_reads_too_much_of_the_archive_is_told_when_to_come_back() {
     let node = TestNode::start_with(config);
     let blocks = blocks();
     let ids: Vec<_> = blocks.iter().map(ArchivedBlock::id).collect();
+    let archive = blocks.iter().map(|block| (block.id(), block.clone()));
+    node.world().archive.extend(archive);
     for _ in 0..4 {
         node.call::<Value>("get_blocks", json!([ids])).unwrap();
     }
@@ -160,6 +162,27 @@ fn a_client_that_reads_too_much_of_the_archive_is_told_when_to_come_back() {
         assert!(message.contains("try again in"), "{message}");
     }
     assert_eq!(node.world().archive_reads, 128);
+}
+
+#[test]
+fn an_id_that_nobody_knows_does_not_use_up_what_a_client_may_read() {
+    let mut config = config();
+    config.archive_limits.burst = 128;
+    config.archive_limits.reads_per_second = 1;
+    let node = TestNode::start_with(config);
+    let mut blocks = blocks();
+    let known = blocks.remove(0);
+    let unknown: Vec<_> = blocks.iter().map(ArchivedBlock::id).collect();
+    for _ in 0..20 {
+        assert_eq!(node.call::<Value>("get_blocks", json!([unknown])).unwrap(), json!([]));
+        let (code, message) = node.refusal("get_archived_block", json!([unknown[0]]));
+        assert_eq!(code, -32004);
+        assert!(message.contains("no provider connected"), "{message}");
+    }
+    assert_eq!(node.world().archive_reads, 0);
+    node.world().archive.insert(known.id(), known.clone());
+    let found: Value = node.call("get_blocks", json!([[known.id()]])).unwrap();
+    assert_eq!(found[0]["id"], json!(known.id()));
 }
 
 #[test]
@@ -186,7 +209,9 @@ fn a_call_that_reads_for_too_long_ends() {
     let mut config = config();
     config.archive_deadline = MassaTime::from_millis(0);
     let node = TestNode::start_with(config);
-    let (code, message) = node.refusal("get_blocks", json!([[blocks()[0].id()]]));
+    let block = blocks().remove(0);
+    node.world().archive.insert(block.id(), block.clone());
+    let (code, message) = node.refusal("get_blocks", json!([[block.id()]]));
     assert_eq!(code, -32050);
     assert!(message.contains("only 0 of 1 were read in time"), "{message}");
 }
@@ -197,7 +222,7 @@ fn the_archive_gives_bytes_by_id_and_by_slot() {
     let block = blocks().remove(7);
     node.world().archive.insert(block.id(), block.clone());
     for asked in [json!(block.id()), json!(block.slot())] {
-        let ArchivedPlace::Block(info) = node.call("get_archived_block", json!([asked])).unwrap() else {
+        let ArchivedSlot::Block(info) = node.call("get_archived_block", json!([asked])).unwrap() else {
             panic!()
         };
         assert_eq!(info.block.0, block.record().block());
@@ -219,6 +244,14 @@ fn lists_of_the_archive_are_bounded_by_name() {
     assert_eq!((code, message.contains("limit: 0")), (-32000, true), "{message}");
     assert_eq!(
         node.call::<Value>("list_storage_chunks", json!([{}])).unwrap(),
+        json!([])
+    );
+    let (code, message) = node.refusal("list_storage_segments", json!([{"limit": 0}]));
+    assert_eq!((code, message.contains("limit: 0")), (-32000, true), "{message}");
+    let (code, message) = node.refusal("get_storage_nodes", json!([{"limit": 1001}]));
+    assert_eq!((code, message.contains("limit: 1001")), (-32000, true), "{message}");
+    assert_eq!(
+        node.call::<Value>("list_storage_segments", json!([{}])).unwrap(),
         json!([])
     );
     assert_eq!(node.call::<Value>("get_storage_nodes", json!([])).unwrap(), json!([]));

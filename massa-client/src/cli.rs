@@ -1,6 +1,6 @@
 //! The commands, and what becomes of their results.
 
-use crate::archive::{self, ArchiveCommand};
+use crate::archive::{self, DistributedStorageCommand};
 use crate::node::{NodeArguments, NodeCommandError};
 use crate::operator::{self, OperatorCommand};
 use crate::output::{one_line, unbroken, Output};
@@ -46,7 +46,7 @@ pub struct Cli {
 pub enum Command {
     /// Work on a store directory; no node is needed.
     #[command(subcommand, arg_required_else_help = false)]
-    Archive(ArchiveCommand),
+    Archive(DistributedStorageCommand),
     /// Ask a node about the archive, read from it, and take part in it.
     #[command(subcommand, arg_required_else_help = false)]
     Storage(StorageCommand),

@@ -3,10 +3,10 @@
 //! A call is made, waited for and answered on this thread. What a node answers is not believed: whoever shows it checks it
 //! first.
 
-use crate::archive::check_proof::CheckProofError;
 use clap::Args;
 use jsonrpsee::core::client::Error as ClientError;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use massa_distributed_storage_exports::segment_proof::check::CheckError;
 use massa_distributed_storage_exports::verification::VerifyBlockError;
 use massa_distributed_storage_worker::smart_contract::args::DecodeError;
 use massa_models::operation::OperationId;
@@ -128,9 +128,9 @@ pub enum NodeCommandError {
     /// The node sent a block that is not one, or not the one asked for: the node is at fault.
     #[error("the node's answer was refused")]
     Block(#[from] VerifyBlockError),
-    /// The node sent a proof that proves nothing: the node is at fault, unless --root is wrong.
+    /// The node sent a proof that proves nothing: the node is at fault, unless --root or --period-root is wrong.
     #[error("the node's proof was refused")]
-    Proof(#[from] CheckProofError),
+    Proof(#[from] CheckError),
     /// The node sent something else than was asked for: the node is at fault.
     #[error("the node's answer was refused: {field}: expected {expected}, found {found}")]
     Answer {
@@ -211,6 +211,14 @@ pub enum NodeCommandError {
     #[error("slot {}:{} was missed: there is no block", slot.period, slot.thread)]
     Missed {
         /// The slot.
+        slot: massa_models::slot::Slot,
+    },
+    /// A lost block has no bytes.
+    #[error("block {block_id} of slot {}:{} is lost: only its id is known", slot.period, slot.thread)]
+    Lost {
+        /// The block.
+        block_id: massa_models::block_id::BlockId,
+        /// Its slot.
         slot: massa_models::slot::Slot,
     },
     /// The result could not be written.

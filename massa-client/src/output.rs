@@ -68,6 +68,16 @@ impl Output {
         }
     }
 
+    /// Says something beside the result, on standard error: `note: …` or with `--json` `{"note": "…"}`.
+    pub fn note(&self, message: &str) {
+        let line = if self.json {
+            serde_json::json!({ "note": message }).to_string()
+        } else {
+            format!("note: {message}")
+        };
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+
     /// Prints a failure on standard error. When that cannot be written either, the exit status is all there is.
     pub fn fail(&self, message: &str) {
         let line = if self.json {

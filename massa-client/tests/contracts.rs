@@ -143,7 +143,10 @@ fn every_view_that_the_compiled_contract_answered_can_be_asked() {
     let ann = ann();
     let challenge = "ab".repeat(32);
     let asked: [(&[&str], &[&str]); 11] = [
-        (&["get_config"], &["0.001 MAS for each GB and period", "100 periods"]),
+        (
+            &["get_config"],
+            &["0.001 MAS for each GB and period", "100 periods", "segments, "],
+        ),
         (&["get_next_config"], &["from round"]),
         (&["get_total_nodes"], &["5"]),
         (&["get_nodes", "0", "100"], &[ann]),
@@ -258,7 +261,7 @@ fn a_call_is_sent_with_coins_and_waited_for_and_tells_what_the_contract_said() {
     assert_eq!(call.parameter, registry::distribute_rewards(200).parameter);
     assert_eq!((call.coins, call.fee), (mas("3"), mas("0.02")));
     // A fifth above what the trial took, and a little to tell it from others.
-    assert!((6_000_000..6_100_000).contains(&call.max_gas), "{}", call.max_gas);
+    assert!((11_000_000..11_100_000).contains(&call.max_gas), "{}", call.max_gas);
 }
 
 #[test]
@@ -397,7 +400,7 @@ fn the_other_calls_of_an_operator_carry_what_they_need() {
     let setting = Setting::new();
     setting.node.world.lock().unwrap().events = vec!["STORAGE_NODE_LEAVING:AU1,9".to_string()];
     let text = setting.cli(&["storage", "unregister", &operator_of(&setting)]).text();
-    assert_says(&text, &["weighs nothing from segment 9 on"]);
+    assert_says(&text, &["weighs nothing from round 9 on"]);
     let call = setting.sent_call();
     assert_eq!(
         (call.function.as_str(), call.coins),
@@ -466,7 +469,7 @@ fn deploying_sends_the_registry_with_the_networks_parameters_and_ends_with_its_a
     else {
         panic!("not ExecuteSC");
     };
-    assert!((6_000_000..6_100_000).contains(&max_gas), "{max_gas}");
+    assert!((11_000_000..11_100_000).contains(&max_gas), "{max_gas}");
     let first = 1u64.to_le_bytes().to_vec();
     let contract = include_bytes!("../../massa-storage-sc/build/storage-registry.wasm");
     assert_eq!(datastore[&first], contract);
@@ -483,8 +486,9 @@ fn deploying_sends_the_registry_with_the_networks_parameters_and_ends_with_its_a
         replication_factor: 5,
         chunk_size_bytes: 1 << 20,
         challenge_frequency_periods: 100,
-        // The open one: period 224 is final.
-        first_segment: 2,
+        // The first of the open round: period 224 is final, of segment 2 and round 0.
+        first_segment: 0,
+        round_segments: 4,
     };
     assert_eq!(parameter, &registry::constructor_parameter(&operator, &config));
     let bytecode = contract.len() as u64 * 100_000 + 1_000_000;

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    assert_says, first_blocks, offset_of, upstream_path, upstream_with, with_operation_flipped, TestDir, ROOT, UPSTREAM,
+    assert_says, first_blocks, offset_of, upstream_path, upstream_with, vector_roots, with_operation_flipped, TestDir,
+    ROOTS, SEGMENTS, UPSTREAM,
 };
 use massa_distributed_storage_exports::record::{BlockRecord, MAX_RECORD_BYTES};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
@@ -15,11 +16,17 @@ use std::io::Write;
 /// A block of the upstream file with operations.
 const WITH_OPERATIONS: usize = 34;
 
+fn json_import(directory: &TestDir, file: &std::path::Path, options: &[&str]) -> serde_json::Value {
+    directory
+        .import_with(file, &[&SEGMENTS, options, &["--json"]].concat())
+        .json()
+}
+
 #[test]
 fn import_stat_and_verify_succeed() {
     let directory = TestDir::new();
 
-    let import = directory.import_with(&upstream_path(), &["--json"]).json();
+    let import = json_import(&directory, &upstream_path(), &[]);
 
     assert_eq!(
         (&import["blocks_read"], &import["blocks_new"]),
@@ -32,16 +39,24 @@ fn import_stat_and_verify_succeed() {
     );
     assert_eq!(import["open_periods"], serde_json::json!([]));
     assert_eq!(import["created"], true);
+    assert_eq!(import["segments_closed"][1]["root"], ROOTS[1]);
     let stat = directory.archive(&["stat", "--json"]).json();
     assert_eq!(
-        (&stat["first_archived"], &stat["last_archived"]),
-        (&1.into(), &4.into())
+        (&stat["segments"], &stat["last_root"]),
+        (&2.into(), &ROOTS[1].as_str().into())
     );
-    assert_eq!((&stat["blocks"], &stat["misses"]), (&125.into(), &3.into()));
-    assert_eq!(stat["chunks"], stat["chunks_kept"]);
-    assert_eq!(directory.root(), ROOT);
+    assert_eq!((&stat["periods"], &stat["blocks"]), (&3.into(), &93.into()));
+    assert_eq!((&stat["chunks"], &stat["chunks_held"]), (&2.into(), &2.into()));
+    assert_eq!(
+        (&stat["pending_blocks"], &stat["missing_slots"]),
+        (&32.into(), &0.into())
+    );
+    directory.assert_whole();
     let verify = directory.archive(&["verify", "--json"]).json();
-    assert_eq!((&verify["clean"], &verify["blocks"]), (&true.into(), &125.into()));
+    assert_eq!(
+        (&verify["clean"], &verify["blocks"], &verify["open_blocks"]),
+        (&true.into(), &93.into(), &32.into())
+    );
     assert_eq!(verify["operations"], 370);
 }
 
@@ -53,20 +68,55 @@ fn text_says_what_was_done() {
 
     assert_says(
         &import,
-        &["125 read, 125 new, 0 known", "4 archived now, 4 in the store", "(new)"],
+        &[
+            "125 read, 125 new, 0 known",
+            "4 archived now, 4 in the store",
+            "(new)",
+            &format!("1 closed, root {}", ROOTS[1]),
+        ],
     );
     assert_says(
         &directory.archive(&["stat"]).text(),
-        &[ROOT, "4 periods, 1 to 4", "77658377"],
+        &[
+            &ROOTS[1],
+            "2 segments, 0 to 1",
+            "segment 2, 1 of 2 periods so far, 32 blocks",
+            "77658377",
+            "2, 2 held here",
+        ],
     );
     assert_says(
         &directory.archive(&["list-periods"]).text(),
         &directory.period_roots().each_str(),
     );
     assert_says(
-        &directory.archive(&["verify"]).text(),
-        &["verified 4 periods", "nothing is damaged"],
+        &directory.archive(&["list-segments"]).text(),
+        &[&ROOTS[0], &ROOTS[1], "closed", "open", "1 of 2"],
     );
+    assert_says(
+        &directory.archive(&["verify"]).text(),
+        &["verified 2 segments: 2 chunks", "nothing is damaged"],
+    );
+    assert_says(
+        &directory.archive(&["open-periods"]).text(),
+        &["segment 2 is open, and no period waits"],
+    );
+}
+
+/// Whatever the chunks are, roots are those of another implementation.
+#[test]
+fn small_chunks_have_the_roots_of_another_implementation() {
+    for signatures in [&[][..], &["--no-verify-signatures"]] {
+        let directory = TestDir::new();
+        json_import(
+            &directory,
+            &upstream_path(),
+            &[&["--chunk-size", "65536"], signatures].concat(),
+        );
+
+        assert_eq!(directory.roots(), vector_roots(65_536));
+        directory.archive(&["verify"]).expect_success();
+    }
 }
 
 #[test]
@@ -75,7 +125,7 @@ fn a_second_import_changes_nothing() {
     directory.import(&upstream_path()).expect_success();
     let before = directory.archive(&["list-periods", "--json"]).json();
 
-    let again = directory.import_with(&upstream_path(), &["--json"]).json();
+    let again = json_import(&directory, &upstream_path(), &[]);
 
     assert_eq!((&again["blocks_new"], &again["blocks_known"]), (&0.into(), &125.into()));
     assert_eq!(
@@ -93,7 +143,7 @@ fn packed_files_are_recognised_by_their_content() {
 
     directory.import(&packed).expect_success();
 
-    assert_eq!(directory.root(), ROOT);
+    assert_eq!(directory.roots(), *ROOTS);
     let plain = directory.file("plain.mblk.zst", &UPSTREAM.to_bytes());
     directory.import(&plain).expect_success();
 }
@@ -130,8 +180,7 @@ fn an_interrupted_import_is_taken_up() {
         assert_says(&error, &[&record]);
         directory.import(&upstream_path()).expect_success();
 
-        assert_eq!(directory.root(), ROOT);
-        directory.archive(&["verify"]).expect_success();
+        directory.assert_whole();
     }
 }
 
@@ -143,30 +192,25 @@ fn what_came_before_the_cut_is_kept() {
     directory.import(&cut).failure();
 
     let stat = directory.archive(&["stat", "--json"]).json();
-    let pending: u64 = stat["open_periods"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|open| open["blocks"].as_u64().unwrap())
-        .sum();
-    assert_eq!(stat["blocks"].as_u64().unwrap() + pending, 100);
+    let (closed, pending) = (
+        stat["blocks"].as_u64().unwrap(),
+        stat["pending_blocks"].as_u64().unwrap(),
+    );
+    assert_eq!(closed + pending, 100);
 }
 
 #[test]
 fn an_unfinished_store_is_finished() {
     let directory = TestDir::new();
     std::fs::create_dir(directory.store()).unwrap();
-    let marker = directory.store().join("store-is-being-made");
-    std::fs::write(&marker, b"").unwrap();
-    std::fs::write(directory.store().join("LOG"), b"begun").unwrap();
+    for name in ["STORE.being-made", "LOG", "IN-USE"] {
+        std::fs::write(directory.store().join(name), b"begun").unwrap();
+    }
 
     directory.import(&upstream_path()).expect_success();
 
-    assert!(!marker.exists());
-    std::fs::write(&marker, b"").unwrap();
-    directory.import(&upstream_path()).expect_success();
-    assert!(!marker.exists());
-    assert_eq!(directory.root(), ROOT);
+    assert!(!directory.store().join("STORE.being-made").exists());
+    directory.assert_whole();
 }
 
 #[test]
@@ -179,6 +223,10 @@ fn a_directory_of_something_else_is_left_alone() {
 
     assert_says(&error, &["neither empty nor a distributed storage directory"]);
     assert_eq!(std::fs::read_dir(directory.store()).unwrap().count(), 1);
+    std::fs::write(directory.store().join("CURRENT"), b"MANIFEST-000001\n").unwrap();
+    let error = directory.import(&upstream_path()).failure();
+    assert_says(&error, &["a database that is not a store of this version", "CURRENT"]);
+    assert_eq!(std::fs::read_dir(directory.store()).unwrap().count(), 2);
     let file = directory.file("a-file", b"");
     let error = common::run(&[
         "archive",
@@ -190,16 +238,60 @@ fn a_directory_of_something_else_is_left_alone() {
     assert_says(&error.failure(), &["could not use", "a-file"]);
 }
 
+/// A name need not be UTF-8, which RocksDB wants.
+#[test]
+fn directories_whose_names_are_not_utf_8_are_used_all_the_same() {
+    use std::os::unix::ffi::OsStringExt;
+    let directory = TestDir::new();
+    let name = std::ffi::OsString::from_vec(b"st\xffore".to_vec());
+    let store = directory.path("").join(name);
+    let run = |arguments: &[&std::ffi::OsStr]| {
+        let mut command = common::massa_cli();
+        command.arg("archive").args(arguments).arg("--dir").arg(&store);
+        common::Finished(command.output().unwrap())
+    };
+    fn words<'a>(words: &[&'a str]) -> Vec<&'a std::ffi::OsStr> {
+        words.iter().map(|word| std::ffi::OsStr::new(*word)).collect()
+    }
+    let file = upstream_path();
+    let import = [
+        &[std::ffi::OsStr::new("import"), file.as_os_str()][..],
+        &words(&SEGMENTS),
+    ]
+    .concat();
+
+    assert_says(
+        &run(&words(&["stat"])).failure(),
+        &["is not a distributed storage directory"],
+    );
+    assert_says(&run(&import).text(), &["125 new", "(new)"]);
+    assert_says(&run(&import).text(), &["0 new, 125 known"]);
+
+    assert!(store.join("STORE").exists(), "it is in the directory that was named");
+    assert_eq!(
+        std::fs::read_dir(directory.path("")).unwrap().count(),
+        1,
+        "and nowhere else"
+    );
+    for command in [&["verify"][..], &["list-segments"], &["get-block", "--slot", "2:3"]] {
+        run(&words(command)).expect_success();
+    }
+    let raw = run(&words(&["get-block", "--slot", "2:3", "--raw"])).expect_success();
+    assert_eq!(raw, UPSTREAM.block(Slot::new(2, 3)).unwrap().block());
+}
+
 #[test]
 fn two_imports_at_once_are_refused() {
     let directory = TestDir::new();
     directory.import(&upstream_path()).expect_success();
-    let options = massa_distributed_storage_worker::StoreOptions::new(directory.store());
-    let _held = massa_distributed_storage_worker::Store::open_existing(options).unwrap();
+    let options = massa_distributed_storage_worker::storage_backend::SegmentStoreOptions::new(directory.store());
+    let _held = massa_distributed_storage_worker::storage_backend::SegmentStore::open(options).unwrap();
 
     let error = directory.import(&upstream_path()).failure();
 
-    assert_says(&error, &["could not open the store"]);
+    assert_says(&error, &["the store in", "is in use"]);
+    // Whoever reads is not kept out.
+    directory.archive(&["stat"]).expect_success();
 }
 
 #[test]
@@ -331,7 +423,7 @@ fn a_file_of_another_network_is_refused() {
         .import(&directory.file("threads.mblk", &other.to_bytes()))
         .failure();
     assert_says(&error, &["thread_count", "has 32, the file has 4"]);
-    assert_eq!(directory.root(), ROOT);
+    assert_eq!(directory.roots(), *ROOTS);
 }
 
 /// Operation ids depend on the chain, so a file that lies about it makes no store with the wrong parameters.
@@ -360,7 +452,7 @@ fn options_of_a_new_store_must_fit_an_existing_one() {
     let directory = TestDir::new();
     let made_with = [
         "--segment-periods",
-        "10",
+        "2",
         "--chunk-size",
         "65536",
         "--no-operation-index",
@@ -370,22 +462,34 @@ fn options_of_a_new_store_must_fit_an_existing_one() {
     let stat = directory.archive(&["stat", "--json"]).json();
     assert_eq!(
         (&stat["segment_periods"], &stat["chunk_size"]),
-        (&10.into(), &65536.into())
+        (&2.into(), &65536.into())
     );
-    assert_eq!(stat["operation_index"], false);
+    assert_eq!(
+        (&stat["block_index"], &stat["operation_index"]),
+        (&"held".into(), &"none".into())
+    );
     directory.import_with(&upstream_path(), &made_with).expect_success();
-    directory.import(&upstream_path()).expect_success();
+    directory.import_with(&upstream_path(), &[]).expect_success();
     let error = directory
         .import_with(&upstream_path(), &["--segment-periods", "9"])
         .failure();
-    assert_says(&error, &["segment_periods", "has 10, --segment-periods says 9"]);
+    assert_says(&error, &["segment_periods", "has 2, --segment-periods says 9"]);
     let error = directory
         .import_with(&upstream_path(), &["--chunk-size", "131072"])
         .failure();
     assert_says(&error, &["chunk_size", "has 65536, --chunk-size says 131072"]);
     let operation = "O1XrnGqDtMHALkaZdLppKHDsUSmfvmpcQFPyp32SRQdzGr8siCw";
     let error = directory.archive(&["get-operation", operation]).failure();
-    assert_says(&error, &["without an operation index"]);
+    assert_says(
+        &error,
+        &[operation, "the store has no index of operations: ask by slot"],
+    );
+    let error = directory.import_with(&upstream_path(), &["--no-operation-index"]);
+    error.expect_success();
+    let other = TestDir::new();
+    other.import(&upstream_path()).expect_success();
+    let error = other.import_with(&upstream_path(), &["--no-operation-index"]).failure();
+    assert_says(&error, &["operation_index", "has held, --no-operation-index says none"]);
 }
 
 #[test]
@@ -408,10 +512,10 @@ fn an_invalid_signature_is_named() {
             "has an invalid signature",
         ],
     );
-    let stat = directory.archive(&["stat", "--json"]).json();
+    let open = directory.archive(&["open-periods", "--json"]).json();
     assert_eq!(
-        stat["periods"].as_u64().unwrap() + stat["open_periods"].as_array().unwrap().len() as u64,
-        2
+        (open["newest"].as_u64(), &open["first_open_segment"]),
+        (Some(2), &0.into())
     );
 }
 
@@ -442,22 +546,33 @@ fn unchecked_signatures_are_found_by_verify() {
     });
     let file = directory.file("signature.mblk", &file.to_bytes());
 
-    let import = directory
-        .import_with(&file, &["--no-verify-signatures", "--json"])
-        .json();
+    let import = json_import(&directory, &file, &["--no-verify-signatures"]);
 
     assert_eq!(
         (&import["signatures_checked"], &import["periods_in_store"]),
         (&false.into(), &4.into())
     );
-    assert_eq!(directory.root(), ROOT, "no id covers a signature");
+    assert_eq!(directory.roots(), *ROOTS, "no id covers a signature");
     let verify = directory.archive(&["verify", "--json"]);
     let report: serde_json::Value = serde_json::from_slice(&verify.0.stdout).unwrap();
     assert_eq!((&report["clean"], &report["damage_count"]), (&false.into(), &1.into()));
     let damage = &report["damages"][0];
-    assert_eq!(damage["period"], slot.period);
-    assert_eq!(damage["threads"], serde_json::json!([slot.thread]));
-    assert_says(&verify.json_error(1), &["1 damage found", "invalid signature"]);
+    assert_eq!(
+        (&damage["period"], &damage["thread"]),
+        (&slot.period.into(), &slot.thread.into())
+    );
+    assert_says(
+        &verify.json_error(1),
+        &["1 damage found", "invalid signature", "import"],
+    );
+    let at = format!("{}:{}", slot.period, slot.thread);
+    assert_says(
+        &directory.archive(&["get-block", "--slot", &at]).failure(),
+        &["invalid signature"],
+    );
+    directory
+        .archive(&["get-block", "--slot", &at, "--merkle-only", "--raw"])
+        .expect_success();
 }
 
 #[test]
@@ -510,11 +625,11 @@ fn complete_takes_the_last_empty_slots_as_misses() {
     assert_says(
         &open,
         &[
-            "period 1: 1 place awaited (thread 3: no later block of the thread is here)",
+            "period 1: 1 slot missing (thread 3: no later block of the thread is here)",
             "--complete",
         ],
     );
-    let complete = directory.import_with(&short, &["--complete", "--json"]).json();
+    let complete = json_import(&directory, &short, &["--complete"]);
 
     assert_eq!(
         (&complete["periods_archived"], &complete["periods_in_store"]),
@@ -525,7 +640,7 @@ fn complete_takes_the_last_empty_slots_as_misses() {
         "miss"
     );
     directory.import(&upstream_path()).expect_success();
-    assert_eq!(directory.root(), ROOT);
+    assert_eq!(directory.roots(), *ROOTS);
 }
 
 #[test]
@@ -549,8 +664,7 @@ fn a_later_file_continues_and_an_earlier_one_is_refused() {
     let error = directory.import(&files[0]).failure();
 
     assert_says(&error, &["is before the archive's first period"]);
-    let stat = directory.archive(&["stat", "--json"]).json();
-    assert!(stat["periods"].as_u64().unwrap() >= 7, "{stat}");
+    assert!(directory.period_roots().len() >= 7);
     directory.archive(&["verify"]).expect_success();
 }
 
@@ -562,49 +676,78 @@ fn a_missing_file_is_told_from_missed_slots() {
     without_second.blocks.retain(|(slot, _)| slot.period != 2);
     let file = directory.file("gap.mblk", &without_second.to_bytes());
 
-    directory.import_with(&file, &["--json"]).json();
+    json_import(&directory, &file, &[]);
 
-    let stat = directory.archive(&["stat", "--json"]).json();
+    let open = directory.archive(&["open-periods", "--json"]).json();
     assert_eq!(
-        (&stat["periods"], &stat["gaps"]),
-        (&1.into(), &serde_json::json!([[1, 3]]))
+        (&open["absent"], &open["newest"]),
+        (&serde_json::json!([[2, 2]]), &4.into())
     );
-    let text = directory.archive(&["stat"]).text();
+    let text = directory.archive(&["open-periods"]).text();
     assert_says(
         &text,
         &[
-            "period 3: 2 places awaited (threads 8, 10: the parent of a later block is not here)",
-            "1-3",
+            "period 3: 2 slots missing (threads 8, 10: the parent of a later block is not here)",
+            "period 2: nothing of it is here",
         ],
     );
     directory.import(&upstream_path()).expect_success();
-    assert_eq!(directory.root(), ROOT);
+    directory.assert_whole();
+}
+
+/// A period that is complete waits for those before it in its segment.
+#[test]
+fn a_complete_period_behind_a_gap_waits() {
+    let directory = TestDir::new();
+    let options = ["--segment-periods", "10"];
+    let mut gap = UPSTREAM.clone();
+    let missing = gap.blocks.iter().position(|(slot, _)| slot.period == 1).unwrap();
+    let removed = gap.blocks.remove(missing + 1);
+    let file = directory.file("gap.mblk", &gap.to_bytes());
+    directory.import_with(&file, &options).expect_success();
+
+    let open = directory.archive(&["open-periods"]).text();
+
+    let thread = removed.0.thread;
+    assert_says(
+        &open,
+        &[
+            &format!("period 1: 1 slot missing (thread {thread}: the parent of a later block is not here)"),
+            "period 4: complete, waits for a period before it",
+        ],
+    );
+    let limited = directory.archive(&["open-periods", "--limit", "1", "--json"]).json();
+    assert_eq!(limited["open_periods"].as_array().unwrap().len(), 1);
+    let block = directory.archive(&["get-block", "--slot", "4:0"]).text();
+    assert_says(&block, &["pending"]);
+    let text = directory.archive(&["get-period", "4"]).text();
+    assert_says(&text, &["period 4 of segment 0: not archived yet"]);
+    let error = directory.archive(&["get-period", "4", "--proof"]).failure();
+    assert_eq!(error, "period 4 is not complete");
+    directory.import_with(&upstream_path(), &options).expect_success();
+    assert_eq!(directory.period_roots().len(), 4);
 }
 
 #[test]
-fn segments_are_completed() {
+fn segments_are_closed_as_their_periods_come() {
     let directory = TestDir::new();
 
-    let import = directory
-        .import_with(&upstream_path(), &["--segment-periods", "2", "--json"])
-        .json();
+    let import = json_import(&directory, &upstream_path(), &[]);
 
-    let completed = import["segments_completed"].as_array().unwrap();
-    let numbers: Vec<u64> = completed
+    let closed = import["segments_closed"].as_array().unwrap();
+    let numbers: Vec<u64> = closed
         .iter()
         .map(|segment| segment["segment"].as_u64().unwrap())
         .collect();
     assert_eq!(numbers, [0, 1]);
     let stat = directory.archive(&["stat", "--json"]).json();
-    assert_eq!(stat["segments"], import["segments_completed"]);
+    let open = &stat["open_segments"][0];
     assert_eq!(
-        (&stat["open_segment"]["segment"], &stat["open_segment"]["periods"]),
-        (&2.into(), &1.into())
+        (&open["segment"], &open["periods"], &open["periods_expected"]),
+        (&2.into(), &1.into(), &2.into())
     );
-    assert_says(
-        &directory.archive(&["stat"]).text(),
-        &[completed[1]["root"].as_str().unwrap()],
-    );
+    let complete = json_import(&directory, &upstream_path(), &["--complete"]);
+    assert_eq!(complete["segments_closed"], serde_json::json!([]));
 }
 
 #[test]
@@ -629,7 +772,7 @@ fn a_large_record_streams_from_a_pipe() {
     directory.import(&fifo).expect_success();
 
     writer.join().unwrap();
-    assert_eq!(directory.root(), ROOT);
+    assert_eq!(directory.roots(), *ROOTS);
 }
 
 trait EachStr {

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/node.rs"]
 mod node;
 
-use common::{assert_says, run, TestDir, ROOT, UPSTREAM};
+use common::{assert_says, run, TestDir, ROOTS, STORE, UPSTREAM};
 use jsonrpsee::types::ErrorObjectOwned;
 use massa_distributed_storage_exports::record::operation_id;
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
@@ -24,6 +24,11 @@ const OPERATION: &str = "O1XrnGqDtMHALkaZdLppKHDsUSmfvmpcQFPyp32SRQdzGr8siCw";
 const MISSED: &str = "3:8";
 const OTHER_ROOT: &str = "1f6414367a038b380a8ac1fe7aaba90e655b8cea6e62936d023d01a660bca17f";
 
+/// The root of the segment of periods 2 and 3.
+fn root() -> &'static str {
+    &ROOTS[1]
+}
+
 fn address() -> String {
     Address::from_public_key(&KEY.get_public_key()).to_string()
 }
@@ -34,6 +39,7 @@ fn commands() -> Vec<Vec<String>> {
     let lines = [
         "status".to_string(),
         "storage status".to_string(),
+        "storage list-segments".to_string(),
         "storage list-chunks".to_string(),
         "storage list-periods".to_string(),
         "storage get-period 2".to_string(),
@@ -87,6 +93,7 @@ fn help_lists_every_command() {
         &storage,
         &[
             "status",
+            "list-segments",
             "list-chunks",
             "list-periods",
             "get-period",
@@ -178,7 +185,7 @@ fn what_is_not_a_node_is_told_apart() {
 #[test]
 fn wrong_arguments_have_their_own_status() {
     let address = address();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["storage"], "subcommand"),
         (&["storage", "get-block"], "<ID|--slot"),
         (&["storage", "get-block", BLOCK, "--slot", "2:3"], "cannot be used with"),
@@ -188,6 +195,21 @@ fn wrong_arguments_have_their_own_status() {
             "cannot be used with",
         ),
         (&["storage", "list-chunks", "--limit", "1001"], "1001"),
+        (&["storage", "list-chunks", "--after", "3"], "SEGMENT:CHUNK"),
+        (&["storage", "list-segments", "--limit", "0"], "0"),
+        (&["storage", "nodes", "--after", "nobody"], "nobody"),
+        (
+            &[
+                "storage",
+                "get-period",
+                "2",
+                "--root",
+                OTHER_ROOT,
+                "--period-root",
+                OTHER_ROOT,
+            ],
+            "cannot be used with",
+        ),
         (&["storage", "get-period", "two"], "two"),
         (&["send", &address, "AUxyz", "1"], "AUxyz"),
         (&["send", &address, &address, "-1"], "-1"),
@@ -221,25 +243,30 @@ fn status_tells_the_node_and_its_chain() {
 }
 
 #[test]
-fn storage_status_tells_stored_assigned_awaited_disk_peers_and_why() {
+fn storage_status_tells_stored_assigned_missing_disk_peers_and_why() {
     let node = TestNode::start();
     let text = node.cli(&["storage", "status"]).text();
     assert_says(
         &text,
         &[
             "221 periods, the last one is 222",
-            "897 held of 1200, 488.6 MiB",
-            "900 chunks to this node, 5 missing, 2 held beyond them",
+            "2 closed, filling 2",
+            "897 held of 1200, 488.6 MiB stored as 286.1 MiB",
+            "900 chunks to this node, 5 missing, 1 as next holder, 2 beyond",
             "505.4 MiB of 10.0 GiB (4.9 %)",
-            "3 places, the oldest in period 221; the queue was full 2 times",
+            "missing       3 slots, the oldest in period 221; the queue was full 2 times",
+            "segment 2 waits for slot 221:7, 1 whole segment behind it",
             "2: the queue was full",
             "1: operations are missing",
-            "1 manifest, 5 chunks, 3 blocks",
+            "repairing     blocks of 2 open periods; handing over 2 chunks",
+            "fetching      895 of 900 chunks, 2 a minute, 2 minutes left",
             "4 connected, 3 archive, 0 quarantined",
-            "each chunk on 3 nodes; chunks of 1.0 MiB; segments of 100 periods",
-            "why not more  3 places of 2 periods are awaited from other nodes",
+            "chunks of 1.0 MiB on 3 nodes; segments of 100 periods, rounds of 4",
+            "copies        2 of each chunk for now: too little room for 3",
+            "why not more  3 slots of 2 periods are missing, and asked for",
         ],
     );
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let json = node.cli(&["storage", "status", "--json"]).json();
     assert_eq!(json, serde_json::to_value(storage_status()).unwrap());
 }
@@ -264,7 +291,7 @@ fn storage_status_tells_the_registry_and_the_node_in_it() {
         status["registry"]["address"] = json!("AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L");
         status["registry"]["own"] = json!({
             "stake": "100", "allocated_gb": 10, "weight": 0, "weight_soon": 10, "filled": false, "has_placement_key": true,
-            "leave_segment": null, "last_counted_round": 3, "total_draws": 8, "passed_draws": 7, "matured_rewards": "2",
+            "leave_round": null, "last_counted_round": 3, "total_draws": 8, "passed_draws": 7, "matured_rewards": "2",
         });
         status
     });
@@ -277,8 +304,9 @@ fn storage_status_tells_the_registry_and_the_node_in_it() {
 
 fn with_rounds(mut status: Value) -> Value {
     status["registry"]["address"] = json!("AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L");
+    status["segments_anchored"] = json!(8);
     status["registry"]["rounds"] = json!({
-        "round": 9, "period": 950, "round_periods": 100, "round_ms": 1_600_000, "open": earned_round(9),
+        "round": 9, "period": 3850, "round_periods": 400, "round_ms": 6_400_000, "open": earned_round(9),
         "next": earned_round(10), "last": earned_round(7), "totals": storage_earnings().totals, "matured": "1.5",
         "segments_anchored": 8, "differing_segment": null, "rounds_left_in_pool": 216,
     });
@@ -293,11 +321,12 @@ fn storage_status_tells_claims_results_earnings_anchoring_and_the_pool() {
     assert_says(
         &text,
         &[
-            "2 complete, 8 anchored, filling 2",
+            "2 closed, 8 anchored, filling 2",
+            "next round    opens in 40 minutes, with period 4000",
             "round         9: 2.9 MiB claimed, 2.9 MiB for the next; 4 draws, draws missed; …",
             "last result   round 7: 3/4 draws, 0.50 MAS: draws missed; draw 2: missing",
             "earned        1.50 MAS credited, 1.50 matured, 0 claimed, 0.03 of fees",
-            "pool          runs out in 4 days (216 rounds)",
+            "pool          runs out in 16 days (216 rounds)",
         ],
     );
     assert!(!text.contains("DIFFERS"), "{text}");
@@ -309,7 +338,7 @@ fn a_segment_that_differs_stands_right_below_the_node() {
     let node = TestNode::start();
     node.lie(|status| {
         let mut status = with_rounds(status);
-        status["registry"]["rounds"]["differing_segment"] = json!(3);
+        status["differing_segment"] = json!(3);
         status
     });
     let text = node.cli(&["storage", "status"]).text();
@@ -343,12 +372,13 @@ fn storage_status_fits_a_screen_whatever_the_node_says() {
         status["store_error"] = json!(long);
         status["why_not_more"] = json!(vec![&long; 9]);
         status = with_rounds(status);
-        status["registry"]["rounds"]["differing_segment"] = json!(3);
+        status["differing_segment"] = json!(3);
         status["registry"]["rounds"]["last"]["result"] = json!(&long);
         status["registry"]["problem"] = json!(&long);
         status["registry"]["low_balance"] = json!(&long);
         status["registry"]["last_refusal"] = json!({"purpose": &long, "reason": &long, "time_ms": 1});
-        status["awaited"]["reasons"] = (0..30).map(|n| (format!("{n} {long}"), json!(n))).collect();
+        status["damages"] = json!([&long]);
+        status["missing"]["reasons"] = (0..30).map(|n| (format!("{n} {long}"), json!(n))).collect();
         for field in [
             "chunks_total",
             "chunks_held",
@@ -367,7 +397,13 @@ fn storage_status_fits_a_screen_whatever_the_node_says() {
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     assert_says(
         &text,
-        &["STOPPED", "DIFFERS", "and 27 more reasons", "(--json says all)"],
+        &[
+            "STOPPED",
+            "DAMAGED",
+            "DIFFERS",
+            "and 27 more reasons",
+            "(--json says all)",
+        ],
     );
 }
 
@@ -375,49 +411,91 @@ fn storage_status_fits_a_screen_whatever_the_node_says() {
 fn a_node_that_does_not_archive_says_so_in_two_lines() {
     let node = TestNode::start();
     node.lie(|mut status| {
-        status["enabled"] = json!(false);
+        (status["enabled"], status["running"]) = (json!(false), json!(false));
         status
     });
     assert_eq!(node.cli(&["storage", "status"]).text().lines().count(), 2);
+    node.lie(|mut status| {
+        (status["running"], status["problem"]) = (json!(false), json!("path: the disk is read-only"));
+        status
+    });
+    let text = node.cli(&["storage", "status"]).text();
+    assert_says(&text, &["NOT RUNNING: path: the disk is read-only"]);
+    assert_eq!(text.lines().count(), 2);
 }
 
 #[test]
-fn chunks_periods_and_nodes_are_listed() {
+fn segments_chunks_periods_and_nodes_are_listed() {
     let node = TestNode::start();
+    let segments = node.cli(&["storage", "list-segments", "--json"]).json();
+    let states = segments["segments"].as_array().unwrap().iter();
+    let states: Vec<&str> = states.map(|segment| segment["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["anchored", "closed", "open"]);
+    let text = node
+        .cli(&["storage", "list-segments", "--first", "1", "--limit", "1"])
+        .text();
+    assert_says(&text, &["closed", root(), "534887"]);
+    assert!(!text.contains(ROOTS[0].as_str()));
+
     let chunks = node.cli(&["storage", "list-chunks", "--json"]).json();
-    assert_eq!(chunks["chunks"].as_array().unwrap().len(), 4);
+    assert_eq!(chunks["chunks"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        (&chunks["chunks"][2]["state"], &chunks["chunks"][2]["chunk_id"]),
+        (&json!("filling"), &Value::Null)
+    );
+    assert_says(
+        &node.cli(&["storage", "list-chunks"]).text(),
+        &["2:0", "filling", "none yet"],
+    );
     let page = [
         "storage",
         "list-chunks",
-        "--first-period",
-        "2",
-        "--last-period",
-        "4",
+        "--first-segment",
+        "0",
+        "--last-segment",
+        "1",
         "--limit",
         "1",
-        "--offset",
-        "1",
+        "--after",
+        "0:0",
     ];
     let text = node.cli(&page).text();
-    let id = chunks["chunks"][2]["chunk_id"].as_str().unwrap();
-    assert_says(&text, &[id, "holders", &KEY.get_public_key().to_string()[1..7]]);
-    assert!(!text.contains(chunks["chunks"][1]["chunk_id"].as_str().unwrap()));
+    let id = chunks["chunks"][1]["chunk_id"].as_str().unwrap();
+    let holder = &KEY.get_public_key().to_string()[1..7];
+    assert_says(&text, &[id, "1:0", "2-3", "anchored", "holders", holder]);
+    assert!(!text.contains(chunks["chunks"][0]["chunk_id"].as_str().unwrap()));
+    let of_period = node.cli(&["storage", "list-chunks", "--period", "3", "--json"]).json();
+    assert_eq!(of_period["chunks"], json!([chunks["chunks"][1]]));
 
     let periods = node.cli(&["storage", "list-periods", "--first", "2", "--json"]).json();
     assert_eq!(periods["periods"][0]["period"], 2);
-    assert_eq!(periods["periods"].as_array().unwrap().len(), 3);
-    assert_says(&node.cli(&["storage", "list-periods"]).text(), &["missed", "379157"]);
-
-    let text = node.cli(&["storage", "nodes"]).text();
+    assert_eq!(periods["periods"].as_array().unwrap().len(), 2);
+    let roots = STORE.period_roots();
     assert_says(
-        &text,
-        &[
-            &NodeId::new(KEY.get_public_key()).to_string(),
-            "1234567",
-            "222",
-            &address(),
-        ],
+        &node.cli(&["storage", "list-periods"]).text(),
+        &["missed", "?", &roots[2]],
     );
+
+    let id = NodeId::new(KEY.get_public_key()).to_string();
+    let text = node.cli(&["storage", "nodes"]).text();
+    assert_says(&text, &[&id, "1234567", "222", &address()]);
+    let after = node
+        .cli(&["storage", "nodes", "--after", &id, "--limit", "1", "--json"])
+        .json();
+    assert_eq!(after["nodes"], json!([]));
+}
+
+#[test]
+fn a_root_that_differs_from_the_accepted_one_stands_in_the_list() {
+    let node = TestNode::start();
+    node.lie(|mut answer| {
+        if answer.is_array() {
+            answer[1]["accepted_root"] = json!(OTHER_ROOT);
+        }
+        answer
+    });
+    let text = node.cli(&["storage", "list-segments"]).text();
+    assert_says(&text, &["closed; DIFFERS: ", OTHER_ROOT]);
 }
 
 #[test]
@@ -435,21 +513,53 @@ fn a_block_comes_with_the_bytes_of_the_store_and_a_proof_that_check_proof_accept
             .cli(&["storage", "get-block", &id, "--raw", "--with-operations"])
             .expect_success();
         assert_eq!(raw, record.objects().collect::<Vec<_>>().concat());
+        let (option, root) = match slot.period {
+            4 => ("--period-root", STORE.period_roots().remove(3)),
+            period => ("--root", ROOTS[period as usize / 2].clone()),
+        };
         let proof = node
-            .cli(&["storage", "get-block", &id, "--proof", "--root", ROOT])
+            .cli(&["storage", "get-block", &id, "--proof", option, &root])
             .expect_success();
         let file = directory.file("proof.json", &proof);
         let proven = run(&[
             "archive",
             "check-proof",
             file.to_str().unwrap(),
-            "--root",
-            ROOT,
+            option,
+            &root,
             "--json",
         ])
         .json();
         assert_eq!(proven["block_id"], id);
     }
+}
+
+/// While the segment is open a proof ends at the period root, which is said, and can be trusted by itself.
+#[test]
+fn a_proof_of_an_open_segment_ends_at_the_period_root() {
+    let node = TestNode::start();
+    let period_root = STORE.period_roots().remove(3);
+    let command = ["storage", "get-block", "--slot", "4:2"];
+    let text = node.cli(&command).text();
+    assert_says(
+        &text,
+        &["the period: its segment is open", &period_root, "the node's word"],
+    );
+    let trusted = node
+        .cli(&[&command[..], &["--period-root", &period_root, "--json"]].concat())
+        .json();
+    assert_eq!(
+        (&trusted["root_trusted"], &trusted["period_root"], &trusted["checked"]),
+        (&json!(true), &json!(period_root), &json!("ids"))
+    );
+    assert!(trusted["proven_segment"].is_null());
+    let error = node.cli(&[&command[..], &["--root", root()]].concat()).failure();
+    assert_says(
+        &error,
+        &["the node's proof was refused", "ends at the root of period 4"],
+    );
+    let period = node.cli(&["storage", "get-period", "4", "--json"]).json();
+    assert_eq!((&period["state"], &period["anchored"]), (&json!("open"), &json!(false)));
 }
 
 #[test]
@@ -462,13 +572,13 @@ fn a_block_is_shown_with_what_was_checked() {
             BLOCK,
             "archived",
             "signatures of header and operations",
-            ROOT,
+            root(),
             "the node's word",
             "creator",
         ],
     );
     let trusted = node
-        .cli(&["storage", "get-block", BLOCK, "--root", ROOT, "--json"])
+        .cli(&["storage", "get-block", BLOCK, "--root", root(), "--json"])
         .json();
     assert_eq!(
         (&trusted["kind"], &trusted["block_id"]),
@@ -478,7 +588,7 @@ fn a_block_is_shown_with_what_was_checked() {
         (&trusted["root_trusted"], &trusted["checked"]),
         (&json!(true), &json!("meaning"))
     );
-    assert_eq!(trusted["segment_root"], ROOT);
+    assert_eq!(trusted["segment_root"], root());
     assert!(trusted["block"]["header"].is_null() && trusted["block"]["content"]["header"].is_object());
     assert!(trusted.get("operations").is_none());
 }
@@ -488,7 +598,7 @@ fn a_missed_slot_is_an_answer_with_a_proof() {
     let node = TestNode::start();
     assert_says(
         &node.cli(&["storage", "get-block", "--slot", MISSED]).text(),
-        &["slot 3:8 was missed", ROOT],
+        &["slot 3:8 was missed", root()],
     );
     let proof = node
         .cli(&["storage", "get-block", "--slot", MISSED, "--proof"])
@@ -513,7 +623,7 @@ fn an_operation_comes_with_its_bytes_and_a_proof() {
         bytes
     );
     let shown = node
-        .cli(&["storage", "get-operation", OPERATION, "--json", "--root", ROOT])
+        .cli(&["storage", "get-operation", OPERATION, "--json", "--root", root()])
         .json();
     assert_eq!(
         (&shown["operation_id"], &shown["operation_hex"]),
@@ -521,7 +631,7 @@ fn an_operation_comes_with_its_bytes_and_a_proof() {
     );
     assert_says(
         &node.cli(&["storage", "get-operation", OPERATION]).text(),
-        &[OPERATION, "expires", ROOT],
+        &[OPERATION, "expires", root()],
     );
     let proof = node
         .cli(&["storage", "get-operation", OPERATION, "--proof"])
@@ -533,25 +643,24 @@ fn an_operation_comes_with_its_bytes_and_a_proof() {
 }
 
 #[test]
-fn a_period_is_shown_with_places_and_chunks() {
+fn a_period_is_shown_with_slots_and_chunks() {
     let node = TestNode::start();
     assert_says(
         &node.cli(&["storage", "get-period", "3"]).text(),
-        &["missed", "chunk", "yes", ROOT],
+        &["missed", "chunk", "yes", root()],
     );
     let shown = node
-        .cli(&["storage", "get-period", "3", "--json", "--root", ROOT])
+        .cli(&["storage", "get-period", "3", "--json", "--root", root()])
         .json();
     assert_eq!((&shown["period"], &shown["root_trusted"]), (&json!(3), &json!(true)));
-    assert_eq!(shown["places"].as_array().unwrap().len(), 32);
+    assert_eq!(shown["slots"].as_array().unwrap().len(), 32);
+    assert_eq!((&shown["state"], &shown["segment"]), (&json!("closed"), &json!(1)));
     let proof = node.cli(&["storage", "get-period", "3", "--proof"]).expect_success();
     assert_eq!(
         serde_json::from_slice::<Value>(&proof).unwrap()["subject"]["kind"],
         "period"
     );
-    let raw = node.cli(&["storage", "get-period", "3", "--raw"]).expect_success();
-    let manifest = massa_distributed_storage_exports::manifest::Manifest::from_bytes(&raw).unwrap();
-    assert_eq!(manifest.root().to_string(), shown["root"]);
+    assert_eq!(shown["root"], STORE.period_roots()[2]);
 }
 
 #[test]
@@ -561,7 +670,7 @@ fn a_root_that_is_trusted_is_not_replaced_by_the_nodes() {
         let error = node
             .cli(&["storage", command[0], command[1], "--root", OTHER_ROOT])
             .failure();
-        assert_says(&error, &["the node's proof was refused", ROOT, OTHER_ROOT]);
+        assert_says(&error, &["the node's proof was refused", root(), OTHER_ROOT]);
     }
 }
 
@@ -572,13 +681,17 @@ fn without_a_proof_the_rest_is_checked_and_said() {
     let text = node.cli(&["storage", "get-block", BLOCK]).text();
     assert_says(
         &text,
-        &["pending", "there is no path yet", "none: period 2 is not complete"],
+        &[
+            "pending",
+            "there is no path before the segment is closed",
+            "none: period 2 is not complete",
+        ],
     );
     assert_eq!(
         node.cli(&["storage", "get-operation", OPERATION, "--json"]).json()["checked"],
         "ids"
     );
-    for option in [["--root", ROOT].as_slice(), &["--proof"]] {
+    for option in [["--root", root()].as_slice(), &["--proof"]] {
         let error = node
             .cli(&[&["storage", "get-block", BLOCK][..], option].concat())
             .failure();
@@ -605,7 +718,7 @@ fn what_the_node_does_not_have_is_named() {
 fn a_node_that_lies_is_refused() {
     let node = TestNode::start();
     type Lie = fn(&mut Value);
-    let cases: [(&[&str], Lie, &str); 11] = [
+    let cases: [(&[&str], Lie, &str); 15] = [
         (
             &["get-block", BLOCK],
             |answer| flip(&mut answer["block"], 70),
@@ -651,12 +764,30 @@ fn a_node_that_lies_is_refused() {
             |answer| answer["slot"]["thread"] = json!(31),
             "slot",
         ),
+        (&["get-period", "2"], |answer| drop_last(&mut answer["slots"]), "slots"),
         (
             &["get-period", "2"],
-            |answer| flip(&mut answer["manifest"], 200),
-            "refused",
+            |answer| answer["slots"][0] = answer["slots"][1].clone(),
+            "slots",
         ),
-        (&["get-period", "2"], |answer| answer["held"] = json!([]), "held"),
+        (
+            &["get-period", "2"],
+            |answer| answer["root"] = json!(OTHER_ROOT),
+            "proof.period.root",
+        ),
+        (
+            &["get-period", "2"],
+            |answer| answer["segment"] = json!(7),
+            "proof.segment",
+        ),
+        (&["get-period", "2"], |answer| answer["state"] = json!("lost"), "state"),
+        (
+            &["get-block", BLOCK],
+            |answer| {
+                answer["kind"] = json!("lost");
+            },
+            "proof.kind",
+        ),
     ];
     for (command, lie, says) in cases {
         node.lie(move |mut answer| {
@@ -839,7 +970,7 @@ fn a_challenge_by_hand_prints_its_result_and_fails_if_the_node_did() {
     let text = node.cli(&command).text();
     assert_says(
         &text,
-        &[&challenged, "VALID", "12 ms", "75% of 4 audits", "chunk 0 of period 3"],
+        &[&challenged, "VALID", "12 ms", "75% of 4 audits", "chunk 0 of segment 3"],
     );
     let json = node.cli(&[&["--json"][..], &command].concat()).json();
     assert_eq!((&json["outcome"], &json["failed"]), (&json!("passed"), &json!(false)));

@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{assert_says, massa_cli, run, Finished, TestDir, ROOT, STORE, UPSTREAM};
-use massa_client::archive::check_proof::check;
+use common::{assert_says, massa_cli, run, Finished, TestDir, ROOTS, STORE, UPSTREAM};
+use massa_client::archive::check_proof::{check_text, CheckProofError};
 use massa_distributed_storage_exports::record::operation_id;
+use massa_distributed_storage_exports::segment_proof::check::{Proven, TrustedRoot};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
-use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::slot::Slot;
 use serde_json::Value;
 use std::io::Write;
@@ -14,9 +14,10 @@ use std::process::Stdio;
 
 /// A block of the upstream file with few operations, so that every digit of its proof can be changed.
 fn small_block() -> (Slot, usize) {
-    let few = |(_, (_, record)): &(usize, &(Slot, _))| {
+    let few = |(_, (slot, record)): &(usize, &(Slot, _))| {
         let record: &massa_distributed_storage_exports::record::BlockRecord = record;
-        (1..=3).contains(&record.operation_count()) && record.as_bytes().len() < 5000
+        // Of segment 1, as the other proofs are.
+        (2..4).contains(&slot.period) && (1..=3).contains(&record.operation_count()) && record.as_bytes().len() < 5000
     };
     let (index, (slot, _)) = UPSTREAM.blocks.iter().enumerate().find(few).unwrap();
     (*slot, index)
@@ -42,8 +43,12 @@ fn proofs() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn root() -> SegmentRoot {
-    ROOT.parse().unwrap()
+fn root() -> &'static str {
+    &ROOTS[1]
+}
+
+fn check(text: &[u8], trusted: &str) -> Result<Proven, CheckProofError> {
+    check_text(text, &TrustedRoot::Segment(trusted.parse().unwrap()))
 }
 
 #[test]
@@ -51,17 +56,20 @@ fn proofs_are_proven() {
     let directory = TestDir::new();
     for (kind, proof) in proofs() {
         let file = directory.file("proof.json", &proof);
-        let arguments = ["archive", "check-proof", file.to_str().unwrap(), "--root", ROOT];
+        let arguments = ["archive", "check-proof", file.to_str().unwrap(), "--root", root()];
 
         let text = run(&arguments).text();
         let json = run(&[&arguments[..], &["--json"]].concat()).json();
 
-        assert_says(&text, &["proven", ROOT, "periods 1 to 4"]);
+        assert_says(&text, &["proven", root(), "1, periods 2 to 3"]);
         assert_eq!((&json["valid"], &json["kind"]), (&true.into(), &kind.into()));
         assert_eq!(
-            (&json["chain_id"], &json["segment_root"]),
-            (&77658377.into(), &ROOT.into())
+            (&json["chain_id"], &json["segment"]["root"]),
+            (&77658377.into(), &root().into())
         );
+        run(&[&arguments[..], &["--chain-id", "77658377"]].concat()).expect_success();
+        let error = run(&[&arguments[..], &["--chain-id", "77"]].concat()).failure();
+        assert_eq!(error, "chain_id: the proof is of chain 77658377, --chain-id says 77");
     }
 }
 
@@ -77,11 +85,11 @@ fn what_is_proven_is_said() {
         vec![block.as_str(), &operations],
         vec!["slot 3:8 was missed"],
         vec![operation.as_str()],
-        vec!["places and chunks of period 3"],
+        vec!["slots of period 3"],
     ];
     for ((_, proof), expected) in proofs().into_iter().zip(expected) {
         let mut child = massa_cli()
-            .args(["archive", "check-proof", "-", "--root", ROOT])
+            .args(["archive", "check-proof", "-", "--root", root()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -92,21 +100,21 @@ fn what_is_proven_is_said() {
     }
 }
 
-/// A proof is made for every slot of the archive, and holds.
+/// A proof is made for every slot of the closed segments, and holds.
 #[test]
-fn every_place_is_provable() {
-    for period in 1..=4 {
+fn every_slot_is_provable() {
+    for period in 1..=3 {
         for thread in (0..32).step_by(5).chain([8]) {
             let slot = Slot::new(period, thread);
             let proof = STORE
                 .archive(&["get-block", "--slot", &slot_text(slot), "--proof", "--with-operations"])
                 .expect_success();
 
-            let proven = check(&proof, &root()).unwrap();
+            let proven = check(&proof, &ROOTS[period as usize / 2]).unwrap();
 
             let record = UPSTREAM.block(slot);
             assert_eq!(proven.kind, if record.is_some() { "block" } else { "miss" });
-            assert_eq!((proven.period, proven.thread), (period, Some(thread)));
+            assert_eq!((proven.period, proven.thread), (Some(period), Some(thread)));
             assert_eq!(
                 proven.block_id,
                 record.map(|record| record.view(32).unwrap().block_id())
@@ -118,48 +126,70 @@ fn every_place_is_provable() {
 
 #[test]
 fn proofs_of_later_segments_name_the_root_before() {
-    let directory = TestDir::new();
-    directory
-        .import_with(&common::upstream_path(), &["--segment-periods", "2"])
-        .expect_success();
-    let stat = directory.archive(&["stat", "--json"]).json();
-    let roots: Vec<&str> = stat["segments"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|segment| segment["root"].as_str().unwrap())
-        .collect();
-
-    let proof = directory
+    let proof = STORE
         .archive(&["get-block", "--slot", "2:0", "--proof"])
         .expect_success();
 
     let document: Value = serde_json::from_slice(&proof).unwrap();
-    assert_eq!(document["segment"]["previous_root"], roots[0]);
+    assert_eq!(document["segment"]["previous_root"], ROOTS[0]);
     assert_eq!(
         (&document["segment"]["first_period"], &document["segment"]["periods"]),
         (&2.into(), &2.into())
     );
-    let proven = check(&proof, &roots[1].parse().unwrap()).unwrap();
-    assert_eq!(
-        (proven.segment, proven.segment_first_period, proven.segment_periods),
-        (1, 2, 2)
-    );
+    let segment = check(&proof, &ROOTS[1]).unwrap().segment.unwrap();
+    assert_eq!((segment.segment, segment.first_period, segment.periods), (1, 2, 2));
+}
+
+/// While the segment is open a proof ends at the period root, and that is said.
+#[test]
+fn proofs_of_an_open_segment_end_at_the_period_root() {
+    let period_root = STORE.period_roots().remove(3);
+    for (command, kind) in [
+        (&["get-block", "--slot", "4:2"][..], "block"),
+        (&["get-period", "4"], "period"),
+    ] {
+        let proof = STORE.archive(&[command, &["--proof"]].concat());
+        let (document, note) = proof.expect_note();
+        assert_says(&note, &["segment 2 is not closed", &period_root, "--period-root"]);
+        let parsed: Value = serde_json::from_slice(&document).unwrap();
+        assert!(parsed.get("segment").is_none());
+        let directory = TestDir::new();
+        let file = directory.file("proof.json", &document);
+        let check = |option: &str, root: &str| run(&["archive", "check-proof", file.to_str().unwrap(), option, root]);
+
+        let text = check("--period-root", &period_root).text();
+        assert_says(&text, &["proven", &period_root, "open when the proof was made"]);
+        let error = check("--root", root()).failure();
+        assert_says(&error, &["ends at the root of period 4", "--period-root"]);
+        assert_says(&check("--period-root", root()).failure(), &[root(), &period_root]);
+        assert_eq!(
+            check_text(&document, &TrustedRoot::Period(period_root.parse().unwrap()))
+                .unwrap()
+                .kind,
+            kind
+        );
+    }
+    // The period root is enough where the segment is closed, too.
+    let proof = STORE
+        .archive(&["get-block", "--slot", "3:1", "--proof"])
+        .expect_success();
+    let trusted = TrustedRoot::Period(STORE.period_roots()[2].parse().unwrap());
+    assert_eq!(check_text(&proof, &trusted).unwrap().period, Some(3));
 }
 
 #[test]
 fn another_root_is_refused() {
     let directory = TestDir::new();
-    let other = ROOT.replace("0f64", "1f64");
+    let other = &ROOTS[0];
     for (_, proof) in proofs() {
         let file = directory.file("proof.json", &proof);
 
-        let error = run(&["archive", "check-proof", file.to_str().unwrap(), "--root", &other]).failure();
+        let error = run(&["archive", "check-proof", file.to_str().unwrap(), "--root", other]).failure();
 
-        assert_eq!(error, format!("the proof is for root {ROOT}, not for {other}"));
+        assert_eq!(error, format!("the proof is for root {}, not for {other}", root()));
         // A forger writes the root that is asked for.
-        let forged = String::from_utf8(proof).unwrap().replace(ROOT, &other);
-        assert!(check(forged.as_bytes(), &other.parse().unwrap()).is_err());
+        let forged = String::from_utf8(proof).unwrap().replace(root(), other);
+        assert!(check(forged.as_bytes(), other).is_err());
     }
 }
 
@@ -180,13 +210,13 @@ fn no_changed_character_passes() {
             let mut changed = proof.clone();
             changed[position] = if byte == b'2' { b'3' } else { b'2' };
             assert!(
-                check(&changed, &root()).is_err(),
+                check(&changed, root()).is_err(),
                 "{kind}: character {position} was changed unnoticed"
             );
             if byte.is_ascii_lowercase() && position % 3 == 0 {
                 changed[position] = byte.to_ascii_uppercase();
                 assert!(
-                    check(&changed, &root()).is_err(),
+                    check(&changed, root()).is_err(),
                     "{kind}: capital {position} was not noticed"
                 );
             }
@@ -217,7 +247,7 @@ fn no_changed_number_passes() {
     }
 }
 
-/// Nothing is optional but the operations, and nothing may be added.
+/// Nothing is optional but the operations, and nothing may be added. (Without its segment a proof proves less, and says so.)
 #[test]
 fn no_field_can_be_removed_added_or_repeated() {
     for (kind, proof) in proofs() {
@@ -237,7 +267,7 @@ fn no_field_can_be_removed_added_or_repeated() {
                 let field = format!("\"{name}\": ");
                 let repeated = text.replacen(&field, &format!("{field}0, {field}"), 1);
                 assert!(
-                    check(repeated.as_bytes(), &root()).is_err(),
+                    check(repeated.as_bytes(), root()).is_err(),
                     "{kind}: {name} twice passes"
                 );
             }
@@ -292,7 +322,8 @@ fn parts_of_two_proofs_do_not_mix() {
         "/subject/path",
         "/subject/leaf",
         "/period/root",
-        "/period/path",
+        "/period/header_path",
+        "/segment/period",
     ] {
         let mut mixed = one.clone();
         *mixed.pointer_mut(part).unwrap() = other.pointer(part).unwrap().clone();
@@ -300,7 +331,7 @@ fn parts_of_two_proofs_do_not_mix() {
     }
     let mut as_miss = one.clone();
     as_miss["subject"] = serde_json::json!({
-        "kind": "miss", "thread": 0, "leaf": "020000", "path": one["subject"]["path"],
+        "kind": "miss", "thread": 0, "leaf": "050000", "path": one["subject"]["path"],
     });
     assert!(refused(&as_miss), "a block cannot be shown to be a miss");
 }
@@ -314,7 +345,7 @@ fn an_invalid_signature_proves_nothing() {
     let mut changed = document.clone();
     changed["subject"]["block"] = format!("{}{}", "00".repeat(SIGNATURE_BYTES), &block[2 * SIGNATURE_BYTES..]).into();
 
-    let error = check(&serde_json::to_vec(&changed).unwrap(), &root()).unwrap_err();
+    let error = check(&serde_json::to_vec(&changed).unwrap(), root()).unwrap_err();
 
     assert_says(&massa_client::output::one_line(&error), &["invalid signature"]);
 }
@@ -331,20 +362,20 @@ fn what_is_no_proof_is_named() {
     ];
     for (name, content, reason) in cases {
         let file = directory.file(name, &content);
-        let error = run(&["archive", "check-proof", file.to_str().unwrap(), "--root", ROOT]).failure();
+        let error = run(&["archive", "check-proof", file.to_str().unwrap(), "--root", root()]).failure();
         assert_says(&error, &[reason]);
     }
-    let error = run(&["archive", "check-proof", "absent", "--root", ROOT]).failure();
+    let error = run(&["archive", "check-proof", "absent", "--root", root()]).failure();
     assert_says(&error, &["could not read absent", "No such file"]);
     let other = String::from_utf8(proofs().remove(0).1)
         .unwrap()
-        .replace("proof-1", "proof-2");
-    let error = check(other.as_bytes(), &root()).unwrap_err().to_string();
+        .replace("proof-3", "proof-2");
+    let error = check(other.as_bytes(), root()).unwrap_err().to_string();
     assert_says(&error, &["\"massa-archive-proof-2\" is unknown"]);
 }
 
 fn refused(document: &Value) -> bool {
-    check(&serde_json::to_vec(document).unwrap(), &root()).is_err()
+    check(&serde_json::to_vec(document).unwrap(), root()).is_err()
 }
 
 /// Paths of everything that is neither object nor list.

@@ -5,17 +5,19 @@ mod common;
 #[allow(dead_code)]
 mod node;
 
-use common::{assert_says, ROOT, STORE, UPSTREAM};
+use common::{assert_says, ROOTS, STORE, UPSTREAM};
 use massa_api_exports::execution::{ReadOnlyCall, ReadOnlyResult};
 use massa_distributed_storage_worker::challenge::RoundContext;
-use massa_distributed_storage_worker::Store;
+use massa_distributed_storage_worker::storage_backend::{EntryRead, SegmentStore};
 use massa_models::address::Address;
 use massa_signature::KeyPair;
 use node::TestNode;
 use serde_json::Value;
 
 const REGISTRY: &str = "AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L";
-const PERIODS: u64 = 100;
+/// As the store of the upstream file has it, so that the beacon's period, 2, is in segment 1.
+const SEGMENT_PERIODS: u64 = 2;
+const ROUND_SEGMENTS: u64 = 50;
 const LEAVES: u64 = 3000;
 const KEY: [u8; 32] = [9; 32];
 const NEVER: u64 = u64::MAX;
@@ -75,10 +77,11 @@ fn context() -> RoundContext {
 }
 
 fn true_beacon() -> [u8; 32] {
-    let store = Store::open_read_only(STORE.store()).unwrap();
-    let manifest = store.archived_manifest(2).unwrap();
-    let blocks: Vec<_> = manifest.places.iter().map(|place| place.block_id()).collect();
-    context().beacon(&blocks)
+    let store = SegmentStore::open_read_only(STORE.store()).unwrap();
+    let EntryRead::Found(entry) = store.entry(2).unwrap() else {
+        panic!()
+    };
+    context().beacon(&entry.ids().collect::<Vec<_>>())
 }
 
 fn numbers(numbers: &[u64]) -> Vec<u8> {
@@ -122,7 +125,20 @@ fn round_row(claims: u64, accepted: Option<[u8; 32]>) -> Vec<u8> {
 }
 
 fn config_row() -> Vec<u8> {
-    let config = numbers(&[1, 1, 100, 1, 10, 1000, 1, 3, 1 << 20, PERIODS, 0]);
+    let config = numbers(&[
+        1,
+        1,
+        100,
+        1,
+        10,
+        1000,
+        1,
+        3,
+        1 << 20,
+        SEGMENT_PERIODS,
+        0,
+        ROUND_SEGMENTS,
+    ]);
     [&config[..], &config, &numbers(&[0])].concat()
 }
 
@@ -133,14 +149,14 @@ impl Registry {
         {
             let mut world = node.world.lock().unwrap();
             world.registry = Some(REGISTRY.parse().unwrap());
-            let root: Vec<u8> = hex::decode(ROOT).unwrap();
+            let root: Vec<u8> = hex::decode(&ROOTS[1]).unwrap();
             let rows = [
                 (b"config".to_vec(), config_row()),
                 (b"total_nodes".to_vec(), numbers(&[1])),
                 (b"index_0".to_vec(), operator.to_string().into_bytes()),
                 (format!("node_{operator}").into_bytes(), node_row(slot)),
                 (b"period_0".to_vec(), round_row(claims, accepted)),
-                (b"segment_0".to_vec(), [&root[..], &numbers(&[1])].concat()),
+                (b"segment_1".to_vec(), [&root[..], &numbers(&[1])].concat()),
             ];
             world.rows.extend(rows);
             world.contract = Some(Box::new(move |call| draws_view(&operator, call)));
@@ -149,7 +165,7 @@ impl Registry {
     }
 
     fn challenges(&self, options: &[&str]) -> std::process::Output {
-        let command = ["storage", "challenges", "--segment", "0"];
+        let command = ["storage", "challenges", "--round", "0"];
         self.node.cli(&[&command, options].concat()).0
     }
 }
@@ -185,6 +201,7 @@ fn a_true_round_is_confirmed_from_the_archive_and_the_rows() {
     let says = [
         &hex::encode(beacon),
         "proven up to the anchored segment root; nothing differs",
+        "0, periods 0 to 99",
         "2.9 MiB",
         &leaf,
         &id,
@@ -280,7 +297,7 @@ fn an_anchored_root_that_the_archive_does_not_lead_to_is_refused() {
         .lock()
         .unwrap()
         .rows
-        .insert(b"segment_0".to_vec(), root);
+        .insert(b"segment_1".to_vec(), root);
     let (status, _, errors) = parts(&registry.challenges(&["--verify"]));
     assert_eq!(status, Some(1));
     assert_says(&errors, &["the node's proof was refused"]);
@@ -290,7 +307,7 @@ fn an_anchored_root_that_the_archive_does_not_lead_to_is_refused() {
 fn a_segment_that_is_not_anchored_rests_on_the_nodes_word() {
     let beacon = true_beacon();
     let registry = Registry::start(&Slot::passed(beacon), 1, Some(beacon));
-    registry.node.world.lock().unwrap().rows.remove(&b"segment_0"[..]);
+    registry.node.world.lock().unwrap().rows.remove(&b"segment_1"[..]);
     let (status, text, _) = parts(&registry.challenges(&["--verify"]));
     assert_eq!(status, Some(0));
     assert_says(&text, &["the block ids are the node's word"]);
@@ -320,13 +337,33 @@ fn claims_that_later_ones_replaced_are_said_to_be_gone() {
     assert_says(&text, &["2 no longer known: a node's record has room for three"]);
 }
 
+/// A round spans several segments: any of them names it.
+#[test]
+fn a_round_is_named_by_each_of_its_segments() {
+    let beacon = true_beacon();
+    let registry = Registry::start(&Slot::passed(beacon), 1, Some(beacon));
+    for segment in ["0", "1", "49"] {
+        let command = ["storage", "challenges", "--segment", segment, "--json"];
+        let json = registry.node.cli(&command).json();
+        assert_eq!((&json["round"], &json["last_period"]), (&0.into(), &99.into()));
+    }
+    let error = registry
+        .node
+        .cli(&["storage", "challenges", "--segment", "50"])
+        .failure();
+    assert_eq!(error, "the registry has no round 1: nobody claimed it");
+    for wrong in [&[][..], &["--round", "0", "--segment", "0"]] {
+        registry
+            .node
+            .cli(&[&["storage", "challenges"], wrong].concat())
+            .error(2);
+    }
+}
+
 #[test]
 fn a_round_that_nobody_claimed_is_said_to_be_absent() {
     let beacon = true_beacon();
     let registry = Registry::start(&Slot::passed(beacon), 1, Some(beacon));
-    let error = registry
-        .node
-        .cli(&["storage", "challenges", "--segment", "4"])
-        .failure();
+    let error = registry.node.cli(&["storage", "challenges", "--round", "4"]).failure();
     assert_eq!(error, "the registry has no round 4: nobody claimed it");
 }

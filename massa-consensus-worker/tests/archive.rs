@@ -8,8 +8,8 @@ use massa_consensus_exports::block_status::{BlockStatus, StorageOrBlock};
 use massa_consensus_exports::{BootstrapableGraph, ConsensusConfig, ConsensusError, ExportActiveBlock};
 use massa_consensus_worker::create_genesis_block;
 use massa_distributed_storage_exports::{ArchiveParameters, StorageArchiver};
-use massa_distributed_storage_worker::ingest::keep_all;
-use massa_distributed_storage_worker::{start_distributed_storage_worker, Store, StoreOptions, WorkerOptions};
+use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
+use massa_distributed_storage_worker::worker::{start_distributed_storage_worker, ArchiveOptions};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use rand::{Rng, SeedableRng};
@@ -381,19 +381,19 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn while_the_archive_stalls_consensus_keeps_its_pace_and_what_was_let_go_is_awaited() {
+fn while_the_archive_stalls_consensus_keeps_its_pace_and_what_was_let_go_is_missing() {
     const THREADS: u8 = 4;
     let directory = tempfile::tempdir().unwrap();
     let parameters = ArchiveParameters::new(common::CHAIN_ID, THREADS);
-    let store = Arc::new(Store::open(StoreOptions::new(directory.path()), parameters).unwrap());
+    let options = SegmentStoreOptions::new(directory.path());
+    let store = Arc::new(SegmentStore::open_or_create(options, &parameters).unwrap());
     // The worker stops after the first period that is complete, genesis, until it is released.
     let (release, released) = mpsc::channel::<()>();
-    let options = WorkerOptions {
-        queue_blocks: 1,
-        keep: keep_all(),
+    let options = ArchiveOptions {
         after_archive: Box::new(move |_| {
             let _ = released.recv();
         }),
+        ..ArchiveOptions::new(1)
     };
     let (mut manager, handle) = start_distributed_storage_worker(store, options).unwrap();
 
@@ -427,12 +427,17 @@ fn while_the_archive_stalls_consensus_keeps_its_pace_and_what_was_let_go_is_awai
         manager.status().blocks + let_go == let_go_by_graph as u64
     });
     manager.stop();
-    let store = Store::open_read_only(directory.path()).unwrap();
-    let awaited: BTreeSet<BlockId> = store.awaited().unwrap().into_iter().filter_map(|(_, id)| id).collect();
+    let store = SegmentStore::open_read_only(directory.path()).unwrap();
+    let missing: BTreeSet<BlockId> = store
+        .missing_slots()
+        .unwrap()
+        .into_iter()
+        .filter_map(|(_, id)| id)
+        .collect();
     assert!(
-        awaited.len() as u64 >= let_go,
-        "{} awaited, {let_go} let go",
-        awaited.len()
+        missing.len() as u64 >= let_go,
+        "{} missing, {let_go} let go",
+        missing.len()
     );
-    assert!(awaited.is_subset(&node.finals()));
+    assert!(missing.is_subset(&node.finals()));
 }

@@ -26,14 +26,12 @@ pub const STORAGE_PENDING_CF: &str = "storage_pending";
 pub const STORAGE_PAGES_CF: &str = "storage_pages";
 /// The same of chunks that are kept only until their holders promised.
 pub const STORAGE_PAGES_PASSING_CF: &str = "storage_pages_passing";
-/// The manifest of each archived period.
-pub const STORAGE_MANIFESTS_CF: &str = "storage_manifests";
 /// Where a block is archived, by block id.
 pub const STORAGE_BLOCK_INDEX_CF: &str = "storage_block_index";
 /// Where an operation is archived, by operation id; kept only when the operator asks for it.
 pub const STORAGE_OPERATION_INDEX_CF: &str = "storage_operation_index";
 /// Blocks that are known to be missing here and are to be fetched from peers.
-pub const STORAGE_AWAITED_CF: &str = "storage_awaited";
+pub const STORAGE_MISSING_CF: &str = "storage_missing";
 /// The archive's format version and chain id.
 pub const STORAGE_METADATA_CF: &str = "storage_metadata";
 /// The table of each segment.
@@ -52,7 +50,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const FROZEN: [(&str, &str); 20] = [
+    const FROZEN: [(&str, &str); 19] = [
         (METADATA_CF, "metadata"),
         (STATE_CF, "state"),
         (VERSIONING_CF, "versioning"),
@@ -63,10 +61,9 @@ mod tests {
         (STORAGE_PENDING_CF, "storage_pending"),
         (STORAGE_PAGES_CF, "storage_pages"),
         (STORAGE_PAGES_PASSING_CF, "storage_pages_passing"),
-        (STORAGE_MANIFESTS_CF, "storage_manifests"),
         (STORAGE_BLOCK_INDEX_CF, "storage_block_index"),
         (STORAGE_OPERATION_INDEX_CF, "storage_operation_index"),
-        (STORAGE_AWAITED_CF, "storage_awaited"),
+        (STORAGE_MISSING_CF, "storage_missing"),
         (STORAGE_METADATA_CF, "storage_metadata"),
         (STORAGE_TABLES_CF, "storage_tables"),
         (STORAGE_HELD_CF, "storage_held"),

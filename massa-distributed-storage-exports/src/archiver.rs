@@ -8,7 +8,7 @@ use std::fmt::Debug;
 /// Receives every final block that consensus is about to forget.
 ///
 /// Called on the consensus thread, under the consensus write lock: an implementation never fails, never waits and copies
-/// no block bytes. What it cannot take at once it records as awaited and obtains from peers later.
+/// no block bytes. What it cannot take at once it records as missing and obtains from peers later.
 pub trait StorageArchiver: Debug + Send + Sync {
     /// Takes over a final block.
     ///

@@ -5,8 +5,10 @@ use massa_models::amount::Amount;
 use massa_time::MassaTime;
 use std::path::PathBuf;
 
-/// Segments that a retention shorter than "keep all" must cover: claims, refutations and root votes outlast three.
-pub const MIN_RETENTION_SEGMENTS: u64 = 4;
+/// Rounds that a retention shorter than "keep all" must cover: claims, refutations and root votes outlast three.
+pub const MIN_RETENTION_ROUNDS: u64 = 4;
+/// Segments of a round at most.
+pub const MAX_ROUND_SEGMENTS: u64 = 64;
 
 /// Settings of the extension.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct DistributedStorageConfig {
     pub chunk_size: usize,
     /// Periods of a segment.
     pub challenge_frequency_periods: u64,
+    /// Segments of a round.
+    pub round_segments: u64,
     /// Reward for each GB and period.
     pub reward_per_gb_per_period: Amount,
     /// Least time between two manual challenges to one node.
@@ -33,9 +37,7 @@ pub struct DistributedStorageConfig {
     pub challenge_response_timeout: MassaTime,
     /// Address of the registry contract; empty deploys one.
     pub storage_registry_address: String,
-    /// Keep an index from operation id to block.
-    pub operation_index: bool,
-    /// Blocks that may wait for the worker; beyond that they become awaited.
+    /// Blocks that may wait for the archive's thread; beyond that they are missing, and fetched from peers.
     pub queue_blocks: usize,
 }
 
@@ -50,13 +52,16 @@ pub enum ConfigError {
     #[error("allocated_storage_gb: must be at least 1")]
     AllocatedStorage,
     /// Too few periods for the claims that are drawn from.
-    #[error("retention_periods: {periods} is neither 0 (keep all) nor at least {min} (four segments)")]
+    #[error("retention_periods: {periods} is neither 0 (keep all) nor at least {min}")]
     Retention {
         /// The setting.
         periods: u64,
         /// The least allowed.
         min: u64,
     },
+    /// A round has too many segments, or none.
+    #[error("round_segments: {0} is not between 1 and {MAX_ROUND_SEGMENTS}")]
+    RoundSegments(u64),
     /// A chunk needs a holder.
     #[error("replication_factor: must be at least 1")]
     ReplicationFactor,
@@ -75,11 +80,11 @@ impl Default for DistributedStorageConfig {
             replication_factor: 3,
             chunk_size: 1 << 20,
             challenge_frequency_periods: 100,
+            round_segments: 4,
             reward_per_gb_per_period: Amount::from_raw(20_000),
             min_challenge_interval: MassaTime::from_millis(3_600_000),
             challenge_response_timeout: MassaTime::from_millis(60_000),
             storage_registry_address: String::new(),
-            operation_index: true,
             queue_blocks: 1024,
         }
     }
@@ -104,7 +109,15 @@ impl DistributedStorageConfig {
         if !(1..=1 << 16).contains(&self.queue_blocks) {
             return Err(ConfigError::Queue(self.queue_blocks));
         }
-        check_retention(self.retention_periods, self.challenge_frequency_periods)
+        if !(1..=MAX_ROUND_SEGMENTS).contains(&self.round_segments) {
+            return Err(ConfigError::RoundSegments(self.round_segments));
+        }
+        check_retention(self.retention_periods, self.round_periods())
+    }
+
+    /// Periods of a round.
+    pub fn round_periods(&self) -> u64 {
+        self.challenge_frequency_periods.saturating_mul(self.round_segments)
     }
 
     /// [`DistributedStorageConfig::allocated_storage_gb`] in bytes.
@@ -113,12 +126,13 @@ impl DistributedStorageConfig {
     }
 }
 
-/// Checks that `retention_periods` keeps all (0) or covers the segments that claims are drawn from.
+/// Checks that `retention_periods` keeps all (0) or covers the rounds that claims are drawn from. `round_periods`: those of a
+/// round; whoever does not know how many segments it has gives those of one.
 ///
 /// # Errors
 /// [`ConfigError::Retention`].
-pub fn check_retention(retention_periods: u64, segment_periods: u64) -> Result<(), ConfigError> {
-    let min = MIN_RETENTION_SEGMENTS * segment_periods;
+pub fn check_retention(retention_periods: u64, round_periods: u64) -> Result<(), ConfigError> {
+    let min = MIN_RETENTION_ROUNDS.saturating_mul(round_periods);
     if retention_periods != 0 && retention_periods < min {
         return Err(ConfigError::Retention {
             periods: retention_periods,

@@ -4,22 +4,17 @@
 //! proof. No thread, no network, no database. Formats are drawn in `docs/formats.md`.
 
 pub mod archiver;
-pub mod body;
 pub mod bytes;
 pub mod config;
 pub mod contract;
 pub mod entry;
+pub mod leaf_proof;
 pub mod leaves;
-pub mod manifest;
 pub mod merkle;
 pub mod network;
 pub mod period;
-pub mod proof;
-pub mod proof_document;
 pub mod record;
 pub mod registry;
-pub mod segment;
-pub mod segment_network;
 pub mod segment_proof;
 pub mod segment_table;
 pub mod stored_page;

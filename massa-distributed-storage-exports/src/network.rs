@@ -1,37 +1,64 @@
-//! What the storage worker and the storage handler tell each other, and what the handler needs of its host.
+//! What the storage worker and the storage handler tell each other about the segment archive, and what the handler needs of
+//! its host.
 //!
 //! The worker decides what is fetched and from whom; the handler of the protocol worker asks, checks what arrives and
 //! serves. Nothing here waits: requests and answers travel through bounded channels.
+//!
+//! What the handler checks before it hands something over: a page down to its chunk id ([`VerifiedPage`]); of tables,
+//! entries and blocks that they are well formed and of the network, segment, period and slot that they were asked for as.
+//! Whether a table, an entry or a block is *true* follows from roots and links that only the worker knows. Each event
+//! says who answered, so that the worker can name the sender of what turns out false ([`StorageNetwork::quarantine`]).
 
-use crate::manifest::{ChunkEntry, Manifest};
-use crate::merkle::{MerkleProof, ProofError};
-use crate::types::{ChallengeId, ChunkId, ChunkIndex, PeriodRoot, PAGE_BYTES, SIGNATURE_BYTES};
+mod fetch;
+mod page;
+
+pub use fetch::{Fetch, FetchEvent, FetchFailure, FetchTarget};
+pub use page::{PageContent, PageError, VerifiedPage};
+
+use crate::merkle::MerkleProof;
+use crate::period::TaggedSignature;
+use crate::types::{ChallengeId, ChunkId, ChunkIndex, ChunkPosition, SegmentRoot, LEAF_BYTES, PAGE_BYTES};
 use crossbeam_channel::Sender;
+use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
+use massa_models::operation::OperationId;
+use massa_models::slot::Slot;
 use massa_time::MassaTime;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::Duration;
 
-/// Objects that may end in one page. A record field takes 4 bytes at least, an operation many more.
-pub const MAX_PAGE_SIGNATURES: usize = PAGE_BYTES / 64;
-/// Ranges in one [`Capabilities`].
+/// Bytes that the shortest object takes in a body: length field, public key, and four fields of a byte each.
+const MIN_OBJECT_BYTES: usize = 4 + 33 + 4;
+/// Objects that may end in one page; one may have begun before it.
+pub const MAX_PAGE_SIGNATURES: usize = PAGE_BYTES / MIN_OBJECT_BYTES + 1;
+/// Objects that may end in one leaf.
+pub const MAX_LEAF_SIGNATURES: usize = LEAF_BYTES / MIN_OBJECT_BYTES + 1;
+/// Segments of one fetch for tables: four frames of near-empty ones, so that one fetch can use several peers and a failed one
+/// costs little to repeat. What is asked for in one request follows from the size of the tables.
+pub const MAX_FETCH_TABLES: u32 = 64;
+/// Periods of one fetch for entries: the most periods of a segment.
+pub const MAX_FETCH_ENTRIES: u32 = 256;
+/// Segments of one fetch for held chunks: a segment of near-empty periods takes three bytes.
+pub const MAX_FETCH_HELD: u32 = 1024;
+/// Bytes of the list of held chunks of one segment: a bit for each chunk that a position can name.
+pub const MAX_HELD_BYTES: usize = crate::types::MAX_SEGMENT_LEAVES as usize / 8;
+/// Ids that are looked up in one request: enough to fill a reader's page, few enough for 64 point reads.
+pub const MAX_LOCATE_IDS: usize = 64;
+/// Ranges of segments in one [`Capabilities`].
 pub const MAX_HELD_RANGES: usize = 64;
-/// Periods in one answer to a question for held chunks.
-pub const MAX_HELD_PERIODS: u32 = 128;
-/// Leaves that an audit of a peer draws, one after the other (design, section 8.13). Of a chunk of the largest size they
-/// are 32 KiB with 16 KiB of paths: one frame, smaller than one with a page.
+/// Chunks in one announcement: a frame of 9 KiB.
+pub const MAX_ANNOUNCED_CHUNKS: usize = 256;
+/// Leaves that an audit of a peer draws, one after the other (design, section 8.13).
 pub const CHALLENGE_LEAVES: usize = 32;
-
 /// Chunks in one announcement of repairs: 1 % of a claim of 100 GB. What is more is repaired when answers are no longer taken.
 pub const MAX_ANNOUNCED_REPAIRS: usize = 1024;
 
-/// What a node answers to a question for something archived.
+/// What a node answers to a request for something archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
     /// Here it is.
     Found(T),
-    /// This node has not archived the period yet.
+    /// This node does not have it yet.
     NotYet,
     /// This node does not hold it.
     NotHeld,
@@ -39,102 +66,92 @@ pub enum Answer<T> {
     Pruned,
 }
 
-/// A page as it travels: nothing in it is checked.
+/// How soon something is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FetchPriority {
+    /// A reader waits for it.
+    Reader,
+    /// Repair.
+    Repair,
+}
+
+/// What a challenged node did instead of answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeFailure {
+    /// It says that it does not hold the chunk: not yet, not any more, or never did.
+    NotHeld,
+    /// It says that it has too much to do.
+    Refused,
+    /// It did not answer in time.
+    Timeout,
+    /// It is not connected, and could not be dialed in time.
+    NotConnected,
+    /// It sent what cannot be read.
+    Malformed,
+}
+
+/// The queue to the storage handler is full, or the handler has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the storage handler does not take requests")]
+pub struct NetworkBusy;
+
+/// What an archive has of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageContent {
-    /// At most [`PAGE_BYTES`].
-    pub bytes: Vec<u8>,
-    /// 65 bytes for each object that ends in the page.
-    pub signatures: Vec<u8>,
-    /// Objects of the body that end before the page.
-    pub objects_before: u32,
-    /// From the page's root to the chunk id.
-    pub path: MerkleProof,
+pub enum SlotContent<T> {
+    /// A block with its operations.
+    Block(T),
+    /// The slot was missed, as the sender says: its period's root tells whether that is so.
+    Miss,
 }
 
-/// A page that belongs to the chunk it was asked for as. Only [`VerifiedPage::check`] makes one.
-///
-/// No tree covers its signatures and `objects_before`: who puts blocks together from pages checks them with ed25519.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedPage {
-    page: u32,
-    content: PageContent,
+/// An id that is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LocateId {
+    /// Of a block.
+    Block(BlockId),
+    /// Of an operation.
+    Operation(OperationId),
 }
 
-/// Why a page is not the one that was asked for: the peer is at fault.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PageError {
-    /// The chunk has no such page.
-    #[error("page {page} does not exist in a chunk of {pages} pages")]
-    NoSuchPage {
-        /// The page.
-        page: u32,
-        /// Pages of the chunk.
-        pages: u32,
-    },
-    /// The page is too short or too long.
-    #[error("page has {found} bytes, expected {expected}")]
-    Length {
-        /// Bytes that follow from the chunk's length.
-        expected: usize,
-        /// Bytes received.
-        found: usize,
-    },
-    /// The signatures are not whole ones, or more than fit.
-    #[error("{0} bytes of signatures")]
-    Signatures(usize),
-    /// The path does not lead to the chunk id.
-    #[error(transparent)]
-    Proof(#[from] ProofError),
+/// Where an object stands, as a peer says: the slot's entry, or the block, tells whether that is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Slot of the block.
+    pub slot: Slot,
+    /// Position of an operation in its block; 0 for a block.
+    pub index: u32,
 }
 
-impl VerifiedPage {
-    /// Checks that `content` is page `page` of the chunk that `entry` names. Costs the hash of the page.
-    ///
-    /// # Errors
-    /// [`PageError`].
-    pub fn check(entry: &ChunkEntry, page: u32, content: PageContent) -> Result<Self, PageError> {
-        let pages = entry.page_count();
-        if page >= pages {
-            return Err(PageError::NoSuchPage { page, pages });
-        }
-        let (expected, found) = (entry.page_length(page), content.bytes.len());
-        if expected != found {
-            return Err(PageError::Length { expected, found });
-        }
-        let signatures = content.signatures.len();
-        if signatures % SIGNATURE_BYTES != 0 || signatures / SIGNATURE_BYTES > MAX_PAGE_SIGNATURES {
-            return Err(PageError::Signatures(signatures));
-        }
-        let root = crate::merkle::root_of_hashes(crate::leaves::leaf_hashes(&content.bytes));
-        content.path.verify_at(root, page, pages, entry.id.as_bytes())?;
-        Ok(Self { page, content })
-    }
-
-    /// Position in the chunk.
-    pub fn page(&self) -> u32 {
-        self.page
-    }
-
-    /// The page and what travels beside it.
-    pub fn content(&self) -> &PageContent {
-        &self.content
-    }
-
-    /// The page and what travels beside it.
-    pub fn into_content(self) -> PageContent {
-        self.content
-    }
+/// Of which objects a node has an index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexScope {
+    /// Of none.
+    #[default]
+    None,
+    /// Of those whose first byte lies in a chunk that it holds.
+    Held,
+    /// Of all: such a node is asked for ids that this one does not know.
+    All,
 }
 
-/// Periods for which a node holds every chunk that is assigned to it.
+/// The indexes that a node keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexScopes {
+    /// From block id to slot.
+    pub block: IndexScope,
+    /// From operation id to slot and position.
+    pub operation: IndexScope,
+    /// From address to slots.
+    pub address: IndexScope,
+}
+
+/// Segments of which a node holds every chunk that is assigned to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldRange {
     /// The first of them.
-    pub first_period: u64,
+    pub first_segment: u64,
     /// The last of them.
-    pub last_period: u64,
+    pub last_segment: u64,
 }
 
 /// What a node says of itself.
@@ -144,10 +161,23 @@ pub struct Capabilities {
     pub allocated_storage_gb: u64,
     /// Periods below it are pruned.
     pub floor: u64,
-    /// The last period it archived.
-    pub last_period: Option<u64>,
+    /// The last segment whose table it has.
+    pub newest_segment: Option<u64>,
+    /// The last period that joined its stream: nothing before it is missing.
+    pub newest_period: Option<u64>,
+    /// The indexes that it keeps.
+    pub indexes: IndexScopes,
     /// Ascending, at most [`MAX_HELD_RANGES`].
     pub ranges: Vec<HeldRange>,
+}
+
+/// A chunk that a peer says it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnnouncedChunk {
+    /// Position in its segment.
+    pub index: ChunkIndex,
+    /// Its id, which is provisional while the segment is not anchored.
+    pub id: ChunkId,
 }
 
 /// An audit of a peer: it is to show [`CHALLENGE_LEAVES`] leaves of one chunk. Which ones follows from the challenge and
@@ -156,10 +186,8 @@ pub struct Capabilities {
 pub struct AuditChallenge {
     /// Follows from the two peers and the other fields, so that nobody can pass a challenge on.
     pub challenge_id: ChallengeId,
-    /// Period of the chunk.
-    pub period: u64,
     /// Position of the chunk.
-    pub chunk: ChunkIndex,
+    pub position: ChunkPosition,
     /// The chunk.
     pub chunk_id: ChunkId,
     /// Drawn at random by the challenger.
@@ -169,24 +197,40 @@ pub struct AuditChallenge {
 /// One of the leaves that a challenge asks for: nothing in it is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditLeaf {
-    /// At most [`crate::types::LEAF_BYTES`].
+    /// At most [`LEAF_BYTES`].
     pub bytes: Vec<u8>,
     /// To the chunk id.
     pub path: MerkleProof,
+    /// Leading signatures of the objects that end in the leaf, at most [`MAX_LEAF_SIGNATURES`], tagged with their position in
+    /// the leaf's page. No root covers them and the contract does not see them: only audits ask whether they are kept.
+    pub signatures: Vec<TaggedSignature>,
 }
 
 /// What this node serves. Implemented by the worker on top of its store; called on the handler's threads.
 pub trait ArchiveServer: Send + Sync {
-    /// Bytes of the manifest of a period.
-    fn manifest(&self, period: u64) -> Answer<Vec<u8>>;
+    /// Binary forms of the tables of segments from `first_segment` on: `count` at most, and no more than fit into
+    /// `bytes_max` together, but one at least if there is one. [`Answer::NotYet`] beyond the last one.
+    fn tables(&self, first_segment: u64, count: u32, bytes_max: usize) -> Answer<Vec<Vec<u8>>>;
 
-    /// One page of a chunk. `chunk_id` is what the asker expects at `chunk`; another one is not held.
-    fn page(&self, period: u64, chunk: ChunkIndex, chunk_id: &ChunkId, page: u32) -> Answer<PageContent>;
+    /// Binary forms of the entries of periods from `first_period` on, as many as for [`ArchiveServer::tables`]. Of periods
+    /// that joined the stream of an open segment, and of closed ones whose entry is kept.
+    fn entries(&self, first_period: u64, count: u32, bytes_max: usize) -> Answer<Vec<Vec<u8>>>;
 
-    /// For each of `periods` periods from `first_period` on, a bit for each chunk that is held and assigned to this node:
+    /// The block of a slot with its operations, as [`crate::record::BlockRecord`] has it: of an open segment, of one just
+    /// closed, or put together from held chunks. A block of a lost period is not held.
+    fn block(&self, slot: &Slot) -> Answer<SlotContent<Vec<u8>>>;
+
+    /// One page of a chunk. `chunk_id` is what the requester expects at `position`; another one is not held.
+    fn page(&self, position: ChunkPosition, chunk_id: &ChunkId, page: u32) -> Answer<PageContent>;
+
+    /// For each segment from `first_segment` on, `count` at most, a bit for each chunk that is held and assigned to this node:
     /// bit `i % 8` of byte `i / 8` is chunk `i`. Others may drop their copies because of it, so it leaves out what this node
-    /// may drop itself. Without trailing zero bytes; empty for a period that is not archived here.
-    fn held(&self, first_period: u64, periods: u32) -> Vec<Vec<u8>>;
+    /// may drop itself. Without trailing zero bytes; empty for a segment that is not closed here. No more than fit into
+    /// `bytes_max` together, but one at least.
+    fn held(&self, first_segment: u64, count: u32, bytes_max: usize) -> Vec<Vec<u8>>;
+
+    /// Where these objects stand, one for each id, in order; `None` for those that no index of this node has.
+    fn locate(&self, ids: &[LocateId]) -> Vec<Option<Located>>;
 
     /// What this node says of itself.
     fn capabilities(&self) -> Capabilities;
@@ -194,8 +238,8 @@ pub trait ArchiveServer: Send + Sync {
     /// Whether `to` may be served pages of a chunk, or be shown leaves of it, at `now`. Who may not is told to come back
     /// later: while a round's answers are taken, no node helps another one to answer for chunks that it claims (design,
     /// section 8).
-    fn may_serve(&self, to: &NodeId, period: u64, chunk: ChunkIndex, now: MassaTime) -> bool {
-        let _ = (to, period, chunk, now);
+    fn may_serve(&self, to: &NodeId, position: ChunkPosition, now: MassaTime) -> bool {
+        let _ = (to, position, now);
         true
     }
 
@@ -209,12 +253,13 @@ pub trait ArchiveServer: Send + Sync {
 
 /// What peers tell without being asked. Implemented by the worker; called on the handler's threads, never waits.
 pub trait StorageEvents: Send + Sync {
-    /// `from` says that it holds these chunks of `period`, whose root is `root`.
-    fn chunks_announced(&self, from: NodeId, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>);
+    /// `from` says that it holds these chunks of `segment`, whose root is `root` if it is closed there. A hint whom to ask, and
+    /// nothing more.
+    fn chunks_announced(&self, from: NodeId, segment: u64, root: Option<SegmentRoot>, chunks: Vec<AnnouncedChunk>);
 
-    /// `from` says, of itself, that it repairs these chunks (period, position), at most [`MAX_ANNOUNCED_REPAIRS`], and asks to
-    /// be served them while answers to the draws of `round` are taken.
-    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<(u64, ChunkIndex)>) {
+    /// `from` says, of itself, that it repairs these chunks, at most [`MAX_ANNOUNCED_REPAIRS`], and asks to be served them
+    /// while answers to the draws of `round` are taken.
+    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<ChunkPosition>) {
         let _ = (from, round, chunks);
     }
 
@@ -223,119 +268,6 @@ pub trait StorageEvents: Send + Sync {
 
     /// A peer that speaks storage is gone.
     fn peer_gone(&self, node: NodeId);
-}
-
-/// What is fetched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FetchTarget {
-    /// The manifest of a period; it must be of this chain and period, whether it is true is for the worker to find out.
-    Manifest {
-        /// The period.
-        period: u64,
-    },
-    /// Pages of a chunk.
-    Pages {
-        /// Period of the chunk.
-        period: u64,
-        /// Position of the chunk.
-        chunk: ChunkIndex,
-        /// Length and id of the chunk.
-        entry: ChunkEntry,
-        /// Which pages.
-        pages: Range<u32>,
-    },
-    /// Which chunks a node holds.
-    Held {
-        /// The first period.
-        first_period: u64,
-        /// How many, at most [`MAX_HELD_PERIODS`].
-        periods: u32,
-    },
-}
-
-/// How soon something is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FetchPriority {
-    /// A reader waits for it.
-    Reader,
-    /// Repair.
-    Repair,
-}
-
-/// A question to the network.
-#[derive(Clone, Debug)]
-pub struct Fetch {
-    /// Chosen by the worker; comes back with each answer.
-    pub id: u64,
-    /// What is wanted.
-    pub target: FetchTarget,
-    /// Whom to ask, in this order. Those that are not connected are dialed.
-    pub holders: Vec<NodeId>,
-    /// How soon.
-    pub priority: FetchPriority,
-    /// Where answers go. When it is full or gone, the answer is lost.
-    pub reply: Sender<FetchEvent>,
-}
-
-/// What came of a question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FetchEvent {
-    /// The manifest that `from` has.
-    Manifest {
-        /// Of the question.
-        id: u64,
-        /// Who answered.
-        from: NodeId,
-        /// Well formed, of this chain and period; not known to be true.
-        manifest: Manifest,
-    },
-    /// One of the pages.
-    Page {
-        /// Of the question.
-        id: u64,
-        /// Who answered.
-        from: NodeId,
-        /// The page.
-        page: VerifiedPage,
-    },
-    /// Which chunks `from` holds.
-    Held {
-        /// Of the question.
-        id: u64,
-        /// Who answered.
-        from: NodeId,
-        /// As [`ArchiveServer::held`].
-        held: Vec<Vec<u8>>,
-    },
-    /// Every page asked for was answered.
-    Complete {
-        /// Of the question.
-        id: u64,
-    },
-    /// No holder that was asked has it, or answered in time.
-    Failed {
-        /// Of the question.
-        id: u64,
-        /// What each of them did.
-        attempts: Vec<(NodeId, FetchFailure)>,
-    },
-}
-
-/// What a holder did instead of answering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchFailure {
-    /// It has not archived the period yet.
-    NotYet,
-    /// It does not hold it.
-    NotHeld,
-    /// It pruned it.
-    Pruned,
-    /// It did not answer in time.
-    Timeout,
-    /// It is not connected, and could not be dialed in time.
-    NotConnected,
-    /// It sent what is provably wrong, and is in quarantine.
-    Quarantined,
 }
 
 /// A challenge to be put to a node, which is dialed if it is not connected.
@@ -373,29 +305,9 @@ pub struct ChallengeAnswer {
     pub leaves: Vec<AuditLeaf>,
     /// From sending the challenge to its answer.
     pub elapsed: Duration,
-    /// The same for a small question just before: what of `elapsed` is the way and the queues on it.
+    /// The same for a small request just before: what of `elapsed` is the way and the queues on it.
     pub round_trip: Duration,
 }
-
-/// What a challenged node did instead of answering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChallengeFailure {
-    /// It says that it does not hold the chunk: not yet, not any more, or never did.
-    NotHeld,
-    /// It says that it has too much to do.
-    Refused,
-    /// It did not answer in time.
-    Timeout,
-    /// It is not connected, and could not be dialed in time.
-    NotConnected,
-    /// It sent what cannot be read.
-    Malformed,
-}
-
-/// The queue to the storage handler is full, or the handler has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the storage handler does not take requests")]
-pub struct NetworkBusy;
 
 /// A peer that speaks storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -410,24 +322,25 @@ pub struct StoragePeer {
 
 /// What the worker asks of the network. Implemented by the storage handler; never waits.
 pub trait StorageNetwork: Send + Sync {
-    /// Asks a question; the answers go to its `reply`.
+    /// Asks the network; the answers go to the fetch's `reply`.
     ///
     /// # Errors
     /// [`NetworkBusy`].
     fn fetch(&self, fetch: Fetch) -> Result<(), NetworkBusy>;
 
-    /// Tells all peers that this node holds chunks of a period.
+    /// Tells all peers that this node holds chunks of a segment, whose root is `root` once it is closed.
     ///
     /// # Errors
     /// [`NetworkBusy`].
-    fn announce(&self, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>) -> Result<(), NetworkBusy>;
+    fn announce(&self, segment: u64, root: Option<SegmentRoot>, chunks: Vec<AnnouncedChunk>)
+        -> Result<(), NetworkBusy>;
 
-    /// Tells all peers, also those that connect later, that this node repairs these chunks (period, position): ascending, at
-    /// most [`MAX_ANNOUNCED_REPAIRS`]. Replaces what was to be told before; without chunks nothing is told any more.
+    /// Tells all peers, also those that connect later, that this node repairs these chunks: ascending, at most
+    /// [`MAX_ANNOUNCED_REPAIRS`]. Replaces what was to be told before; without chunks nothing is told any more.
     ///
     /// # Errors
     /// [`NetworkBusy`].
-    fn announce_repairs(&self, round: u64, chunks: Vec<(u64, ChunkIndex)>) -> Result<(), NetworkBusy> {
+    fn announce_repairs(&self, round: u64, chunks: Vec<ChunkPosition>) -> Result<(), NetworkBusy> {
         let _ = (round, chunks);
         Err(NetworkBusy)
     }
@@ -441,7 +354,7 @@ pub trait StorageNetwork: Send + Sync {
         Err(NetworkBusy)
     }
 
-    /// What `node` sent was proven wrong after it was handed over: it is put in quarantine.
+    /// What `node` sent was proven wrong after it was handed over (a false table, entry or block): it is put in quarantine.
     fn quarantine(&self, node: NodeId, reason: &str);
 
     /// The connected peers that speak storage.

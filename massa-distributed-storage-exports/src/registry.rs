@@ -27,7 +27,7 @@ pub struct StorageNode {
     pub listeners: Vec<SocketAddr>,
 }
 
-/// The storage nodes that count in a segment, in ascending order of their placement keys.
+/// The storage nodes that count in a round, in ascending order of their placement keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeSet {
     nodes: Vec<StorageNode>,
@@ -49,21 +49,21 @@ impl NodeSet {
 
 /// Where the node set comes from: the genesis file, or the registry contract.
 ///
-/// A segment here is a time: while it is open, its node set places *every* chunk, those of older segments too, so that a
+/// A set belongs to a round: while that is open, its set places *every* chunk, those of the oldest segments too, so that a
 /// node that joins takes over its share of the whole history (design, section 6, hand-over). A set is remembered for the
-/// few segments that a claim or a refutation can still be about, not for ever.
+/// few rounds that a claim or a refutation can still be about, not for ever.
 pub trait StorageRegistry: Send + Sync + Debug {
-    /// The nodes that count in `segment`. The same on every node. Of a segment that is forgotten, or not known yet: the
+    /// The nodes that count in `round`. The same on every node. Of a round that is forgotten, or not known yet: the
     /// nearest one that is known.
-    fn node_set(&self, segment: u64) -> Arc<NodeSet>;
+    fn node_set(&self, round: u64) -> Arc<NodeSet>;
 
-    /// The segment that is open in final state, where that is known: the archive may be behind it.
-    fn open_segment(&self) -> Option<u64> {
+    /// The round that is open in final state, where that is known: the archive may be behind it.
+    fn open_round(&self) -> Option<u64> {
         None
     }
 
-    /// Nodes that hold each chunk in `segment`, where the registry decides that.
-    fn replication_factor(&self, _segment: u64) -> Option<usize> {
+    /// Nodes that hold each chunk in `round`, where the registry decides that.
+    fn replication_factor(&self, _round: u64) -> Option<usize> {
         None
     }
 }
@@ -82,7 +82,7 @@ impl FixedRegistry {
 }
 
 impl StorageRegistry for FixedRegistry {
-    fn node_set(&self, _segment: u64) -> Arc<NodeSet> {
+    fn node_set(&self, _round: u64) -> Arc<NodeSet> {
         Arc::clone(&self.nodes)
     }
 }

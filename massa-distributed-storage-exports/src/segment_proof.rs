@@ -13,10 +13,12 @@
 //! Made from a store or from what a node fetched ([`Prover`]), checked by [`check`].
 
 pub mod check;
+mod parts;
+
+pub use parts::{BlockSubject, HexBytes, HexDigest, LostSubject, MissSubject, OperationSubject, Path};
 
 use crate::entry::{PeriodEntry, PeriodState};
 use crate::merkle::{root_of_hashes, MerkleTree};
-use crate::proof_document::{BlockSubject, HexBytes, HexDigest, LostSubject, MissSubject, OperationSubject, Path};
 use crate::record::{BlockRecord, RecordError};
 use crate::segment_table::{SegmentHeader, SegmentLeaf, SegmentTable, SegmentTree, TableChunk, TablePeriod};
 use crate::types::{ChunkId, PeriodRoot};

@@ -19,9 +19,7 @@ pub const PAGE_BYTES: usize = LEAF_BYTES * PAGE_LEAVES;
 pub const DEFAULT_CHUNK_BYTES: u32 = 1 << 20;
 /// Largest chunk size: 64 MiB, so that the path of a leaf has at most [`MAX_PATH_SIBLINGS`] siblings.
 pub const MAX_CHUNK_BYTES: u32 = (LEAF_BYTES as u32) << MAX_PATH_SIBLINGS;
-/// Chunks of one period at most: the position of a chunk in its period has 8 bits.
-pub const MAX_CHUNKS_PER_PERIOD: u32 = 256;
-/// Periods of one segment at most: the position of a period in its segment has 8 bits.
+/// Periods of one segment at most.
 pub const MAX_SEGMENT_PERIODS: u64 = 256;
 /// Segments that positions can name: 24 bits.
 pub const MAX_SEGMENTS: u64 = 1 << 24;

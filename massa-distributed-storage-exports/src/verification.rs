@@ -212,6 +212,44 @@ fn signed_hash<T: SecureShareContent, I: Id>(share: &SecureShare<T, I>) -> Signe
     )
 }
 
+/// Signatures of single objects, collected to be checked in one batch: for whoever has parts of a block.
+#[derive(Debug, Default)]
+pub struct LooseSignatures {
+    batch: Vec<SignedHash>,
+}
+
+impl LooseSignatures {
+    /// Adds the signature of a `SecureShareBlock` whose other bytes are `unsigned`.
+    ///
+    /// # Errors
+    /// What the deserializer said.
+    pub fn add_block(
+        &mut self,
+        (signature, unsigned): (&[u8], &[u8]),
+        chain_id: u64,
+        thread_count: u8,
+    ) -> Result<(), String> {
+        let block = parse_secure_share_block(&[signature, unsigned].concat(), chain_id, thread_count)?;
+        self.batch.push(signed_hash(&block.content.header));
+        Ok(())
+    }
+
+    /// Adds the signature of a `SecureShareOperation` whose other bytes are `unsigned`.
+    ///
+    /// # Errors
+    /// What the deserializer said.
+    pub fn add_operation(&mut self, (signature, unsigned): (&[u8], &[u8]), chain_id: u64) -> Result<(), String> {
+        let operation = parse_secure_share_operation(&[signature, unsigned].concat(), chain_id)?;
+        self.batch.push(signed_hash(&operation));
+        Ok(())
+    }
+
+    /// Whether all of them are valid.
+    pub fn verify(&self) -> bool {
+        self.batch.is_empty() || verify_signature_batch(&self.batch).is_ok()
+    }
+}
+
 fn is_valid((hash, signature, key): &SignedHash) -> bool {
     key.verify_signature(hash, signature).is_ok()
 }

@@ -3,16 +3,12 @@
 mod common;
 
 use common::*;
-use massa_distributed_storage_exports::body::{objects_ending_by, signature_range, BodyEntry, BodyHeader, PeriodBody};
-use massa_distributed_storage_exports::manifest::{Manifest, PeriodLeaf, Place};
+use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::merkle::{leaf_hash, root_of_hashes, MerkleProof, MerkleTree};
+use massa_distributed_storage_exports::period::UnsignedRecord;
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::types::{Digest, SIGNATURE_BYTES};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkIndex};
-use massa_hash::Hash;
-use massa_models::block_id::BlockId;
-use massa_models::secure_share::Id;
-use massa_tests::{Generator, GeneratorConfig};
+use massa_distributed_storage_exports::segment_table::SegmentTable;
+use massa_distributed_storage_exports::types::Digest;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -141,85 +137,6 @@ fn every_leaf_of_every_small_tree_has_its_path_and_no_other_leaf_has_one() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn a_manifest_is_read_as_it_was_written(manifest in manifest()) {
-        prop_assert_eq!(Manifest::from_bytes(&manifest.to_bytes()), Ok(manifest));
-    }
-
-    #[test]
-    fn a_truncated_manifest_is_an_error(manifest in manifest()) {
-        let bytes = manifest.to_bytes();
-        for length in 0..bytes.len() {
-            prop_assert!(Manifest::from_bytes(&bytes[..length]).is_err(), "{} bytes", length);
-        }
-    }
-
-    #[test]
-    fn a_changed_manifest_has_another_root_or_only_other_offsets(manifest in manifest(), bit in 0u8..8) {
-        let bytes = manifest.to_bytes();
-        for offset in 0..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[offset] ^= 1 << bit;
-            let Ok(changed) = Manifest::from_bytes(&changed) else { continue };
-            let only_offsets = changed.leaves().eq(manifest.leaves()) && changed.places != manifest.places;
-            prop_assert!(changed.root() != manifest.root() || only_offsets, "byte {}", offset);
-        }
-    }
-}
-
-/// A manifest of a lost period with at least one block.
-fn lost_manifest() -> impl Strategy<Value = Manifest> {
-    let ids = vec(proptest::option::of(any::<u8>()), 1..40);
-    (ids, any::<u64>()).prop_filter_map("no block", |(ids, period)| {
-        ids.iter().any(Option::is_some).then(|| {
-            let id = |number: &Option<u8>| number.map(|number| BlockId::new(Hash::from_bytes(&digest(number))));
-            let ids: Vec<Option<BlockId>> = ids.iter().map(id).collect();
-            let parameters = ArchiveParameters::new(77, ids.len() as u8);
-            Manifest::lost(&parameters, period, &ids)
-        })
-    })
-}
-
-proptest! {
-    #[test]
-    fn a_lost_manifest_is_read_as_it_was_written(manifest in lost_manifest()) {
-        let bytes = manifest.to_bytes();
-        let has_body = manifest.places.iter().any(|place| matches!(place, Place::Block { .. }));
-        prop_assert!(manifest.is_lost() && !has_body);
-        for length in 0..bytes.len() {
-            prop_assert!(Manifest::from_bytes(&bytes[..length]).is_err(), "{} bytes", length);
-        }
-        prop_assert_eq!(Manifest::from_bytes(&bytes), Ok(manifest));
-    }
-
-    /// No offsets: the root commits to every bit. And no change of one bit makes an ordinary period of a lost one.
-    #[test]
-    fn a_changed_lost_manifest_has_another_root_and_stays_lost(manifest in lost_manifest(), bit in 0u8..8) {
-        let bytes = manifest.to_bytes();
-        for offset in 0..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[offset] ^= 1 << bit;
-            let Ok(changed) = Manifest::from_bytes(&changed) else { continue };
-            prop_assert!(changed.root() != manifest.root() && changed.is_lost(), "byte {}", offset);
-        }
-    }
-
-    #[test]
-    fn the_ids_of_a_lost_period_are_proven(manifest in lost_manifest()) {
-        let header = PeriodLeaf::Header(manifest.header);
-        manifest.tree().path(0).unwrap().verify(header.hash(), manifest.root().as_bytes()).unwrap();
-        for thread in 0..manifest.header.threads {
-            let (leaf, path) = manifest.prove_place(thread).unwrap();
-            path.verify(leaf.hash(), manifest.root().as_bytes()).unwrap();
-            prop_assert_eq!(manifest.block_range(thread), None);
-        }
-        prop_assert_eq!(manifest.prove_chunk(ChunkIndex(0)), None);
-    }
-}
-
 /// A record that is not a block: encoding and splitting look at lengths only.
 fn objects() -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(vec(any::<u8>(), 98..300), 1..6)
@@ -267,131 +184,8 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_refused_without_panic(bytes in vec(any::<u8>(), 0..400), threads: u8) {
         let _ = BlockRecord::from_bytes(bytes.clone());
-        let _ = PeriodBody::decode(&bytes, threads);
-        let _ = Manifest::from_bytes(&bytes);
-        let _ = BodyEntry::parse(&bytes).map(|entry| entry.view(threads).is_ok());
-    }
-}
-
-#[test]
-fn a_period_of_upstream_blocks_is_read_as_it_was_written() {
-    for period in periods() {
-        let places = places_of(period);
-        let body = encode(period, &places);
-
-        let decoded = PeriodBody::decode(&body.bytes, THREADS).unwrap();
-        assert_eq!(decoded.header, header_of(period));
-        assert_eq!(decoded.records(&body.signatures), Ok(places));
-    }
-}
-
-#[test]
-fn a_block_is_read_from_the_range_that_the_manifest_names() {
-    for period in periods() {
-        let places = places_of(period);
-        let body = encode(period, &places);
-        let manifest = manifest_of(&body, 1 << 16);
-        for (thread, place) in places.iter().enumerate() {
-            let range = manifest.block_range(thread as u8);
-            assert_eq!(range.is_some(), place.is_some());
-            let Some(range) = range else { continue };
-            let entry = BodyEntry::parse(&body.bytes[range.start as usize..range.end as usize]).unwrap();
-            let first = objects_ending_by(&body.object_ends, range.start);
-            let signatures = &body.signatures[first * SIGNATURE_BYTES..][..entry.object_count() * SIGNATURE_BYTES];
-            assert_eq!(entry.record(signatures).ok(), *place);
-            assert_eq!(body.places[thread], manifest.places[thread]);
-            let Place::Block { objects_before, .. } = manifest.places[thread] else {
-                panic!("a block has a range")
-            };
-            assert_eq!(objects_before as usize, first);
-        }
-        assert_eq!(manifest.block_range(THREADS), None);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
-
-    #[test]
-    fn a_generated_period_is_read_as_it_was_written(seed: u64, thread_count in 1u8..9, miss_rate in 0.0..1.0) {
-        let mut generator = Generator::new(GeneratorConfig {
-            seed,
-            thread_count,
-            miss_rate,
-            endorsements_per_block: 1,
-            ..GeneratorConfig::default()
-        });
-        let ArchiveParameters { chain_id, first_period, .. } = generator.parameters();
-        let places = generator.next_period();
-        let header = BodyHeader {
-            chain_id,
-            period: first_period,
-            threads: thread_count,
-        };
-
-        let records: Vec<_> = places.iter().map(Option::as_ref).collect();
-        let body = PeriodBody::encode(header, &records).unwrap();
-
-        let decoded = PeriodBody::decode(&body.bytes, thread_count).unwrap();
-        prop_assert_eq!(decoded.header, header);
-        prop_assert_eq!(decoded.records(&body.signatures), Ok(places));
-    }
-}
-
-/// Two blocks, so that damage can also hit the border between them.
-fn small_body() -> PeriodBody {
-    let period = periods()[0];
-    let blocks = places_of(period).into_iter().enumerate();
-    let mut blocks = blocks.filter(|(_, place)| place.is_some());
-    let mut places = vec![None; usize::from(THREADS)];
-    for (thread, block) in blocks.by_ref().take(2) {
-        places[thread] = block;
-    }
-    encode(period, &places)
-}
-
-#[test]
-fn a_truncated_body_is_an_error() {
-    let body = small_body();
-    for length in 0..body.bytes.len() {
-        assert!(
-            PeriodBody::decode(&body.bytes[..length], THREADS).is_err(),
-            "{length} bytes"
-        );
-    }
-}
-
-#[test]
-fn whatever_is_read_as_a_body_is_written_alike() {
-    let body = small_body();
-    for offset in 0..body.bytes.len() {
-        let bytes = damaged(&body.bytes, offset);
-        let Ok(decoded) = PeriodBody::decode(&bytes, THREADS) else {
-            continue;
-        };
-        let places = decoded.records(&body.signatures).unwrap();
-        let records: Vec<_> = places.iter().map(Option::as_ref).collect();
-        let again = PeriodBody::encode(decoded.header, &records).unwrap();
-        assert_eq!(again.bytes, bytes, "byte {offset}");
-    }
-}
-
-proptest! {
-    /// Each signature travels with the chunk in which its object ends: wherever a body is cut, every signature goes
-    /// with exactly one piece.
-    #[test]
-    fn signatures_are_shared_out_among_the_pieces_of_a_body(cuts in vec(0u64..200_000, 0..6)) {
-        let period = periods()[0];
-        let body = encode(period, &places_of(period));
-        let mut borders = [cuts, vec![0, body.bytes.len() as u64]].concat();
-        borders.sort_unstable();
-
-        let pieces = borders.windows(2).map(|border| signature_range(&body.object_ends, border[0]..border[1]));
-        let shared_out: Vec<u8> = pieces.flat_map(|range| body.signatures[range].to_vec()).collect();
-
-        let end = *borders.last().unwrap();
-        let all = objects_ending_by(&body.object_ends, end) * SIGNATURE_BYTES;
-        prop_assert_eq!(all, body.signatures.len());
-        prop_assert_eq!(shared_out, body.signatures);
+        let _ = UnsignedRecord::parse(&bytes).map(|record| record.view(threads).is_ok());
+        let _ = SegmentTable::from_bytes(&bytes);
+        let _ = PeriodEntry::from_bytes(&bytes, threads);
     }
 }

@@ -2,8 +2,8 @@
 
 use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::merkle::{root_of_hashes, MerkleTree, ProofError};
+use massa_distributed_storage_exports::network::{PageContent, PageError, VerifiedPage, MAX_PAGE_SIGNATURES};
 use massa_distributed_storage_exports::period::TaggedSignature;
-use massa_distributed_storage_exports::segment_network::{PageContent, PageError, VerifiedPage, MAX_PAGE_SIGNATURES};
 use massa_distributed_storage_exports::segment_table::TableChunk;
 use massa_distributed_storage_exports::stored_page::{StoredPage, StoredPageError};
 use massa_distributed_storage_exports::types::PAGE_BYTES;

@@ -64,7 +64,7 @@ impl Segment {
 
     /// A proof of each kind, with the name of the kind.
     fn proofs(&self) -> Vec<(&'static str, ProofDocument)> {
-        let records = places_of(4);
+        let records = slots_of(4);
         let (thread, record) = small_block();
         let miss = records.iter().position(Option::is_none).map(|thread| thread as u8);
         let mut proofs = vec![
@@ -84,7 +84,7 @@ impl Segment {
 
 /// A block of period 4 with few operations, so that every byte of its proof can be changed.
 fn small_block() -> (u8, massa_distributed_storage_exports::record::BlockRecord) {
-    let records = places_of(4);
+    let records = slots_of(4);
     let few = |(_, record): &(usize, &Option<massa_distributed_storage_exports::record::BlockRecord>)| {
         let operations = record.as_ref().map_or(0, |record| record.operation_count());
         (1..=4).contains(&operations)
@@ -200,7 +200,7 @@ fn the_state_of_a_period_is_part_of_what_is_proven() {
     let (Subject::Block(block), Subject::Lost(of_lost)) = (block.subject, as_block.subject.clone()) else {
         panic!("other subjects")
     };
-    as_block.subject = Subject::Block(massa_distributed_storage_exports::proof_document::BlockSubject {
+    as_block.subject = Subject::Block(massa_distributed_storage_exports::segment_proof::BlockSubject {
         leaf: of_lost.leaf,
         path: of_lost.path,
         ..block

@@ -135,7 +135,7 @@ fn check_paths(table: &SegmentTable) {
 fn every_block_is_found_through_the_entry_and_gets_its_signatures_back() {
     let parameters = ArchiveParameters::new(CHAIN_ID, THREADS);
     for number in periods() {
-        let records = places_of(number);
+        let records = slots_of(number);
         let encoded = period(&parameters, number);
         let entry = PeriodEntry::read(
             &mut massa_distributed_storage_exports::bytes::Reader::new(&encoded.bytes),

@@ -1,10 +1,9 @@
 //! From final blocks to closed segments.
 //!
-//! Consensus hands blocks to [`thread`], which drives [`ingest`], the store's one writer: it settles slots ([`slots`]), joins
+//! Consensus hands blocks to the thread of [`crate::worker`], which drives [`ingest`], the store's one writer: it settles slots ([`slots`]), joins
 //! complete periods to the stream of their segment ([`crate::chunking::segment`]) and closes segments. What cannot be settled
-//! here, repair is told ([`missing`]); what repair obtained comes back as [`commands`].
+//! here, repair is told ([`missing`]); what repair obtained comes back as [`crate::commands`].
 
-pub mod commands;
 mod content;
 pub mod ingest;
 pub mod lines;
@@ -12,6 +11,7 @@ pub mod missing;
 pub mod rows;
 pub mod slots;
 pub mod status;
-pub mod thread;
 pub mod upkeep;
-mod writing;
+pub(crate) mod writing;
+
+pub(crate) use writing::forget_backups;

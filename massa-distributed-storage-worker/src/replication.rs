@@ -48,12 +48,10 @@ pub use table::{OwnChunk, PlacementRules, PlacingProgress, PutSegmentError, Segm
 
 use blake3::platform::Platform;
 use blake3::IncrementCounter;
-use massa_distributed_storage_exports::manifest::ChunkEntry;
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::ChunkId;
 use massa_models::node::NodeId;
-use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
@@ -67,8 +65,6 @@ pub const MAX_PLACEMENT_NODES: usize = u16::MAX as usize;
 const LOGGED_NODES: usize = 20;
 /// Characters of a node id in [`log_line`].
 const LOGGED_ID_CHARS: usize = 12;
-/// Share of its allocation that is assigned to a node: the rest is for signatures, indexes and compaction.
-const ASSIGNED_SHARE: (u64, u64) = (9, 10);
 /// Fractional bits of a logarithm.
 const LOG_BITS: u32 = 32;
 /// A logarithm is shifted by this before it is divided by the weight: 2³⁸ · 2²⁴ still fits 64 bits.
@@ -310,187 +306,6 @@ fn for_each_hash<'a>(chunk_id: &ChunkId, contenders: &'a [Contender], mut visit:
 
 fn first_word(hash: &[u8]) -> u64 {
     u64::from_le_bytes(hash[..8].try_into().expect("8 of 32 bytes"))
-}
-
-/// Who holds each chunk of the archive, with the rule that no node is assigned more than 90 % of its allocation.
-///
-/// Fed with the chunks of each period in ascending order ([`Placement::assign_period`]). At each chunk a node is skipped if
-/// the chunk would take what is assigned to it above 90 % of its allocation; so the result depends on all chunks before, in
-/// order, and nodes that place the same periods agree. When the node set changes, a new placement is made and fed again.
-///
-/// A period that is forgotten ([`Placement::forget_below`]) no longer counts for periods that are assigned from then on, and
-/// changes nothing in those that are assigned already. Nodes that forget different periods agree as long as no node comes
-/// near its 90 %.
-#[derive(Clone, Debug)]
-pub struct Placement {
-    search: HolderSearch,
-    /// Bytes that may be assigned to each node.
-    allowed: Vec<u64>,
-    /// Bytes that are assigned to each node.
-    assigned: Vec<u64>,
-    records: Records,
-}
-
-impl Placement {
-    /// Nothing placed yet.
-    pub fn new(nodes: NodeSet, replication_factor: usize) -> Self {
-        let allowed: Vec<u64> = nodes.nodes().iter().map(assignable_bytes).collect();
-        Self {
-            search: HolderSearch::new(&nodes, replication_factor),
-            assigned: vec![0; allowed.len()],
-            allowed,
-            records: Records::default(),
-        }
-    }
-
-    /// Places the chunks of the next period and remembers the result: for each chunk the indexes of its holders, best first.
-    ///
-    /// Periods are assigned in ascending order. One that is not above all before changes nothing: the result is the one
-    /// remembered, or a provisional one.
-    pub fn assign_period(&mut self, period: u64, chunks: &[ChunkEntry]) -> Vec<Vec<usize>> {
-        if self.records.last_period() >= Some(period) {
-            let known = self.holders_of_period(period);
-            return known.unwrap_or_else(|| self.provisional(chunks));
-        }
-        let mut best = Vec::new();
-        self.records.begin(period);
-        let placed = chunks.iter().map(|chunk| {
-            place(&self.search, &self.allowed, &mut self.assigned, chunk, &mut best);
-            self.records.push(chunk.length, &best);
-            best.iter().map(Candidate::index).collect()
-        });
-        placed.collect()
-    }
-
-    /// Holders of chunks of a period that cannot be assigned yet, because one before it is missing: as if it were next.
-    pub fn provisional(&self, chunks: &[ChunkEntry]) -> Vec<Vec<usize>> {
-        let mut assigned = self.assigned.clone();
-        let mut best = Vec::new();
-        let holders = chunks.iter().map(|chunk| {
-            place(&self.search, &self.allowed, &mut assigned, chunk, &mut best);
-            best.iter().map(Candidate::index).collect()
-        });
-        holders.collect()
-    }
-
-    /// Holders of a chunk, best first; `None` unless its period is assigned and remembered.
-    pub fn holders_of(&self, period: u64, chunk: u32) -> Option<Vec<usize>> {
-        self.records
-            .chunks(period)?
-            .nth(chunk as usize)
-            .map(|(_, holders)| holders.collect())
-    }
-
-    /// The same for each chunk of a period.
-    pub fn holders_of_period(&self, period: u64) -> Option<Vec<Vec<usize>>> {
-        let chunks = self.records.chunks(period)?;
-        Some(chunks.map(|(_, holders)| holders.collect()).collect())
-    }
-
-    /// The last period that was assigned.
-    pub fn last_period(&self) -> Option<u64> {
-        self.records.last_period()
-    }
-
-    /// Bytes of the remembered chunks that are assigned to a node; 0 for an index beyond the set.
-    pub fn assigned_bytes(&self, node: usize) -> u64 {
-        self.assigned.get(node).copied().unwrap_or(0)
-    }
-
-    /// Bytes that may be assigned to a node: 90 % of its allocation; 0 for an index beyond the set.
-    pub fn allowed_bytes(&self, node: usize) -> u64 {
-        self.allowed.get(node).copied().unwrap_or(0)
-    }
-
-    /// Forgets the periods below `floor`: their bytes are free for periods that are assigned from now on.
-    pub fn forget_below(&mut self, floor: u64) {
-        while let Some(first) = self.records.first_period().filter(|first| *first < floor) {
-            for (length, holders) in self.records.chunks(first).expect("the first period is remembered") {
-                holders.for_each(|node| self.assigned[node] -= u64::from(length));
-            }
-            self.records.drop_first();
-        }
-    }
-}
-
-/// 90 % of a node's allocation.
-fn assignable_bytes(node: &StorageNode) -> u64 {
-    let allocated = u128::from(node.allocated_storage_gb) << 30;
-    let (share, of) = ASSIGNED_SHARE;
-    u64::try_from(allocated * u128::from(share) / u128::from(of)).unwrap_or(u64::MAX)
-}
-
-/// Finds the holders of a chunk and adds it to what is assigned to them.
-fn place(search: &HolderSearch, allowed: &[u64], assigned: &mut [u64], chunk: &ChunkEntry, best: &mut Vec<Candidate>) {
-    let length = u64::from(chunk.length);
-    let skipped = |node: usize| assigned[node] + length > allowed[node];
-    search.find(&chunk.id, skipped, best);
-    for holder in best {
-        assigned[holder.index()] += length;
-    }
-}
-
-/// Placed chunks, in little memory: about 12 bytes for each chunk that three nodes hold, and 16 for each period.
-#[derive(Clone, Debug, Default)]
-struct Records {
-    /// Periods, ascending, and where their chunks begin, counted from the first one ever recorded.
-    periods: VecDeque<(u64, u64)>,
-    /// Each chunk: length (lower, upper half), number of holders, index of each.
-    words: VecDeque<u16>,
-    /// Words that were dropped at the front.
-    dropped: u64,
-}
-
-impl Records {
-    fn first_period(&self) -> Option<u64> {
-        self.periods.front().map(|(period, _)| *period)
-    }
-
-    fn last_period(&self) -> Option<u64> {
-        self.periods.back().map(|(period, _)| *period)
-    }
-
-    fn begin(&mut self, period: u64) {
-        let start = self.dropped + self.words.len() as u64;
-        self.periods.push_back((period, start));
-    }
-
-    fn push(&mut self, length: u32, holders: &[Candidate]) {
-        let count = u16::try_from(holders.len()).expect("a set has fewer nodes");
-        self.words.extend([length as u16, (length >> 16) as u16, count]);
-        self.words.extend(holders.iter().map(|holder| holder.index));
-    }
-
-    /// Length and holders of each chunk of a period.
-    fn chunks(&self, period: u64) -> Option<impl Iterator<Item = (u32, impl Iterator<Item = usize> + '_)> + '_> {
-        let position = self.periods.binary_search_by_key(&period, |(period, _)| *period).ok()?;
-        let offset = |position: usize| {
-            self.periods
-                .get(position)
-                .map(|(_, start)| (start - self.dropped) as usize)
-        };
-        let end = offset(position + 1).unwrap_or(self.words.len());
-        let mut at = offset(position)?;
-        Some(std::iter::from_fn(move || {
-            if at >= end {
-                return None;
-            }
-            let length = u32::from(self.words[at]) | u32::from(self.words[at + 1]) << 16;
-            let holders = at + 3..at + 3 + usize::from(self.words[at + 2]);
-            at = holders.end;
-            Some((length, self.words.range(holders).map(|index| usize::from(*index))))
-        }))
-    }
-
-    fn drop_first(&mut self) {
-        self.periods.pop_front();
-        let start = match self.periods.front() {
-            Some((_, start)) => *start,
-            None => self.dropped + self.words.len() as u64,
-        };
-        self.words.drain(..(start - self.dropped) as usize);
-        self.dropped = start;
-    }
 }
 
 /// `Chunks assigned to nodes: node_A[5], node_B[5], node_C[5]`: how many of the placed chunks each node holds.

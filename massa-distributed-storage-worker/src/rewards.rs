@@ -3,7 +3,7 @@
 //! Called by the round logic, by the views of the command line and by tests that check the registry. The registry contract
 //! computes the same (`massa-storage-sc/assembly/internals/formulas.ts`), and shared vectors hold the two together. Products
 //! are 128 bits wide, divisions round down, and a result beyond 64 bits becomes 2⁶⁴ − 1. Within the bounds that the registry
-//! sets for its configuration (16 PB, 1000 MAS for a GB and period, 256 periods) nothing comes near these limits.
+//! sets for its configuration (16 PB, 1000 MAS for a GB and period, rounds of 16 384 periods) nothing comes near these limits.
 //!
 //! Money is in nanoMAS, `leaves` are claimed leaves of 1 KiB (T).
 

@@ -1,8 +1,8 @@
 //! A node's part in the rounds of proofs: what it sends to the registry, and when.
 //!
-//! [`engine::decide`] looks at the registry's final state ([`Snapshot`]), at what this node derived itself ([`Local`]) and at
+//! [`decide::decide`] looks at the registry's final state ([`Snapshot`]), at what this node derived itself ([`Local`]) and at
 //! what it sent before ([`Sent`]), and says what to send now. It does no I/O and knows no clock: the caller reads state,
-//! builds answers from the store ([`crate::challenge::prover`]), signs and sends, and asks again when another period is
+//! builds answers from the store ([`prover`]), signs and sends, and asks again when another period is
 //! final.
 //!
 //! ```text
@@ -13,15 +13,23 @@
 //! round r+2   credit of r matures
 //! ```
 //!
-//! Left out: serving others in the answer window, audits, manual challenges.
+//! Left out: audits, manual challenges.
 
+pub mod claims;
+pub mod decide;
 pub mod detection;
-pub mod engine;
+pub mod earnings;
+pub mod guard;
+pub mod prover;
+pub mod repairs;
 pub mod segment_watch;
 pub mod settlement;
+pub mod snapshot;
+pub mod thread;
 pub mod timing;
+pub mod watch;
 
-pub use engine::{
+pub use decide::{
     decide, Action, ClaimPlan, Decision, Kind, Local, Note, Outcome, Sent, Settings, Snapshot, SubmissionPlan, VotePlan,
 };
 pub use timing::{closing_rank, RoundTimes};

@@ -1,127 +1,109 @@
-//! The worker thread: the hook's queue in, archived periods out.
+//! The thread that writes the archive: the hook's queue in, archived periods and closed segments out.
 //!
-//! The hook ([`ArchiverHandle`]) moves a final block into a bounded queue and returns. When the queue is full the block is
-//! let go and its place noted as awaited; so is a block whose operations this node never had, and a block that the store
-//! could not take. The thread stops cleanly and can be started again in the same process.
+//! The hook ([`ArchiverHandle`]) moves a final block into a bounded queue and returns. When the queue is full the block is let go
+//! and its slot noted as missing; so is a block whose operations this node never had, and one that the store refused. A segment
+//! is closed in slices between commands, and space is returned by a second thread, so neither keeps blocks waiting. Both threads
+//! stop cleanly and can be started again in the same process.
 
-use crate::commands::{ChunkDrop, DistributedStorageCommand};
-use crate::ingest::{Acknowledge, Ingest, IngestError, KeepChunks, OpenSegment, Progress};
-use crate::period_set::PeriodSet;
-use crate::repair::Missing;
-use crate::storage_backend::{ArchivedPeriod, Store};
-use crossbeam_channel::{bounded, select, Receiver, RecvTimeoutError, Sender, TrySendError};
-use massa_distributed_storage_exports::manifest::ChunkEntry;
-use massa_distributed_storage_exports::network::PageContent;
-use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::{ChunkIndex, StorageArchiver};
+use crate::archive::ingest::{keep_all, Acknowledge, ArchivedPeriod, ClosedSegment, Ingest, IngestOptions, KeepChunk};
+use crate::archive::status::ArchiveStatus;
+use crate::archive::upkeep::Intervals;
+use crate::archive::writing::{Told, Writing};
+use crate::commands::{ArchiveError, DistributedStorageCommand, FinalHeader};
+use crate::storage_backend::SegmentStore;
+use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
+use massa_distributed_storage_exports::registry::NodeSet;
+use massa_distributed_storage_exports::{ChunkId, StorageArchiver};
 use massa_models::active_block::ActiveBlock;
-use massa_models::block::{BlockSerializer, SecureShareBlock};
 use massa_models::block_id::BlockId;
-use massa_models::operation::{OperationId, SecureShareOperation};
-use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
-use massa_serialization::Serializer;
 use massa_storage::Storage;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
-/// Places that may wait to be noted as awaited; beyond that they are only counted, and found by their links.
-const OVERFLOW_PLACES_MAX: usize = 16_384;
-/// How often a refusing store is asked again.
-const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
-/// How often what is missing is told.
-const REPORT_INTERVAL: Duration = Duration::from_millis(250);
-/// Missing periods that are told at a time.
-const MISSING_PERIODS_MAX: usize = 64;
+/// Slots that may wait to be noted as missing; beyond that they are only counted, and found by their links.
+pub(crate) const OVERFLOW_SLOTS_MAX: usize = 16_384;
 
-/// Called on the worker's thread after each period that was archived.
+/// Chunks that are finished, so that their ids are known and with them who holds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedChunks {
+    /// Their segment.
+    pub segment: u64,
+    /// Number and id of each.
+    pub finished: Vec<(u32, ChunkId)>,
+}
+
+/// Holders of chunks that are finished.
+#[derive(Clone, Debug, Default)]
+pub struct PlacedChunks {
+    /// The nodes.
+    pub nodes: Arc<NodeSet>,
+    /// For each of [`FinishedChunks::finished`] its holders, as indexes into the nodes.
+    pub holders: Vec<Vec<usize>>,
+}
+
+/// Says who holds the chunks that a period filled, or the end of a segment.
+pub type PlaceChunks = Box<dyn FnMut(&FinishedChunks) -> PlacedChunks + Send>;
+/// Called on the thread after each period that joined its segment.
 pub type AfterArchive = Box<dyn FnMut(&ArchivedPeriod) + Send>;
+/// Called on the thread after each segment that was closed.
+pub type AfterClose = Box<dyn FnMut(&ClosedSegment) + Send>;
+/// Whether a segment that retention no longer keeps may go: whether others hold its chunks by now.
+pub type MayPrune = Box<dyn FnMut(u64) -> bool + Send>;
 
-/// How the worker works.
-pub struct WorkerOptions {
+/// How the thread works.
+pub struct ArchiveOptions {
     /// Blocks that may wait for it.
     pub queue_blocks: usize,
     /// Which chunks are kept.
-    pub keep: KeepChunks,
-    /// Told of each archived period.
+    pub keep: KeepChunk,
+    /// Bytes of rows that may wait behind a gap ([`IngestOptions::held_back_bytes_max`]).
+    pub held_back_bytes_max: u64,
+    /// Who holds the chunks that are finished: for the log.
+    pub place: PlaceChunks,
+    /// Told of each period that joined.
     pub after_archive: AfterArchive,
+    /// Told of each segment that was closed.
+    pub after_close: AfterClose,
+    /// Asked before a segment is pruned.
+    pub may_prune: MayPrune,
+    /// How often what is done.
+    pub intervals: Intervals,
 }
 
-impl WorkerOptions {
-    /// Options without anybody to tell.
-    pub fn new(queue_blocks: usize, keep: KeepChunks) -> Self {
+impl ArchiveOptions {
+    /// A node by itself, that keeps every chunk.
+    pub fn new(queue_blocks: usize) -> Self {
         Self {
             queue_blocks,
-            keep,
+            keep: keep_all(),
+            held_back_bytes_max: u64::MAX,
+            place: Box::new(|_| PlacedChunks::default()),
             after_archive: Box::new(|_| ()),
+            after_close: Box::new(|_| ()),
+            may_prune: Box::new(|_| true),
+            intervals: Intervals::default(),
         }
     }
 }
 
-/// What the worker has done since it was started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WorkerStatus {
-    /// Periods archived.
-    pub archived_periods: u64,
-    /// The newest of them.
-    pub last_period: Option<u64>,
-    /// Blocks taken.
-    pub blocks: u64,
-    /// Blocks that were not taken, each with a warning in the log.
-    pub refused_blocks: u64,
-    /// Why the store does not take blocks, if it does not.
-    pub store_error: Option<String>,
-    /// Chunks taken from peers.
-    pub chunks_repaired: u64,
-    /// Chunks dropped because others hold them now.
-    pub chunks_handed_over: u64,
-    /// What is missing, as of a moment ago.
-    pub missing: Missing,
-    /// Places whose block was final but is not here: how many, the oldest period, and how many for each reason.
-    pub awaited: AwaitedPlaces,
-    /// Every archived period that is not pruned, as of a moment ago.
-    pub archived: PeriodSet,
-    /// The first segment without a root, once the chain is well past it.
-    pub open_segment: Option<OpenSegment>,
-}
-
-/// Places that are awaited because their block was let go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AwaitedPlaces {
-    /// How many.
-    pub places: usize,
-    /// Period of the oldest.
-    pub oldest_period: Option<u64>,
-    /// How many since the start for each reason.
-    pub reasons: BTreeMap<&'static str, u64>,
-}
-
-/// Counters that the hook and the thread share.
+/// What the hook and the thread share.
 #[derive(Debug, Default)]
-struct Shared {
-    status: Mutex<WorkerStatus>,
+pub(crate) struct Shared {
+    pub(crate) status: Mutex<ArchiveStatus>,
     /// Blocks that found the queue full.
     queue_full: AtomicU64,
+    /// Work that may wait is left to the next start.
+    pub(crate) is_stopping: AtomicBool,
 }
 
-/// The worker thread has ended.
+/// The thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the distributed storage worker has stopped")]
-pub struct WorkerStopped;
-
-/// What is known of a final block that was let go.
-#[derive(Clone, Copy, Debug)]
-struct FinalHeader {
-    slot: Slot,
-    block_id: BlockId,
-    /// In its own thread.
-    parent: Option<BlockId>,
-}
+#[error("the thread that writes the archive has stopped")]
+pub struct ArchiveStopped;
 
 /// The hook's end of the queue.
 #[derive(Clone)]
@@ -143,19 +125,45 @@ impl ArchiverHandle {
     /// Queues a command, waiting for room: for callers that are not consensus.
     ///
     /// # Errors
-    /// [`WorkerStopped`]: nobody will take it.
-    pub fn send(&self, command: DistributedStorageCommand) -> Result<(), WorkerStopped> {
-        self.commands.send(command).map_err(|_| WorkerStopped)
+    /// [`ArchiveStopped`]: nobody will take it.
+    pub fn send(&self, command: DistributedStorageCommand) -> Result<(), ArchiveStopped> {
+        self.commands.send(command).map_err(|_| ArchiveStopped)
     }
 
-    /// What the worker has done, and what is missing.
-    pub fn status(&self) -> WorkerStatus {
+    /// Queues a command while at least half of the queue is free: consensus does not wait for what repair has to write.
+    ///
+    /// # Errors
+    /// The command itself, if there is no room, or nobody will take it.
+    pub fn try_send(&self, command: DistributedStorageCommand) -> Result<(), Box<DistributedStorageCommand>> {
+        let has_room = self
+            .commands
+            .capacity()
+            .map_or(true, |capacity| self.commands.len() * 2 <= capacity);
+        if !has_room {
+            return Err(Box::new(command));
+        }
+        let sent = self.commands.try_send(command);
+        sent.map_err(|error| Box::new(error.into_inner()))
+    }
+
+    /// What the thread has done, and what is missing.
+    pub fn status(&self) -> ArchiveStatus {
         self.shared.status.lock().clone()
     }
 
-    /// Blocks that found the queue full since the worker was started.
+    /// Looks at the same without a copy of it. The thread waits meanwhile.
+    pub fn with_status<T>(&self, look: impl FnOnce(&ArchiveStatus) -> T) -> T {
+        look(&self.shared.status.lock())
+    }
+
+    /// Blocks that found the queue full since the thread was started.
     pub fn queue_full_count(&self) -> u64 {
         self.shared.queue_full.load(Ordering::Relaxed)
+    }
+
+    /// Commands that wait for the thread.
+    pub fn queued(&self) -> usize {
+        self.commands.len()
     }
 
     fn let_go(&self, header: FinalHeader) {
@@ -168,54 +176,57 @@ impl ArchiverHandle {
 impl StorageArchiver for ArchiverHandle {
     fn archive_finalized_block(&self, period: u64, block_id: &BlockId, active_block: &ActiveBlock, content: Storage) {
         let slot = Slot::new(period, active_block.slot.thread);
-        let parent = active_block.parents.get(usize::from(slot.thread)).map(|(id, _)| *id);
         let header = FinalHeader {
             slot,
             block_id: *block_id,
-            parent,
+            parent: active_block.parents.get(usize::from(slot.thread)).map(|(id, _)| *id),
         };
-        let command = DistributedStorageCommand::ArchiveFinalizedBlock {
-            slot,
-            block_id: *block_id,
-            parent,
-            content,
-        };
-        match self.commands.try_send(command) {
+        match self
+            .commands
+            .try_send(DistributedStorageCommand::FinalBlock { header, content })
+        {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.let_go(header),
         }
     }
 }
 
-/// Stops the worker.
+/// Stops the threads.
 pub struct DistributedStorageManager {
     handle: ArchiverHandle,
-    store: Arc<Store>,
-    thread: Option<JoinHandle<()>>,
+    store: Arc<SegmentStore>,
+    writer: Option<JoinHandle<()>>,
+    tidier: Option<JoinHandle<()>>,
 }
 
 impl DistributedStorageManager {
     /// The store, for reading.
-    pub fn store(&self) -> &Arc<Store> {
+    pub fn store(&self) -> &Arc<SegmentStore> {
         &self.store
     }
 
-    /// What the worker has done.
-    pub fn status(&self) -> WorkerStatus {
+    /// What the thread has done, and what is missing.
+    pub fn status(&self) -> ArchiveStatus {
         self.handle.status()
     }
 
-    /// Ends the thread after what is queued, and releases the store's directory.
+    /// Ends the threads after what is queued, and releases the store's directory. A segment that is being closed is left as it is:
+    /// the next start goes on with it.
     pub fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else {
+        let Some(writer) = self.writer.take() else {
             return;
         };
+        self.handle.shared.is_stopping.store(true, Ordering::Release);
         // The thread only ends by this command or by panicking; then there is nobody to tell.
         let _ = self.handle.send(DistributedStorageCommand::Stop);
-        if thread.join().is_err() {
-            warn!("distributed storage worker panicked");
+        if writer.join().is_err() {
+            warn!("the thread that writes the archive panicked");
         }
+        // Whoever returns space ends when the table that it writes again is done.
         self.store.close();
+        if self.tidier.take().is_some_and(|tidier| tidier.join().is_err()) {
+            warn!("the thread that returns space panicked");
+        }
     }
 }
 
@@ -225,324 +236,62 @@ impl Drop for DistributedStorageManager {
     }
 }
 
-/// Starts the worker thread on `store`.
+/// Starts the threads on `store`.
 ///
 /// # Errors
-/// [`IngestError`] when the store's open periods cannot be read back.
+/// [`ArchiveError`] when the open segments cannot be read back.
 pub fn start_distributed_storage_worker(
-    store: Arc<Store>,
-    options: WorkerOptions,
-) -> Result<(DistributedStorageManager, ArchiverHandle), IngestError> {
-    let (ingest, progress) = Ingest::open(Arc::clone(&store), Acknowledge::EachBlock, options.keep)?;
+    store: Arc<SegmentStore>,
+    options: ArchiveOptions,
+) -> Result<(DistributedStorageManager, ArchiverHandle), ArchiveError> {
+    let ingest_options = IngestOptions {
+        acknowledge: Acknowledge::EachBlock,
+        keep: options.keep,
+        held_back_bytes_max: options.held_back_bytes_max,
+    };
+    let (ingest, progress) = Ingest::open(Arc::clone(&store), ingest_options)?;
     let (commands, command_receiver) = bounded(options.queue_blocks);
-    let (overflow, overflow_receiver) = bounded(OVERFLOW_PLACES_MAX);
+    let (overflow, overflow_receiver) = bounded(OVERFLOW_SLOTS_MAX);
+    let (tidy, tidy_receiver) = bounded(1);
     let handle = ArchiverHandle {
         commands,
         overflow,
         shared: Arc::default(),
     };
-    let mut worker = Worker {
-        ingest,
-        shared: Arc::clone(&handle.shared),
-        asked: Instant::now(),
-        reported: None,
+    let told = Told {
+        place: options.place,
         after_archive: options.after_archive,
+        after_close: options.after_close,
+        may_prune: options.may_prune,
     };
-    worker.report(&progress);
-    worker.tell_missing();
-    let thread = std::thread::Builder::new()
-        .name("distributed-storage".into())
-        .spawn(move || worker.run(&command_receiver, &overflow_receiver))
-        .expect("the system can start a thread");
+    let mut writing = Writing::new(ingest, Arc::clone(&handle.shared), (told, tidy), options.intervals);
+    writing.begin(&progress);
+    let tidied = Arc::clone(&store);
+    let tidier = spawn("storage-space", move || return_space(&tidied, &tidy_receiver));
+    let writer = spawn("distributed-storage", move || {
+        writing.run(&command_receiver, &overflow_receiver);
+    });
     let manager = DistributedStorageManager {
         handle: handle.clone(),
         store,
-        thread: Some(thread),
+        writer: Some(writer),
+        tidier: Some(tidier),
     };
     Ok((manager, handle))
 }
 
-struct Worker {
-    ingest: Ingest,
-    shared: Arc<Shared>,
-    /// When the store was last asked whether it takes blocks again.
-    asked: Instant,
-    /// When what is missing was told.
-    reported: Option<Instant>,
-    after_archive: AfterArchive,
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+    thread.expect("the system can start a thread")
 }
 
-impl Worker {
-    fn run(&mut self, commands: &Receiver<DistributedStorageCommand>, overflow: &Receiver<FinalHeader>) {
-        loop {
-            let command = select! {
-                recv(overflow) -> place => {
-                    if let Ok(header) = place {
-                        self.note_header(header, "queue full");
-                    }
-                    continue;
-                }
-                recv(commands) -> command => command.map_err(|_| RecvTimeoutError::Disconnected),
-                default(REPORT_INTERVAL) => Err(RecvTimeoutError::Timeout),
-            };
-            match command {
-                Ok(DistributedStorageCommand::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(command) => self.execute(command),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            self.recover();
-            self.tell_missing();
-        }
-        for header in overflow.try_iter() {
-            self.note_header(header, "queue full");
-        }
-        if let Err(error) = self.ingest.finish() {
-            warn!(error = &error as &dyn std::error::Error, "store not synced");
+/// Returns space whenever it is told to, until nobody can tell it any more.
+fn return_space(store: &SegmentStore, due: &Receiver<()>) {
+    for () in due {
+        match store.return_space() {
+            Ok(0) => {}
+            Ok(rewritten) => info!(rewritten, "space returned"),
+            Err(error) => debug!(error = &error as &dyn std::error::Error, "space not returned"),
         }
     }
-
-    fn execute(&mut self, command: DistributedStorageCommand) {
-        match command {
-            DistributedStorageCommand::ArchiveFinalizedBlock {
-                slot,
-                block_id,
-                parent,
-                content,
-            } => {
-                let header = FinalHeader { slot, block_id, parent };
-                match record_from_storage(&block_id, &content) {
-                    Some(record) => self.add(header, record),
-                    None => self.note_header(header, "operations missing"),
-                }
-            }
-            DistributedStorageCommand::ArchivePeriod {
-                period,
-                blocks,
-                operations,
-            } => self.archive_period(period, &blocks, &operations),
-            DistributedStorageCommand::ArchiveBlock { slot, record } => {
-                if let Ok(view) = record.view(self.ingest.store().parameters().thread_count) {
-                    let header = FinalHeader {
-                        slot,
-                        block_id: view.block_id(),
-                        parent: view.same_thread_parent(),
-                    };
-                    self.add(header, record);
-                }
-            }
-            DistributedStorageCommand::PutChunk {
-                period,
-                chunk,
-                entry,
-                pages,
-            } => self.put_chunk(period, chunk, entry, pages),
-            DistributedStorageCommand::DropChunks(drop) => self.drop_chunks(drop),
-            DistributedStorageCommand::EnterLost(manifest) => {
-                let entered = self.ingest.enter_lost(&manifest);
-                self.report_accepted(manifest.header.period, entered);
-            }
-            DistributedStorageCommand::TakePeriod { period, root, records } => {
-                let taken = self.ingest.take_period(period, root, &records);
-                self.report_accepted(period, taken);
-            }
-            DistributedStorageCommand::Stop => {}
-        }
-    }
-
-    fn put_chunk(&mut self, period: u64, chunk: ChunkIndex, entry: ChunkEntry, pages: Vec<PageContent>) {
-        match self.ingest.store().put_chunk(period, chunk, entry, &pages) {
-            Ok(()) => self.shared.status.lock().chunks_repaired += 1,
-            Err(error) => warn!(period, %chunk, error = &error as &dyn std::error::Error, "chunk not stored"),
-        }
-    }
-
-    /// Tells what came of a period that is as an accepted root says.
-    fn report_accepted(&mut self, period: u64, result: Result<Progress, IngestError>) {
-        match result {
-            Ok(progress) => self.report(&progress),
-            Err(error) => {
-                warn!(
-                    period,
-                    error = &error as &dyn std::error::Error,
-                    "period not taken over"
-                );
-                if let IngestError::Store(error) = &error {
-                    self.note_store_error(error.to_string());
-                }
-            }
-        }
-    }
-
-    fn drop_chunks(&mut self, drop: ChunkDrop) {
-        match drop.execute(self.ingest.store()) {
-            Ok(dropped) => self.shared.status.lock().chunks_handed_over += dropped as u64,
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "chunks not dropped"),
-        }
-    }
-
-    /// Tells from time to time what is missing.
-    fn tell_missing(&mut self) {
-        if self
-            .reported
-            .is_some_and(|reported| reported.elapsed() < REPORT_INTERVAL)
-        {
-            return;
-        }
-        self.reported = Some(Instant::now());
-        let missing = self.ingest.missing(MISSING_PERIODS_MAX);
-        let archived = self.ingest.archived().clone();
-        let awaited = self.ingest.awaited();
-        let (places, oldest_period) = (awaited.len(), awaited.keys().next().map(|slot| slot.period));
-        let open_segment = self.ingest.open_segment().unwrap_or_else(|error| {
-            debug!(error = &error as &dyn std::error::Error, "open segment not read");
-            None
-        });
-        let mut status = self.shared.status.lock();
-        status.missing = missing;
-        status.archived = archived;
-        status.open_segment = open_segment;
-        status.awaited.places = places;
-        status.awaited.oldest_period = oldest_period;
-    }
-
-    fn archive_period(&mut self, period: u64, blocks: &[SecureShareBlock], operations: &[SecureShareOperation]) {
-        let by_id: PreHashMap<OperationId, &SecureShareOperation> =
-            operations.iter().map(|operation| (operation.id, operation)).collect();
-        for block in blocks {
-            let slot = block.content.header.content.slot;
-            if slot.period != period {
-                warn!(%slot, period, block_id = %block.id, "block is not of its period");
-                continue;
-            }
-            let parents = &block.content.header.content.parents;
-            let header = FinalHeader {
-                slot,
-                block_id: block.id,
-                parent: parents.get(usize::from(slot.thread)).copied(),
-            };
-            match record_of(block, |id| by_id.get(id).copied()) {
-                Some(record) => self.add(header, record),
-                None => self.note_header(header, "operations missing"),
-            }
-        }
-    }
-
-    fn add(&mut self, header: FinalHeader, record: BlockRecord) {
-        let FinalHeader { slot, block_id, .. } = header;
-        match self.ingest.add(record) {
-            Ok(progress) => {
-                self.shared.status.lock().blocks += u64::from(!progress.known);
-                self.report(&progress);
-                match &progress.stalled {
-                    Some(error) => self.note_store_error(error.clone()),
-                    None if progress.known => {}
-                    None => self.note_stored(),
-                }
-            }
-            Err(error) => {
-                self.shared.status.lock().refused_blocks += 1;
-                match &error {
-                    IngestError::Store(error) => self.note_store_error(error.to_string()),
-                    error => warn!(%slot, %block_id, error = error as &dyn std::error::Error, "block not archived"),
-                }
-                self.note_header(header, "not stored");
-            }
-        }
-    }
-
-    fn note_header(&mut self, header: FinalHeader, reason: &'static str) {
-        let FinalHeader { slot, block_id, parent } = header;
-        debug!(%slot, %block_id, reason, "block awaited");
-        *self.shared.status.lock().awaited.reasons.entry(reason).or_default() += 1;
-        // Without the row the place is still awaited: the next block of its thread names this one as its parent.
-        match self.ingest.note_header(slot, block_id, parent) {
-            Ok(progress) => self.report(&progress),
-            Err(error) => debug!(%slot, error = &error as &dyn std::error::Error, "awaited place not noted"),
-        }
-    }
-
-    /// From time to time asks a store that did not take a block again, and archives what waited for it.
-    fn recover(&mut self) {
-        let waiting = self.shared.status.lock().store_error.is_some();
-        if !waiting || self.asked.elapsed() < RECOVERY_INTERVAL {
-            return;
-        }
-        self.asked = Instant::now();
-        let recovered = self.ingest.store().recover().map_err(IngestError::from);
-        match recovered.and_then(|()| self.ingest.archive_complete()) {
-            // A store that is full says so again with the next block.
-            Ok(progress) => self.report(&progress),
-            Err(error) => self.note_store_error(error.to_string()),
-        }
-    }
-
-    /// Says once that the store does not take blocks, and again when the reason changes.
-    fn note_store_error(&self, error: String) {
-        let mut status = self.shared.status.lock();
-        if status.store_error.as_ref() != Some(&error) {
-            warn!(error, "store does not take blocks");
-            status.store_error = Some(error);
-        }
-    }
-
-    fn note_stored(&self) {
-        if self.shared.status.lock().store_error.take().is_some() {
-            info!("store takes blocks again");
-        }
-    }
-
-    fn report(&mut self, progress: &Progress) {
-        for archived in &progress.archived {
-            info!(
-                "Archived period {}: {} blocks, {} operations, {} chunks",
-                archived.period, archived.blocks, archived.operations, archived.chunks
-            );
-            (self.after_archive)(archived);
-        }
-        for period in &progress.lost {
-            warn!(
-                period,
-                "period entered as lost: nobody had all of its blocks when its segment was anchored"
-            );
-        }
-        for (segment, root) in &progress.segments {
-            info!(segment, %root, "segment complete");
-        }
-        if let Some(floor) = progress.pruned_below {
-            info!(floor, "periods pruned");
-        }
-        let mut status = self.shared.status.lock();
-        status.archived_periods += progress.archived.len() as u64;
-        let newest = progress.archived.iter().map(|archived| archived.period).max();
-        status.last_period = status.last_period.max(newest);
-    }
-}
-
-/// The record of a block whose content `storage` claims; `None` if the block or an operation is not there.
-fn record_from_storage(block_id: &BlockId, storage: &Storage) -> Option<BlockRecord> {
-    let blocks = storage.read_blocks();
-    let operations = storage.read_operations();
-    record_of(blocks.get(block_id)?, |id| operations.get(id))
-}
-
-/// The record of a block; `None` if an operation is not there.
-///
-/// The bytes that arrived may be one of several forms of the same block, so they are written anew.
-fn record_of<'a>(
-    block: &SecureShareBlock,
-    operation: impl Fn(&OperationId) -> Option<&'a SecureShareOperation>,
-) -> Option<BlockRecord> {
-    let mut bytes = Vec::with_capacity(block.serialized_data.len());
-    BlockSerializer::new().serialize(&block.content, &mut bytes).ok()?;
-    let operations = block.content.operations.iter().map(|id| operation(id).map(wire_bytes));
-    let operations: Vec<Vec<u8>> = operations.collect::<Option<_>>()?;
-    BlockRecord::new(&bytes, &operations).ok()
-}
-
-/// Signature, creator key, content: what travels.
-fn wire_bytes(operation: &SecureShareOperation) -> Vec<u8> {
-    let mut bytes = operation.signature.to_bytes();
-    bytes.extend(operation.content_creator_pub_key.to_bytes());
-    bytes.extend(&operation.serialized_data);
-    bytes
 }

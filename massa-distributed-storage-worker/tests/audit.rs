@@ -1,20 +1,22 @@
 //! Audits of peers: which leaves a challenge draws, what passes and what does not, who is audited when, what is remembered.
 
 use massa_distributed_storage_exports::leaves::leaf_hashes;
-use massa_distributed_storage_exports::manifest::ChunkEntry;
-use massa_distributed_storage_exports::merkle::{root_of_hashes, MerkleTree};
+use massa_distributed_storage_exports::merkle::root_of_hashes;
 use massa_distributed_storage_exports::network::{
-    Answer, AuditChallenge, AuditLeaf, ChallengeAnswer, ChallengeEvent, ChallengeFailure, PageContent, CHALLENGE_LEAVES,
+    Answer, AuditChallenge, AuditLeaf, ChallengeAnswer, ChallengeEvent, ChallengeFailure, HeldRange, CHALLENGE_LEAVES,
 };
+use massa_distributed_storage_exports::period::TaggedSignature;
+use massa_distributed_storage_exports::segment_table::TableChunk;
 use massa_distributed_storage_exports::types::{ChallengeId, LEAF_BYTES, PAGE_BYTES};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, ProofError};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkPosition, ProofError};
+use massa_distributed_storage_worker::audit::challenge::{prove, verify, AuditError, ChallengeParties};
+use massa_distributed_storage_worker::audit::history::rows::{read_history, write_result};
 use massa_distributed_storage_worker::audit::history::{AuditHistory, AuditOutcome, AuditResult, MAX_AGE, MAX_RESULTS};
 use massa_distributed_storage_worker::audit::plan::{
     choose_chunk, AuditAction, AuditLimits, AuditPlan, AuditTarget, AuditView, IssueError, MAX_OPEN_AUDITS,
 };
-use massa_distributed_storage_worker::audit::{prove, verify, AuditError, ChallengeParties};
 use massa_distributed_storage_worker::rounds::timing::AnswerWindow;
-use massa_distributed_storage_worker::storage_backend::{Store, StoreOptions};
+use massa_distributed_storage_worker::storage_backend::{PageRead, SegmentStore, SegmentStoreOptions};
 use massa_models::node::NodeId;
 use massa_signature::KeyPair;
 use massa_time::MassaTime;
@@ -26,7 +28,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const CHAIN: u64 = 77;
-const PERIOD: u64 = 5;
+
+fn at(segment: u64, index: u32) -> ChunkPosition {
+    ChunkPosition::new(segment, index).unwrap()
+}
+
+/// A challenger that does not have the chunk.
+fn no_ends(_: u32) -> Option<Vec<u16>> {
+    None
+}
 
 fn node(number: u8) -> NodeId {
     let mut bytes = vec![0];
@@ -44,7 +54,7 @@ fn parties(challenger: u8, challenged: u8) -> ChallengeParties {
 
 /// A chunk whose bytes follow from a seed.
 struct TestChunk {
-    entry: ChunkEntry,
+    chunk: TableChunk,
     bytes: Vec<u8>,
 }
 
@@ -58,7 +68,7 @@ impl TestChunk {
         let id = ChunkId::from_bytes(root_of_hashes(leaf_hashes(&bytes)));
         let length = length as u32;
         Self {
-            entry: ChunkEntry { length, id },
+            chunk: TableChunk { length, id },
             bytes,
         }
     }
@@ -68,33 +78,49 @@ impl TestChunk {
         Self::new(1 << 20, seed)
     }
 
-    fn page(&self, page: u32) -> Answer<PageContent> {
+    /// In every 700th byte an object ends.
+    fn page(&self, page: u32) -> Answer<PageRead> {
         let pages = self.bytes.chunks(PAGE_BYTES);
-        let roots: Vec<_> = pages.map(|bytes| root_of_hashes(leaf_hashes(bytes))).collect();
-        let Some(bytes) = self.bytes.chunks(PAGE_BYTES).nth(page as usize) else {
+        let page_roots = pages.map(|bytes| root_of_hashes(leaf_hashes(bytes))).collect();
+        let Some(plain) = self.bytes.chunks(PAGE_BYTES).nth(page as usize) else {
             return Answer::NotHeld;
         };
-        Answer::Found(PageContent {
-            bytes: bytes.to_vec(),
-            signatures: Vec::new(),
-            objects_before: 0,
-            path: MerkleTree::new(&roots).path(page).unwrap(),
+        let mut signatures = Vec::new();
+        for last in (699..plain.len()).step_by(700) {
+            let signature = [last as u8; 65];
+            TaggedSignature::of_object(last as u64 + 1, signature).write(&mut signatures);
+        }
+        Answer::Found(PageRead {
+            stored: Vec::new(),
+            plain: plain.to_vec(),
+            signatures,
+            page_roots,
         })
     }
 
+    fn ends(&self, page: u32) -> Option<Vec<u16>> {
+        match self.page(page) {
+            Answer::Found(read) => {
+                let list = TaggedSignature::read_list(&read.signatures, read.plain.len()).unwrap();
+                Some(list.iter().map(|tagged| tagged.last).collect())
+            }
+            _ => None,
+        }
+    }
+
     fn challenge(&self, nonce: u64) -> AuditChallenge {
-        parties(1, 2).challenge(PERIOD, ChunkIndex(0), self.entry.id, nonce)
+        parties(1, 2).challenge(at(5, 0), self.chunk.id, nonce)
     }
 
     fn prove(&self, challenge: &AuditChallenge) -> Vec<AuditLeaf> {
-        match prove(challenge, &self.entry, |page| self.page(page)) {
+        match prove(challenge, &self.chunk, |page| self.page(page)) {
             Answer::Found(leaves) => leaves,
             other => panic!("{other:?}"),
         }
     }
 
     fn verify(&self, challenge: &AuditChallenge, leaves: &[AuditLeaf]) -> Result<(), AuditError> {
-        verify(challenge, &self.entry, challenge.challenge_id, leaves)
+        verify(challenge, &self.chunk, (challenge.challenge_id, leaves), &no_ends)
     }
 }
 
@@ -198,7 +224,7 @@ fn a_node_without_one_page_fails_unless_no_leaf_of_it_is_drawn() {
     let passes = |nonce: u64| {
         let challenge = chunk.challenge(nonce);
         matches!(
-            prove(&challenge, &chunk.entry, |page| without(7)(&chunk, page)),
+            prove(&challenge, &chunk.chunk, |page| without(7)(&chunk, page)),
             Answer::Found(_)
         )
     };
@@ -228,7 +254,7 @@ fn an_old_answer_is_refused() {
     let chunk = TestChunk::full(1);
     let (old, new) = (chunk.challenge(3), chunk.challenge(4));
     let leaves = chunk.prove(&old);
-    let named = verify(&new, &chunk.entry, old.challenge_id, &leaves);
+    let named = verify(&new, &chunk.chunk, (old.challenge_id, &leaves), &no_ends);
     let expected = AuditError::OtherChallenge {
         expected: new.challenge_id,
         found: old.challenge_id,
@@ -240,8 +266,8 @@ fn an_old_answer_is_refused() {
 #[test]
 fn an_answer_to_a_challenge_of_another_node_is_refused() {
     let chunk = TestChunk::full(1);
-    let mine = parties(1, 2).challenge(PERIOD, ChunkIndex(0), chunk.entry.id, 3);
-    let others = parties(1, 3).challenge(PERIOD, ChunkIndex(0), chunk.entry.id, 3);
+    let mine = parties(1, 2).challenge(at(5, 0), chunk.chunk.id, 3);
+    let others = parties(1, 3).challenge(at(5, 0), chunk.chunk.id, 3);
     assert_ne!(mine.challenge_id, others.challenge_id);
     assert!(chunk.verify(&mine, &chunk.prove(&others)).is_err());
     assert!(parties(1, 2).is_ours(&mine));
@@ -265,9 +291,12 @@ fn an_answer_to_a_challenge_of_another_node_is_refused() {
 fn a_challenge_with_a_changed_field_is_nobodys() {
     let challenge = TestChunk::full(1).challenge(3);
     for changed in [
-        AuditChallenge { period: 6, ..challenge },
         AuditChallenge {
-            chunk: ChunkIndex(1),
+            position: at(6, 0),
+            ..challenge
+        },
+        AuditChallenge {
+            position: at(5, 1),
             ..challenge
         },
         AuditChallenge {
@@ -318,7 +347,7 @@ fn too_few_leaves_a_wrong_length_and_a_wrong_path_are_refused_with_their_reasons
 #[test]
 fn a_chunk_that_is_not_the_one_asked_for_is_not_held() {
     let (chunk, other) = (TestChunk::full(1), TestChunk::full(2));
-    let answer = prove(&other.challenge(3), &chunk.entry, |page| chunk.page(page));
+    let answer = prove(&other.challenge(3), &chunk.chunk, |page| chunk.page(page));
     assert_eq!(answer, Answer::NotHeld);
 }
 
@@ -356,9 +385,8 @@ impl Bench {
     fn target(&self, chunk: usize) -> AuditTarget {
         AuditTarget {
             node: node(2),
-            period: PERIOD,
-            chunk: ChunkIndex(chunk as u32),
-            entry: self.chunks[chunk].entry,
+            position: at(5, chunk as u32),
+            chunk: self.chunks[chunk].chunk,
             assigned: true,
         }
     }
@@ -378,13 +406,14 @@ impl Bench {
             at: MassaTime::from_millis(1_000_000 + seconds * 1000),
             window,
             choose: &choose,
+            ends: &|position, page| self.chunks[position.index.0 as usize].ends(page),
         })
     }
 
     /// The answer of an honest node, after `elapsed`.
     fn answer(&self, action: &AuditAction, elapsed: Duration) -> ChallengeEvent {
         let (id, challenge) = asked(action);
-        let chunk = &self.chunks[challenge.chunk.0 as usize];
+        let chunk = &self.chunks[challenge.position.index.0 as usize];
         let answer = ChallengeAnswer {
             challenge_id: challenge.challenge_id,
             leaves: chunk.prove(&challenge),
@@ -443,15 +472,14 @@ fn every_node_but_the_own_one_is_audited_about_equally_often() {
     let mut counts: BTreeMap<NodeId, u32> = BTreeMap::new();
     let nodes: Vec<NodeId> = (1..6).map(node).collect();
     let choose = |chosen: &NodeId, _: &mut ChaCha20Rng| {
-        let entry = ChunkEntry {
+        let chunk = TableChunk {
             length: 1,
             id: ChunkId::from_bytes([1; 32]),
         };
         Some(AuditTarget {
             node: *chosen,
-            period: 1,
-            chunk: ChunkIndex(0),
-            entry,
+            position: at(0, 0),
+            chunk,
             assigned: true,
         })
     };
@@ -460,6 +488,7 @@ fn every_node_but_the_own_one_is_audited_about_equally_often() {
         at: MassaTime::now(),
         window: None,
         choose: &choose,
+        ends: &|_, _| None,
     };
     for seed in 0..200 {
         let mut plan = AuditPlan::new(limits(), CHAIN, node(1), [seed; 32]);
@@ -733,7 +762,7 @@ fn a_challenge_by_hand_is_asked_again_about_the_same_chunk() {
         .view(0, |view| plan.begin_by_hand(bench.target(3), None, view))
         .unwrap();
     let again = only(bench.view(1, |view| plan.on_event(bench.answer(&ask, LATE), view)));
-    assert_eq!(asked(&again).1.chunk, ChunkIndex(3));
+    assert_eq!(asked(&again).1.position, at(5, 3));
     assert_ne!(asked(&again).1.nonce, asked(&ask).1.nonce);
 }
 
@@ -751,6 +780,7 @@ fn audits_under_way_are_bounded_and_of_one_node_there_is_one() {
         at: MassaTime::now(),
         window: None,
         choose: &choose,
+        ends: &|_, _| None,
     };
     let nodes: Vec<NodeId> = (1..50).map(node).collect();
     let begun: usize = (0..50).map(|_| plan.begin_one(&nodes, &view).len()).sum();
@@ -765,44 +795,91 @@ fn audits_under_way_are_bounded_and_of_one_node_there_is_one() {
 }
 
 #[test]
-fn only_a_chunk_that_the_node_holds_is_chosen() {
-    let entry = |number: u8| ChunkEntry {
-        length: 1,
-        id: ChunkId::from_bytes([number; 32]),
+fn only_a_chunk_that_the_node_should_hold_is_chosen_from_each_segment_alike() {
+    let range = |first_segment, last_segment| HeldRange {
+        first_segment,
+        last_segment,
     };
-    let chunks_of = |period: u64| match period {
-        8 => vec![(entry(1), vec![node(3)]), (entry(2), vec![node(2), node(3)])],
-        _ => vec![(entry(3), vec![node(3)])],
-    };
+    let segments = [range(3, 4), range(7, 9)];
     let mut random = ChaCha20Rng::from_seed([1; 32]);
-    for _ in 0..50 {
-        let target = choose_chunk(&mut random, &node(2), &[3..=4, 7..=9], &chunks_of).unwrap();
-        assert_eq!(
-            (target.period, target.chunk, target.entry),
-            (8, ChunkIndex(1), entry(2))
-        );
-    }
-    let periods: BTreeSet<u64> = (0..100)
-        .map(|_| {
-            choose_chunk(&mut random, &node(3), &[3..=4, 7..=9], &chunks_of)
-                .unwrap()
-                .period
-        })
+    let of_segment_8 = |segment: u64| if segment == 8 { vec![1, 5] } else { Vec::new() };
+    let chosen: BTreeSet<ChunkPosition> = (0..50)
+        .map(|_| choose_chunk(&mut random, &segments, &of_segment_8).unwrap())
         .collect();
-    assert_eq!(periods, BTreeSet::from([3, 4, 7, 8, 9]));
-    assert_eq!(choose_chunk(&mut random, &node(4), &[3..=4], &chunks_of), None);
-    assert_eq!(choose_chunk(&mut random, &node(3), &[], &chunks_of), None);
+    assert_eq!(chosen, BTreeSet::from([at(8, 1), at(8, 5)]));
+    let chosen: BTreeSet<u64> = (0..100)
+        .map(|_| choose_chunk(&mut random, &segments, &|_| vec![0]).unwrap().segment)
+        .collect();
+    assert_eq!(chosen, BTreeSet::from([3, 4, 7, 8, 9]));
+    assert_eq!(choose_chunk(&mut random, &segments, &|_| Vec::new()), None);
+    assert_eq!(choose_chunk(&mut random, &[], &|_| vec![0]), None);
+}
+
+#[test]
+fn segments_of_a_few_periods_are_not_audited_four_times_each() {
+    let limits = AuditLimits::new(4, PERIOD_TIME, RESPONSE, Duration::from_secs(3600));
+    let mut plan = AuditPlan::new(limits, CHAIN, node(1), [9; 32]);
+    let due: Vec<u64> = (11..30).filter(|period| plan.is_due(*period, None)).collect();
+    assert_eq!(due, [15, 20, 25]);
+}
+
+// Signatures, which nothing else asks for.
+
+#[test]
+fn a_leaf_comes_with_the_signatures_of_the_objects_that_end_in_it() {
+    let chunk = TestChunk::full(1);
+    let challenge = chunk.challenge(3);
+    let leaves = chunk.prove(&challenge);
+    let known = |page: u32| chunk.ends(page);
+    let shown: usize = leaves.iter().map(|leaf| leaf.signatures.len()).sum();
+    assert!(shown >= CHALLENGE_LEAVES, "an object ends in every leaf");
+    let check = |leaves: &[AuditLeaf]| verify(&challenge, &chunk.chunk, (challenge.challenge_id, leaves), &known);
+    assert_eq!(check(&leaves), Ok(()));
+    let mut without = leaves.clone();
+    without[4].signatures.clear();
+    assert_eq!(
+        chunk.verify(&challenge, &without),
+        Ok(()),
+        "who has not the chunk cannot tell"
+    );
+    let missing = check(&without).unwrap_err();
+    assert!(
+        matches!(
+            missing,
+            AuditError::MissingSignatures {
+                number: 4,
+                found: 0,
+                ..
+            }
+        ),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn signatures_of_objects_that_end_elsewhere_are_refused() {
+    let chunk = TestChunk::full(1);
+    let challenge = chunk.challenge(3);
+    let leaves = chunk.prove(&challenge);
+    let elsewhere = |change: fn(&mut AuditLeaf)| {
+        let mut leaves = leaves.clone();
+        change(&mut leaves[7]);
+        chunk.verify(&challenge, &leaves)
+    };
+    let refused = Err(AuditError::Signatures { number: 7 });
+    assert_eq!(elsewhere(|leaf| leaf.signatures[0].last ^= 1 << 15), refused);
+    assert_eq!(elsewhere(|leaf| leaf.signatures.push(leaf.signatures[0])), refused);
+    assert_eq!(elsewhere(|leaf| leaf.signatures.clear()), Ok(()));
 }
 
 // The history.
 
-fn audit(number: u8, at: u64, outcome: AuditOutcome) -> AuditResult {
+fn audit(number: u8, millis: u64, outcome: AuditOutcome) -> AuditResult {
     AuditResult {
         challenge_id: ChallengeId::from_bytes([number; 32]),
-        at: MassaTime::from_millis(at),
+        at: MassaTime::from_millis(millis),
         node: node(number),
-        period: 7,
-        chunk: ChunkIndex(3),
+        position: at(7, 3),
         chunk_id: ChunkId::from_bytes([8; 32]),
         by_hand: number % 2 == 0,
         assigned: true,
@@ -850,7 +927,7 @@ fn the_history_is_bounded_in_number_and_age() {
     let mut history = AuditHistory::default();
     let mut keep_from = 0;
     for at in 0..MAX_RESULTS as u64 + 5 {
-        keep_from = history.push(audit(2, at, AuditOutcome::Passed)).keep_from;
+        keep_from = history.push(audit(2, at, AuditOutcome::Passed)).dropped.end;
     }
     assert_eq!((keep_from, history.newest().count()), (5, MAX_RESULTS));
     let late = MAX_AGE.as_millis() + 100;
@@ -861,7 +938,8 @@ fn the_history_is_bounded_in_number_and_age() {
 #[test]
 fn results_survive_a_restart_with_every_field_and_dropped_ones_are_gone() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || Store::open(StoreOptions::new(directory.path()), ArchiveParameters::new(CHAIN, 2)).unwrap();
+    let parameters = ArchiveParameters::new(CHAIN, 2);
+    let open = || SegmentStore::open_or_create(SegmentStoreOptions::new(directory.path()), &parameters).unwrap();
     let outcomes = [
         AuditOutcome::Passed,
         AuditOutcome::Slow,
@@ -871,16 +949,16 @@ fn results_survive_a_restart_with_every_field_and_dropped_ones_are_gone() {
         AuditOutcome::GivenUp,
     ];
     let store = open();
-    let mut history = AuditHistory::new(store.challenge_history().unwrap());
+    let mut history = AuditHistory::new(read_history(&store).unwrap());
     for (outcome, number) in outcomes.into_iter().zip(1..) {
         let change = history.push(audit(number, u64::from(number), outcome));
-        store.put_challenge_result(&change).unwrap();
+        write_result(&store, &change).unwrap();
     }
     store.close();
     drop(store);
 
     let store = open();
-    let reopened = AuditHistory::new(store.challenge_history().unwrap());
+    let reopened = AuditHistory::new(read_history(&store).unwrap());
     assert_eq!(
         reopened.newest().collect::<Vec<_>>(),
         history.newest().collect::<Vec<_>>()
@@ -889,9 +967,8 @@ fn results_survive_a_restart_with_every_field_and_dropped_ones_are_gone() {
     let mut reopened = reopened;
     let change = reopened.push(audit(9, MAX_AGE.as_millis() + 4, AuditOutcome::Passed));
     assert_eq!(change.number, 6, "numbers go on");
-    store.put_challenge_result(&change).unwrap();
-    let kept: Vec<u64> = store
-        .challenge_history()
+    write_result(&store, &change).unwrap();
+    let kept: Vec<u64> = read_history(&store)
         .unwrap()
         .into_iter()
         .map(|(number, _)| number)

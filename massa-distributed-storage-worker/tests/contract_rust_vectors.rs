@@ -5,23 +5,31 @@
 
 mod common;
 
-use common::{add_all, ingest, open_store, Chain, Shape, CHAIN_ID};
-use massa_distributed_storage_exports::types::Digest;
-use massa_distributed_storage_exports::{ChunkIndex, SegmentRoot};
-use massa_distributed_storage_worker::challenge::answer::{check_answer, manual_leaf};
+#[allow(dead_code)]
+#[path = "common/claims.rs"]
+mod claims;
+
+use claims::{wanted, MemoryClaims};
+use common::{id_of, Chain, Shape, CHAIN_ID};
+use massa_distributed_storage_exports::segment_table::{SegmentTable, TableChunk};
+use massa_distributed_storage_exports::types::{ChunkPosition, Digest};
+use massa_distributed_storage_exports::SegmentRoot;
+use massa_distributed_storage_worker::archive::ingest::{keep_all, Acknowledge, Ingest, IngestOptions};
 use massa_distributed_storage_worker::challenge::draw::{founding_placement_key, BEACON_PERIOD};
-use massa_distributed_storage_worker::challenge::prover::{answer_draw, answer_manual, exhibit, held_chunks};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation, RefutationError};
-use massa_distributed_storage_worker::challenge::{
-    Answer, AnswerRules, Claim, ClaimTree, HeldChunk, Position, Reason, RoundContext,
+use massa_distributed_storage_worker::challenge::segment_answer::{
+    check_answer, manual_leaf, page_of, Archived, SegmentAnswer, ShownPage,
 };
+use massa_distributed_storage_worker::challenge::segment_claim::{ClaimBook, Drawn};
+use massa_distributed_storage_worker::challenge::sums::{Claim, SumHasher};
+use massa_distributed_storage_worker::challenge::{Reason, RoundContext};
 use massa_distributed_storage_worker::rewards;
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
 use massa_distributed_storage_worker::smart_contract::storage_registry as registry;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{
     Call, ClaimState, RoundResult, StorageConfig, Submission,
 };
-use massa_distributed_storage_worker::Store;
+use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions, SlotRead};
 use massa_hash::Hash;
 use massa_models::address::{Address, SCAddress, SCAddressV0};
 use massa_models::amount::Amount;
@@ -31,11 +39,19 @@ use massa_signature::KeyPair;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use serde_json::{json, Value};
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/contract-rust-vectors.json");
-const SEGMENT_PERIODS: u64 = 8;
+const SEGMENT_PERIODS: u64 = 4;
+const ROUND_SEGMENTS: u64 = 2;
+/// P.
+const PERIODS: u64 = ROUND_SEGMENTS * SEGMENT_PERIODS;
+/// Segments of the sample.
+const SEGMENTS: u64 = 6;
+/// Segments that are over in period 12, when they are voted for.
+const ANCHORED: u64 = 3;
 const THREADS: u8 = 2;
 /// Users of `massa-storage-sc/tests/host.mjs`: the SHA-256 of their names are the seeds of their keys.
 const USERS: [(&str, &str); 3] = [
@@ -55,10 +71,10 @@ const USERS: [(&str, &str); 3] = [
 const ALLOCATED_GB: u64 = 10;
 const STAKE: u64 = 100_000_000_000;
 
-/// A store with three segments of eight periods: one leaf, short last leaves, several chunks of a period.
+/// A store with six segments of four periods: one of a single leaf, short last leaves, several chunks of a segment.
 struct Sample {
     _directory: TempDir,
-    store: Arc<Store>,
+    store: Arc<SegmentStore>,
     blocks: Vec<Vec<Option<BlockId>>>,
 }
 
@@ -70,41 +86,141 @@ impl Sample {
         let mut chain = Chain::new(THREADS, 5);
         chain.parameters.segment_periods = SEGMENT_PERIODS;
         chain.parameters.chunk_size = 1 << 16;
-        let store = open_store(directory.path(), &chain.parameters);
-        let mut ingest = ingest(&store);
-        for period in 0..3 * SEGMENT_PERIODS {
-            let shape = Shape {
-                miss_one_in: 4,
-                operations: if period == 3 { 30 } else { 1 },
-                operation_bytes: if period % 3 == 0 { 2_500 } else { 150 },
-            };
-            let places = chain.next_period(shape);
-            add_all(&mut ingest, places.iter().flatten()).unwrap();
-        }
-        // What follows a miss settles it.
-        let shape = Shape {
-            miss_one_in: 0,
-            operations: 0,
-            operation_bytes: 0,
+        let options = SegmentStoreOptions::new(directory.path());
+        let store = Arc::new(SegmentStore::open_or_create(options, &chain.parameters).unwrap());
+        let options = IngestOptions {
+            acknowledge: Acknowledge::AtClose,
+            keep: keep_all(),
+            held_back_bytes_max: u64::MAX,
         };
-        add_all(&mut ingest, chain.next_period(shape).iter().flatten()).unwrap();
-        let blocks = (0..3 * SEGMENT_PERIODS).map(|period| {
-            let manifest = store.archived_manifest(period).unwrap();
-            manifest.places.iter().map(|place| place.block_id()).collect()
-        });
+        let (mut ingest, _) = Ingest::open(Arc::clone(&store), options).unwrap();
+        let mut blocks = Vec::new();
+        // One period more than is archived: what follows a miss settles it.
+        for period in 0..=SEGMENTS * SEGMENT_PERIODS {
+            let slots = next_period(&mut chain, period);
+            blocks.push(slots.iter().map(|slot| Some(id_of(slot.as_ref()?, THREADS))).collect());
+            for record in slots.into_iter().flatten() {
+                assert_eq!(ingest.add(record).unwrap().stalled, None);
+            }
+            while ingest.is_closing() {
+                assert_eq!(ingest.close_slice().unwrap().stalled, None);
+            }
+        }
         Self {
-            blocks: blocks.collect(),
+            blocks,
             store,
             _directory: directory,
         }
+    }
+
+    fn table(&self, segment: u64) -> Arc<SegmentTable> {
+        self.store.table(segment).unwrap().unwrap()
     }
 
     fn root(&self, segment: u64) -> Option<SegmentRoot> {
         self.store.segment_root(segment).unwrap()
     }
 
-    fn tree(&self, segments: u64) -> ClaimTree {
-        ClaimTree::new(held_chunks(&self.store, |segment| segment < segments).unwrap())
+    /// Shows a page of a chunk, with the segment that it is in.
+    fn shown<T>(&self, position: ChunkPosition, page: u32, show: impl FnOnce(Archived<'_>, ShownPage<'_>) -> T) -> T {
+        let read = self.store.page(position, page).unwrap().unwrap();
+        let table = self.table(position.segment);
+        let archived = Archived {
+            table: &table,
+            tree: &table.tree(),
+        };
+        let page = ShownPage {
+            number: page,
+            bytes: &read.plain,
+            roots: &read.page_roots,
+        };
+        show(archived, page)
+    }
+
+    fn manual(&self, position: ChunkPosition, nonce: u64) -> SegmentAnswer {
+        let leaf = manual_leaf(nonce, &chunk_at(position));
+        self.shown(position, page_of(leaf), |archived, page| {
+            SegmentAnswer::to_manual(position, nonce, archived, page).unwrap()
+        })
+    }
+}
+
+/// The second segment has one block only; a period of the first has large blocks; elsewhere a quarter of the slots is missed.
+fn next_period(chain: &mut Chain, period: u64) -> Vec<Option<massa_distributed_storage_exports::record::BlockRecord>> {
+    let shape = Shape {
+        miss_one_in: 4,
+        operations: if period == 3 { 30 } else { 1 },
+        operation_bytes: if period % 3 == 0 { 2_500 } else { 150 },
+    };
+    match period {
+        4..=6 => chain.next_period_missing(&[true; THREADS as usize], shape),
+        7 => chain.next_period_missing(&[false, true], shape),
+        _ if period == SEGMENTS * SEGMENT_PERIODS => chain.next_period_missing(&[false; THREADS as usize], shape),
+        _ => chain.next_period(shape),
+    }
+}
+
+fn chunk_at(position: ChunkPosition) -> TableChunk {
+    SAMPLE.table(position.segment).chunk(position.index.0).unwrap()
+}
+
+/// A chunk of a claim: where it stands, and its first claimed leaf.
+type Listed = (ChunkPosition, u64);
+
+/// What a node claims that holds everything of some segments.
+struct Holder {
+    rows: MemoryClaims,
+    book: ClaimBook,
+    claim: Claim,
+    chunks: Vec<Listed>,
+}
+
+impl Holder {
+    fn of(segments: Range<u64>) -> Self {
+        let tables: Vec<Arc<SegmentTable>> = segments.map(|segment| SAMPLE.table(segment)).collect();
+        let mut rows = MemoryClaims::with_tables(tables.iter().map(|table| (**table).clone()));
+        let (mut positions, mut chunks, mut before) = (Vec::new(), Vec::new(), 0);
+        for table in &tables {
+            let segment = table.header().segment;
+            for (index, chunk) in (0..).zip(table.chunks()) {
+                positions.push((segment, index));
+                chunks.push((ChunkPosition::new(segment, index).unwrap(), before));
+                before += u64::from(chunk.leaf_count());
+            }
+        }
+        let mut book = ClaimBook::default();
+        rows.claim(&mut book, &wanted(positions));
+        let claim = rows.seal(&mut book, 1);
+        assert_eq!(claim.leaves, before);
+        Self {
+            rows,
+            book,
+            claim,
+            chunks,
+        }
+    }
+
+    fn draw(&self, leaf: u64) -> Drawn {
+        let mut hasher = SumHasher::default();
+        let drawn = self.book.draw(&self.rows, &self.claim.root, leaf, &mut hasher);
+        drawn.unwrap()
+    }
+
+    fn answer(&self, leaf: u64) -> SegmentAnswer {
+        let drawn = self.draw(leaf);
+        SAMPLE.shown(drawn.chunk.position, page_of(drawn.leaf), |archived, page| {
+            SegmentAnswer::to_draw(&drawn, archived, page).unwrap()
+        })
+    }
+
+    fn exhibit(&self, (position, first): Listed) -> SegmentAnswer {
+        let path = self.draw(first).path;
+        let table = SAMPLE.table(position.segment);
+        let archived = Archived {
+            table: &table,
+            tree: &table.tree(),
+        };
+        SegmentAnswer::exhibit(position, path, archived).unwrap()
     }
 }
 
@@ -135,19 +251,19 @@ fn placement_key(name: &str) -> Digest {
 }
 
 fn beacon(round: u64) -> Digest {
-    context(round).beacon(&SAMPLE.blocks[(round * SEGMENT_PERIODS + BEACON_PERIOD) as usize])
+    context(round).beacon(&SAMPLE.blocks[(round * PERIODS + BEACON_PERIOD) as usize])
 }
 
 fn drawn(name: &str, round: u64, claim: &Claim) -> Vec<u64> {
     context(round).drawn_leaves(&placement_key(name), &beacon(round), claim)
 }
 
-/// The round's vote of a node that holds everything of segment 0.
+/// The round's vote of a node that holds everything of the anchored segments.
 fn vote(name: &str, round: u64) -> (Digest, Vec<(u8, Vec<u8>)>) {
-    let tree = SAMPLE.tree(1);
-    let leaves = drawn(name, round, &tree.claim());
+    let holder = Holder::of(0..ANCHORED);
+    let leaves = drawn(name, round, &holder.claim);
     let answers = leaves.iter().zip(0..);
-    let answers = answers.map(|(leaf, draw)| (draw, answer_draw(&SAMPLE.store, &tree, *leaf).unwrap().to_bytes()));
+    let answers = answers.map(|(leaf, draw)| (draw, holder.answer(*leaf).to_bytes()));
     (beacon(round), answers.collect())
 }
 
@@ -180,10 +296,12 @@ fn passed(name: &str, round: u64) -> Vec<String> {
     ids.map(|id| format!("CHALLENGE_PASSED:{id},{node}")).collect()
 }
 
-fn root_vote(round: u64, segment: u64) -> Submission {
+fn root_votes(round: u64, segments: Range<u64>) -> Submission {
     Submission {
         round,
-        roots: vec![(segment, SAMPLE.root(segment).unwrap())],
+        roots: segments
+            .map(|segment| (segment, SAMPLE.root(segment).unwrap()))
+            .collect(),
         ..Submission::default()
     }
 }
@@ -196,20 +314,18 @@ fn claiming(round: u64, claim: Claim) -> Submission {
     }
 }
 
-/// Rounds 1 and 2: anchored, claimed, answered (bob's by a relayer), closed, settled.
+/// Rounds 1 and 2: segments anchored as they end, claimed, answered (bob's by a relayer), closed, settled.
 fn counted_round() -> Vec<Value> {
     let names = USERS.map(|(name, _)| name);
-    let claim = SAMPLE.tree(1).claim();
+    let claim = Holder::of(0..ANCHORED).claim;
     let mut operations = Vec::new();
-    let root = SAMPLE.root(0).unwrap();
+    let accepted =
+        (0..ANCHORED).map(|segment| format!("SEGMENT_ROOT_ACCEPTED:{segment},{}", SAMPLE.root(segment).unwrap()));
+    let accepted: Vec<String> = accepted.collect();
     for name in names {
-        let anchored = (name == "cat").then(|| format!("SEGMENT_ROOT_ACCEPTED:0,{root}"));
-        operations.push(operation(
-            12,
-            name,
-            submitted(name, root_vote(1, 0)),
-            anchored.into_iter().collect(),
-        ));
+        let events = if name == "cat" { accepted.clone() } else { Vec::new() };
+        let call = submitted(name, root_votes(1, 0..ANCHORED));
+        operations.push(operation(12, name, call, events));
     }
     for name in names {
         let event = format!("STORAGE_CLAIMED:{},2,{}", address(name), claim.leaves);
@@ -218,7 +334,7 @@ fn counted_round() -> Vec<Value> {
     for name in names {
         let submission = Submission {
             beacon: Some(vote(name, 2)),
-            ..root_vote(2, 1)
+            ..root_votes(2, ANCHORED..ANCHORED + 1)
         };
         let mut call = submitted(name, submission.clone());
         let from = if name == "bob" { "ann" } else { name };
@@ -242,7 +358,7 @@ fn counted_round() -> Vec<Value> {
 
 /// What each node earns in round 2, at a rate that the pool can pay.
 fn earned() -> u64 {
-    rewards::credit(SAMPLE.tree(1).claim().leaves, SEGMENT_PERIODS, 1_000_000, 4, 4)
+    rewards::credit(Holder::of(0..ANCHORED).claim.leaves, PERIODS, 1_000_000, 4, 4)
 }
 
 fn config() -> StorageConfig {
@@ -258,6 +374,7 @@ fn config() -> StorageConfig {
         chunk_size_bytes: 1 << 16,
         challenge_frequency_periods: SEGMENT_PERIODS,
         first_segment: 0,
+        round_segments: ROUND_SEGMENTS,
     }
 }
 
@@ -287,8 +404,8 @@ fn record(name: &str, claim: Option<Claim>) -> NodeRecord {
         stake: Amount::from_raw(STAKE),
         weight_now: 0,
         weight_next: ALLOCATED_GB,
-        weight_from_segment: 2,
-        leave_segment: None,
+        weight_from_round: 2,
+        leave_round: None,
         last_counted_round: 2,
         lapsed_from: 0,
         lapsed_until: 0,
@@ -309,9 +426,9 @@ fn record(name: &str, claim: Option<Claim>) -> NodeRecord {
     }
 }
 
-/// The registry in round 8, where ann and cat claimed everything of segments 0 and 1.
+/// The registry in round 8, where ann and cat claimed everything that is anchored by then.
 struct Trial {
-    tree: ClaimTree,
+    holder: Holder,
     nodes: Vec<NodeRecord>,
     config: ConfigRecord,
     round: RoundRecord,
@@ -319,11 +436,11 @@ struct Trial {
 
 impl Trial {
     fn new() -> Self {
-        let tree = SAMPLE.tree(2);
-        let claim = Some(tree.claim());
-        let leaves = tree.claim().leaves;
+        let holder = Holder::of(0..ANCHORED + 1);
+        let claim = Some(holder.claim);
+        let leaves = holder.claim.leaves;
         Self {
-            tree,
+            holder,
             nodes: vec![record("ann", claim), record("bob", None), record("cat", claim)],
             config: ConfigRecord {
                 now: config(),
@@ -360,27 +477,23 @@ impl Trial {
         }
     }
 
-    fn exhibit(&self, chunk: &HeldChunk) -> Answer {
-        exhibit(&SAMPLE.store, chunk.position, self.tree.path(chunk.position).unwrap()).unwrap()
-    }
-
     /// The first chunk that cat claimed though ann scores lower.
     fn refutation(&self) -> Refutation {
-        let mut chunks = self.tree.chunks().iter();
-        let found = chunks.find_map(|chunk| Refutation::find(&self.nodes[2], 8, &self.exhibit(chunk), self.bench()));
-        found.unwrap()
+        let exhibits = self.holder.chunks.iter().map(|listed| self.holder.exhibit(*listed));
+        let mut found = exhibits.filter_map(|exhibit| Refutation::find(&self.nodes[2], 8, &exhibit, self.bench()));
+        found.next().unwrap()
     }
 
     fn check(&self, refutation: &Refutation) -> Result<(), RefutationError> {
-        let root = SAMPLE.root(refutation.exhibit.position.segment());
-        refutation.check(self.bench(), root.as_ref(), SEGMENT_PERIODS)
+        let root = SAMPLE.root(refutation.exhibit.position.segment);
+        refutation.check(self.bench(), root.as_ref())
     }
 }
 
 /// Round 8: a claim is refuted, by bob.
 fn refuted_claim() -> Vec<Value> {
     let trial = Trial::new();
-    let claim = trial.tree.claim();
+    let claim = trial.holder.claim;
     let mut operations: Vec<Value> = ["ann", "cat"]
         .map(|name| operation(58, name, submitted(name, claiming(7, claim)), Vec::new()))
         .into();
@@ -398,13 +511,11 @@ fn manual_challenges() -> Vec<Value> {
     let mut operations = Vec::new();
     for (number, from) in ["ann", "cat"].into_iter().enumerate() {
         let (id, nonce) = ([number as u8; 32], u64::MAX - number as u64);
-        let chunk = SAMPLE.store.archived_manifest(3).unwrap().chunks[1];
+        let position = ChunkPosition::new(0, 1).unwrap();
+        let chunk = chunk_at(position);
         operations.push(admin(registry::issue_challenge(&id, &address("ann"), &chunk.id, nonce)));
-        let answer = answer_manual(&SAMPLE.store, 3, ChunkIndex(1), nonce).unwrap();
-        assert_eq!(
-            answer.check_manual(&chunk.id, nonce, SAMPLE.root(0).as_ref(), SEGMENT_PERIODS),
-            Ok(())
-        );
+        let answer = SAMPLE.manual(position, nonce);
+        assert_eq!(answer.check_manual(&chunk.id, nonce, SAMPLE.root(0).as_ref()), Ok(()));
         let answer = answer.to_bytes();
         let text = hex::encode(id);
         let content = [text.as_bytes(), &answer].concat();
@@ -419,25 +530,22 @@ fn manual_challenges() -> Vec<Value> {
     operations
 }
 
-/// One answer for each chunk, at its last leaf, and what becomes of it when a byte is changed.
+/// One answer for some chunks, at the last leaf, and what becomes of it when a byte is changed.
 fn answers() -> Vec<Value> {
-    let tree = SAMPLE.tree(3);
-    let rules = AnswerRules {
-        claim: tree.claim(),
-        segment_periods: SEGMENT_PERIODS,
-    };
-    let mut chunks: Vec<HeldChunk> = tree.chunks().to_vec();
-    chunks.sort_by_key(|chunk| (chunk.leaves, chunk.position));
-    // The shortest, the longest and some between them; every segment.
+    let holder = Holder::of(0..SEGMENTS);
+    let mut chunks = holder.chunks.clone();
+    chunks.sort_by_key(|(position, _)| (chunk_at(*position).leaf_count(), *position));
+    // The shortest, the longest and some between them.
     let picked = [0, chunks.len() / 3, chunks.len() / 2, chunks.len() - 1];
     let rows = picked.map(|at| {
-        let before = tree.path(chunks[at].position).unwrap().claim(&chunks[at]).unwrap().1;
-        let drawn = before + u64::from(chunks[at].leaves) - 1;
-        let answer = answer_draw(&SAMPLE.store, &tree, drawn).unwrap();
-        let segment = answer.position.segment();
+        let (position, first) = chunks[at];
+        let drawn = first + u64::from(chunk_at(position).leaf_count()) - 1;
+        let answer = holder.answer(drawn);
+        let segment = answer.position.segment;
         let root = SAMPLE.root(segment).unwrap();
         let bytes = answer.to_bytes();
-        let check = |bytes: &[u8]| check_answer(bytes, &rules, drawn, |other| (other == segment).then_some(root));
+        let check =
+            |bytes: &[u8]| check_answer(bytes, &holder.claim, drawn, |other| (other == segment).then_some(root));
         assert_eq!(check(&bytes), Reason::Passed);
         let changed: String = (0..bytes.len())
             .map(|at| {
@@ -492,7 +600,7 @@ fn formulas() -> Vec<Value> {
                 random.gen_range(0..=limit) >> (at % 29)
             }
         };
-        let (leaves, periods, rate) = (below(1 << 44), below(256).max(1), below(1_000_000_000_000));
+        let (leaves, periods, rate) = (below(1 << 44), below(16_384).max(1), below(1_000_000_000_000));
         let (pool, stake, percent) = (below(u64::MAX), below(1_000_000_000_000_000_000), below(100));
         let draws = rewards::draw_count(leaves);
         let passes = below(u64::from(draws)) as u8;
@@ -530,12 +638,12 @@ fn formulas() -> Vec<Value> {
 
 fn vectors() -> Value {
     let names = USERS.map(|(name, _)| name);
-    let claim = SAMPLE.tree(3).claim();
+    let claim = Holder::of(0..SEGMENTS).claim;
     let operations = [counted_round(), refuted_claim(), manual_challenges()].concat();
     json!({
         "about": "What Rust builds from a store: see massa-distributed-storage-worker/tests/contract_rust_vectors.rs. `changed` has the \
                   reason for each byte of an answer, with bit (byte mod 8) of it flipped. Numbers of 64 bits are decimal texts.",
-        "chain_id": CHAIN_ID.to_string(), "registry": contract().to_string(), "segment_periods": SEGMENT_PERIODS,
+        "chain_id": CHAIN_ID.to_string(), "registry": contract().to_string(), "segment_periods": SEGMENT_PERIODS, "round_segments": ROUND_SEGMENTS,
         "nodes": names.map(|name| json!({ "name": name, "address": address(name).to_string(), "placement_key": hex::encode(placement_key(name)) })),
         "claim": { "root": hex::encode(claim.root), "sum": claim.leaves.to_string() },
         "answers": answers(), "draws": draws(), "formulas": formulas(),
@@ -555,91 +663,40 @@ fn the_committed_vectors_are_what_this_code_gives() {
 
 #[test]
 fn the_sample_has_short_leaves_and_several_chunks() {
-    let tree = SAMPLE.tree(3);
-    let lengths = |period: u64| -> Vec<u32> {
-        let chunks = SAMPLE.store.archived_manifest(period).unwrap().chunks;
-        chunks.iter().map(|chunk| chunk.length).collect()
-    };
-    assert!(tree.chunks().iter().any(|chunk| chunk.leaves == 1));
-    assert!(lengths(3).len() > 1 && lengths(3)[1] % 1024 != 0, "{:?}", lengths(3));
-    assert!((0..3).all(|segment| SAMPLE.root(segment).is_some()));
+    let lengths = |segment: u64| -> Vec<u32> { SAMPLE.table(segment).chunks().map(|chunk| chunk.length).collect() };
+    assert_eq!(chunk_at(ChunkPosition::new(1, 0).unwrap()).leaf_count(), 1);
+    let first = lengths(0);
+    assert!(first.len() > 1 && first.last().unwrap() % 1024 != 0, "{first:?}");
+    assert!((0..SEGMENTS).all(|segment| SAMPLE.root(segment).is_some()));
     let missed = |blocks: &Vec<Option<BlockId>>| blocks.contains(&None);
     assert!(SAMPLE.blocks.iter().any(missed));
-    assert!(SAMPLE
-        .store
-        .place(
-            Slot::new(1, 0),
-            massa_distributed_storage_worker::storage_backend::read::Check::Merkle
-        )
-        .is_ok());
-}
-
-#[test]
-fn a_store_claims_what_it_holds_and_nothing_it_dropped() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut chain = Chain::new(THREADS, 5);
-    chain.parameters.segment_periods = SEGMENT_PERIODS;
-    let store = open_store(directory.path(), &chain.parameters);
-    let shape = Shape {
-        miss_one_in: 0,
-        operations: 1,
-        operation_bytes: 3_000,
-    };
-    add_all(&mut ingest(&store), &chain.blocks(2 * SEGMENT_PERIODS as usize, shape)).unwrap();
-    let all = held_chunks(&store, |_| true).unwrap();
-    assert_eq!(all.len() as u64, 2 * SEGMENT_PERIODS);
-    assert!(held_chunks(&store, |segment| segment == 1)
-        .unwrap()
-        .iter()
-        .all(|chunk| chunk.position.segment() == 1));
-
-    store.drop_chunk(9, ChunkIndex(0)).unwrap();
-    let left = held_chunks(&store, |_| true).unwrap();
-    let dropped = Position::of_chunk(9, ChunkIndex(0), SEGMENT_PERIODS).unwrap();
-    assert_eq!(
-        left,
-        all.iter()
-            .copied()
-            .filter(|chunk| chunk.position != dropped)
-            .collect::<Vec<_>>()
-    );
-    // A claim that still lists it cannot be answered.
-    let stale = ClaimTree::new(all);
-    let before = stale
-        .path(dropped)
-        .unwrap()
-        .claim(&stale.chunk(dropped).unwrap())
-        .unwrap()
-        .1;
-    assert!(answer_draw(&store, &stale, before).is_err());
+    assert_eq!(SAMPLE.store.slot(Slot::new(4, 0)).unwrap(), SlotRead::Miss);
+    assert!(matches!(
+        SAMPLE.store.slot(Slot::new(7, 0)).unwrap(),
+        SlotRead::Block(_)
+    ));
 }
 
 #[test]
 fn a_manual_challenge_is_answered_for_the_asked_leaf_only() {
-    let chunk = SAMPLE.store.archived_manifest(3).unwrap().chunks[1];
-    let other = SAMPLE.store.archived_manifest(3).unwrap().chunks[0];
+    let position = ChunkPosition::new(0, 1).unwrap();
+    let (chunk, other) = (chunk_at(position), chunk_at(ChunkPosition::new(0, 0).unwrap()));
     let root = SAMPLE.root(0);
-    let answer = answer_manual(&SAMPLE.store, 3, ChunkIndex(1), 1).unwrap();
-    let check = |answer: &Answer, nonce| answer.check_manual(&chunk.id, nonce, root.as_ref(), SEGMENT_PERIODS);
+    let answer = SAMPLE.manual(position, 1);
+    let check = |answer: &SegmentAnswer, nonce| answer.check_manual(&chunk.id, nonce, root.as_ref());
 
     assert_ne!(manual_leaf(1, &chunk), manual_leaf(2, &chunk));
     assert_eq!(check(&answer, 1), Ok(()));
     assert_eq!(check(&answer, 1 + u64::from(chunk.leaf_count())), Ok(()));
     assert_eq!(check(&answer, 2), Err(Reason::LeafPath));
+    assert_eq!(answer.check_manual(&other.id, 1, root.as_ref()), Err(Reason::NotDrawn));
+    assert_eq!(answer.check_manual(&chunk.id, 1, None), Err(Reason::SegmentUnknown));
     assert_eq!(
-        answer.check_manual(&other.id, 1, root.as_ref(), SEGMENT_PERIODS),
-        Err(Reason::NotDrawn)
-    );
-    assert_eq!(
-        answer.check_manual(&chunk.id, 1, None, SEGMENT_PERIODS),
-        Err(Reason::SegmentUnknown)
-    );
-    assert_eq!(
-        answer.check_manual(&chunk.id, 1, SAMPLE.root(1).as_ref(), SEGMENT_PERIODS),
+        answer.check_manual(&chunk.id, 1, SAMPLE.root(1).as_ref()),
         Err(Reason::ArchivePath)
     );
-    let with_sums = Answer {
-        sum_path: SAMPLE.tree(1).path(answer.position).unwrap(),
+    let with_sums = SegmentAnswer {
+        sum_path: Holder::of(0..1).draw(0).path,
         ..answer
     };
     assert_eq!(check(&with_sums, 1), Err(Reason::Malformed));
@@ -672,13 +729,10 @@ fn a_refutation_holds_only_with_all_its_evidence() {
     assert_eq!(changed(&|r| r.exhibit.leaf.push(1)), Err(RefutationError::Leaf));
     assert_eq!(changed(&|r| r.exhibit.sum_path.mask = 0), Err(RefutationError::SumPath));
     assert_eq!(
-        changed(&|r| r.exhibit.period_path.siblings[0] = [0; 32]),
+        changed(&|r| r.exhibit.segment_path.siblings[0] = [0; 32]),
         Err(RefutationError::ArchivePath)
     );
-    assert_eq!(
-        good.check(trial.bench(), None, SEGMENT_PERIODS),
-        Err(RefutationError::SegmentUnknown)
-    );
+    assert_eq!(good.check(trial.bench(), None), Err(RefutationError::SegmentUnknown));
 
     let among = |change: &dyn Fn(&mut NodeRecord)| {
         let mut trial = Trial::new();
@@ -688,7 +742,7 @@ fn a_refutation_holds_only_with_all_its_evidence() {
     assert_eq!(among(&|ann| ann.filled_from = 6), Err(RefutationError::NotSteady(ann)));
     assert_eq!(among(&|ann| ann.filled_to = 8), Err(RefutationError::NotSteady(ann)));
     assert_eq!(
-        among(&|ann| ann.weight_from_segment = 6),
+        among(&|ann| ann.weight_from_round = 6),
         Err(RefutationError::NotSteady(ann))
     );
     assert_eq!(
@@ -696,7 +750,7 @@ fn a_refutation_holds_only_with_all_its_evidence() {
         Err(RefutationError::NotSteady(ann))
     );
     assert_eq!(
-        among(&|ann| ann.leave_segment = Some(8)),
+        among(&|ann| ann.leave_round = Some(8)),
         Err(RefutationError::NotSteady(ann))
     );
     assert_eq!(among(&|ann| ann.slots[2].as_mut().unwrap().leaves = 8 << 20), Ok(()));
@@ -720,10 +774,10 @@ fn a_refutation_holds_only_with_all_its_evidence() {
 fn a_chunk_that_was_assigned_cannot_be_refuted() {
     let trial = Trial::new();
     let nodes: Vec<&NodeRecord> = trial.nodes.iter().collect();
-    for chunk in trial.tree.chunks() {
-        let exhibit = trial.exhibit(chunk);
+    for listed in &trial.holder.chunks {
+        let exhibit = trial.holder.exhibit(*listed);
         let refuted = |accused: &NodeRecord| Refutation::find(accused, 8, &exhibit, trial.bench()).is_some();
         // Of two filled nodes and one factor, exactly one is not assigned.
-        assert_ne!(refuted(nodes[0]), refuted(nodes[2]), "{}", chunk.position);
+        assert_ne!(refuted(nodes[0]), refuted(nodes[2]), "{}", listed.0);
     }
 }

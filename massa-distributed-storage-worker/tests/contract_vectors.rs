@@ -1,16 +1,12 @@
-//! Known answers of the registry contract: what it accepts and refuses, draws, ids, formulas. The other direction, what Rust
+//! Known answers of the registry contract: draws, ids, formulas. Answers are in `segment_answer.rs`; the other direction, what Rust
 //! builds and the contract accepts, is in `contract_rust_vectors.rs`.
 
 use massa_distributed_storage_exports::types::Digest;
-use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
-use massa_distributed_storage_worker::challenge::answer::check_answer;
+use massa_distributed_storage_exports::ChunkId;
 use massa_distributed_storage_worker::challenge::draw::founding_placement_key;
-use massa_distributed_storage_worker::challenge::{
-    Answer, AnswerRules, Claim, ClaimTree, HeldChunk, Position, Reason, RoundContext,
-};
+use massa_distributed_storage_worker::challenge::RoundContext;
 use massa_distributed_storage_worker::{replication, rewards};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 fn read(name: &str) -> Value {
     let path = format!("{}/../tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -40,135 +36,21 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
-fn claim_of(value: &Value) -> (ClaimTree, Claim) {
-    let chunks = list(&value["chunks"]).iter().map(|chunk| HeldChunk {
-        position: Position::from_number(number(&chunk["position"])).unwrap(),
-        leaves: number(&chunk["leaves"]) as u32,
-        id: ChunkId::from_bytes(digest(&chunk["chunk_id"])),
-    });
-    let stated = Claim {
-        root: digest(&value["root"]),
-        leaves: number(&value["sum"]),
-    };
-    (ClaimTree::new(chunks), stated)
-}
-
-struct Vectors {
-    all: Value,
-    rules: AnswerRules,
-    roots: BTreeMap<u64, SegmentRoot>,
-}
-
-impl Vectors {
-    fn read() -> Self {
-        let all = read("contract-answer-vectors.json");
-        let roots = list(&all["segment_roots"])
-            .iter()
-            .map(|root| (number(&root["segment"]), SegmentRoot::from_bytes(digest(&root["root"]))));
-        Self {
-            rules: AnswerRules {
-                claim: claim_of(&all["claim"]).1,
-                segment_periods: number(&all["periods_per_segment"]),
-            },
-            roots: roots.collect(),
-            all,
-        }
-    }
-
-    fn answers(&self) -> &[Value] {
-        list(&self.all["answers"])
-    }
-
-    fn check(&self, answer: &[u8], drawn: u64) -> Reason {
-        check_answer(answer, &self.rules, drawn, |segment| self.roots.get(&segment).copied())
-    }
-
-    fn context(&self) -> RoundContext {
-        RoundContext {
-            chain_id: number(&self.all["chain_id"]),
-            registry: self.all["registry"].as_str().unwrap().to_string(),
-            round: number(&self.all["round"]),
-        }
-    }
-}
-
-#[test]
-fn every_answer_is_accepted_or_refused_with_the_contracts_reason() {
-    let vectors = Vectors::read();
-    for vector in vectors.answers() {
-        let reason = vectors.check(&bytes(&vector["answer"]), number(&vector["drawn"]));
-
-        assert_eq!(reason.code(), small(&vector["reason"]), "{}: {reason}", vector["name"]);
-    }
-}
-
-#[test]
-fn a_valid_answer_with_any_byte_changed_is_refused() {
-    let vectors = Vectors::read();
-    for vector in vectors.answers().iter().filter(|vector| small(&vector["reason"]) == 0) {
-        let answer = bytes(&vector["answer"]);
-        for at in 0..answer.len() {
-            for change in [1 << (at % 8), 0xFF] {
-                let mut changed = answer.clone();
-                changed[at] ^= change;
-                let reason = vectors.check(&changed, number(&vector["drawn"]));
-                assert_ne!(reason, Reason::Passed, "{}, byte {at}", vector["name"]);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_valid_answer_has_one_form() {
-    for vector in Vectors::read()
-        .answers()
-        .iter()
-        .filter(|vector| small(&vector["reason"]) == 0)
-    {
-        let answer = bytes(&vector["answer"]);
-        assert_eq!(
-            Answer::from_bytes(&answer).unwrap().to_bytes(),
-            answer,
-            "{}",
-            vector["name"]
-        );
-    }
-}
-
-#[test]
-fn claims_have_the_contracts_root_and_sum() {
-    let all = Vectors::read().all;
-    for name in ["claim", "other_claim"] {
-        let (tree, stated) = claim_of(&all[name]);
-        assert_eq!(tree.claim(), stated, "{name}");
-    }
-}
-
-#[test]
-fn the_sum_path_of_a_draw_is_the_one_in_the_answer() {
-    let vectors = Vectors::read();
-    let (tree, _) = claim_of(&vectors.all["claim"]);
-    for vector in vectors.answers().iter().filter(|vector| small(&vector["reason"]) == 0) {
-        let answer = Answer::from_bytes(&bytes(&vector["answer"])).unwrap();
-        let (chunk, leaf) = tree.find(number(&vector["drawn"])).unwrap();
-
-        assert_eq!(chunk, answer.held());
-        assert_eq!(tree.path(chunk.position), Some(answer.sum_path.clone()));
-        assert_eq!(answer.check_leaf(leaf), Ok(()));
-    }
-}
-
 #[test]
 fn draws_and_challenge_ids_are_the_contracts() {
-    let vectors = Vectors::read();
-    let (context, all) = (vectors.context(), &vectors.all);
+    let all = read("contract-formula-vectors.json");
+    let context = RoundContext {
+        chain_id: number(&all["chain_id"]),
+        registry: all["registry"].as_str().unwrap().to_string(),
+        round: number(&all["round"]),
+    };
     let node = all["node"].as_str().unwrap();
     let key = digest(&all["placement_key"]);
     let beacon = digest(&all["beacon"]);
     assert_eq!(founding_placement_key(node, &context.registry), key);
     for draw in list(&all["draws"]) {
         let d = small(&draw["d"]);
-        let leaf = context.drawn_leaf(&key, &beacon, d, vectors.rules.claim.leaves);
+        let leaf = context.drawn_leaf(&key, &beacon, d, number(&all["leaves"]));
         assert_eq!(leaf, number(&draw["leaf"]));
         assert_eq!(context.challenge_id(node, &beacon, d), draw["challenge_id"]);
     }
@@ -176,7 +58,7 @@ fn draws_and_challenge_ids_are_the_contracts() {
 
 #[test]
 fn counts_of_draws_and_credits_are_the_contracts() {
-    let all = Vectors::read().all;
+    let all = read("contract-formula-vectors.json");
     for count in list(&all["draw_counts"]) {
         assert_eq!(rewards::draw_count(number(&count["leaves"])), small(&count["draws"]));
     }

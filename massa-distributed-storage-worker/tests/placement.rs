@@ -1,12 +1,10 @@
 //! Who holds which chunk: known answers, and the properties that placement is chosen for.
 
-use massa_distributed_storage_exports::manifest::ChunkEntry;
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::ChunkId;
 use massa_distributed_storage_worker::replication::{
-    genesis_placement_key, holders, log_line, negative_log2, placement_score, rank, HolderSearch, Placement,
-    PLACEMENT_DOMAIN,
+    genesis_placement_key, holders, log_line, negative_log2, placement_score, rank, HolderSearch, PLACEMENT_DOMAIN,
 };
 use massa_models::address::Address;
 use massa_models::node::NodeId;
@@ -15,10 +13,6 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
-
-const MIB: u32 = 1 << 20;
-/// 90 % of 1 GB, in bytes.
-const ALLOWED_OF_ONE_GB: u64 = (9 << 30) / 10;
 
 static OWNER: LazyLock<PublicKey> = LazyLock::new(|| KeyPair::generate(0).unwrap().get_public_key());
 
@@ -40,13 +34,6 @@ fn key(name: u64) -> Digest {
 
 fn chunk_id(number: u64) -> ChunkId {
     ChunkId::from_bytes(*blake3::hash(format!("chunk {number}").as_bytes()).as_bytes())
-}
-
-fn chunk(number: u64, length: u32) -> ChunkEntry {
-    ChunkEntry {
-        length,
-        id: chunk_id(number),
-    }
 }
 
 /// Filled nodes with these weights, named by their position.
@@ -165,25 +152,6 @@ fn holders_are_those_of_the_independent_implementation() {
             let id = ChunkId::from_bytes(digest(&row["chunk_id"]));
             let found = holders(&id, &nodes, factor, &|index| skipped.contains(&index));
             assert_eq!(found, indexes(&row["holders"]), "{}: {row}", case["name"]);
-        }
-    }
-}
-
-#[test]
-fn placements_of_nodes_that_fill_up_are_those_of_the_independent_implementation() {
-    for case in rows(&read_vectors(), "placements") {
-        let factor = case["replication_factor"].as_u64().unwrap() as usize;
-        let mut placement = Placement::new(nodes_of(case), factor);
-        for (row, period) in rows(case, "chunks").iter().zip(0..) {
-            let entry = ChunkEntry {
-                length: row["length"].as_u64().unwrap() as u32,
-                id: ChunkId::from_bytes(digest(&row["chunk_id"])),
-            };
-            let found = placement.assign_period(period, &[entry]);
-            assert_eq!(found, [indexes(&row["holders"])], "{}: {row}", case["name"]);
-        }
-        for (assigned, node) in rows(case, "assigned_bytes").iter().zip(0..) {
-            assert_eq!(placement.assigned_bytes(node), number(assigned));
         }
     }
 }
@@ -376,98 +344,6 @@ fn more_weight_takes_chunks_and_gives_none_away() {
         taken += gained.len();
     }
     assert!(taken > 0);
-}
-
-#[test]
-fn a_node_is_skipped_when_a_chunk_would_take_it_above_90_percent_of_its_allocation() {
-    let mut placement = Placement::new(set(&[1, 1, 4]), 2);
-    let mut number = 0;
-    for period in 0..40 {
-        let chunks: Vec<ChunkEntry> = (0..3).map(|at| chunk(number + at, 64 * MIB)).collect();
-        number += 3;
-        placement.assign_period(period, &chunks);
-        for node in 0..3 {
-            assert!(placement.assigned_bytes(node) <= placement.allowed_bytes(node));
-        }
-    }
-    let full: Vec<u64> = (0..3).map(|node| placement.assigned_bytes(node)).collect();
-    // 14 chunks of 64 MiB fit into 90 % of 1 GB, 57 into 90 % of 4 GB.
-    let mut sorted = full.clone();
-    sorted.sort_unstable();
-    assert_eq!(sorted, [14 * 64, 14 * 64, 57 * 64].map(|mebibytes| mebibytes << 20));
-    assert!(sorted[0] + (64 << 20) > ALLOWED_OF_ONE_GB);
-    // Nobody has room for a whole chunk, but somebody may for a small one.
-    assert_eq!(placement.provisional(&[chunk(number, 64 * MIB)]), [Vec::<usize>::new()]);
-    assert_eq!(placement.provisional(&[chunk(number, 1000)])[0].len(), 2);
-}
-
-#[test]
-fn what_is_forgotten_no_longer_counts_and_changes_nothing_that_was_assigned() {
-    let mut placement = Placement::new(set(&[1, 1]), 2);
-    let periods: Vec<Vec<Vec<usize>>> = (0..14)
-        .map(|period| placement.assign_period(period, &[chunk(period, 64 * MIB)]))
-        .collect();
-    assert_eq!(placement.assigned_bytes(0), (14 * 64) << 20);
-    assert_eq!(placement.provisional(&[chunk(99, 64 * MIB)]), [Vec::<usize>::new()]);
-
-    placement.forget_below(10);
-    assert_eq!(placement.assigned_bytes(0), (4 * 64) << 20);
-    assert_eq!(placement.holders_of(9, 0), None);
-    for period in 10..14 {
-        assert_eq!(
-            placement.holders_of_period(period).as_ref(),
-            Some(&periods[period as usize])
-        );
-    }
-    assert_eq!(placement.assign_period(14, &[chunk(99, 64 * MIB)])[0].len(), 2);
-    placement.forget_below(100);
-    assert_eq!((placement.assigned_bytes(0), placement.assigned_bytes(1)), (0, 0));
-    assert_eq!(placement.assign_period(100, &[chunk(100, 1)])[0].len(), 2);
-}
-
-#[test]
-fn results_are_remembered_provisional_ones_are_not() {
-    let nodes = set(&[3, 3, 3, 3, 3]);
-    let mut placement = Placement::new(nodes, 3);
-    let chunks: Vec<ChunkEntry> = (0..5).map(|at| chunk(at, MIB)).collect();
-    let provisional = placement.provisional(&chunks);
-    assert_eq!(placement.holders_of_period(7), None);
-    assert_eq!(placement.assigned_bytes(0), 0);
-
-    let assigned = placement.assign_period(7, &chunks);
-    assert_eq!(assigned, provisional);
-    assert_eq!(placement.holders_of(7, 4), Some(assigned[4].clone()));
-    assert_eq!(placement.holders_of(7, 5), None);
-    // A period without a chunk here, a gap, and a period with chunks again.
-    assert_eq!(placement.assign_period(8, &[]), Vec::<Vec<usize>>::new());
-    let later = placement.assign_period(11, &chunks[..2]);
-    assert_eq!(placement.holders_of_period(8), Some(Vec::new()));
-    assert_eq!(placement.holders_of_period(11), Some(later));
-    assert_eq!(placement.holders_of_period(7), Some(assigned));
-}
-
-#[test]
-fn a_period_that_is_not_the_next_one_changes_nothing() {
-    let mut placement = Placement::new(set(&[3, 3]), 2);
-    let assigned = placement.assign_period(7, &[chunk(1, MIB)]);
-    assert_eq!(placement.assign_period(7, &[chunk(2, MIB), chunk(3, MIB)]), assigned);
-    assert_eq!(placement.assign_period(6, &[chunk(2, MIB)])[0].len(), 2);
-    assert_eq!(placement.holders_of_period(6), None);
-    assert_eq!(placement.assigned_bytes(0), u64::from(MIB));
-    assert_eq!(placement.last_period(), Some(7));
-}
-
-/// The promise of `Placement::new`: who is fed the same chunks knows the same holders, also when fed anew.
-#[test]
-fn a_placement_that_is_fed_again_is_the_same() {
-    let feed = || {
-        let mut placement = Placement::new(set(&[1, 1, 2, 2]), 2);
-        (0..60).for_each(|period| drop(placement.assign_period(period, &[chunk(period, 64 * MIB)])));
-        (0..60)
-            .map(|period| placement.holders_of_period(period))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(feed(), feed());
 }
 
 #[test]

@@ -1,21 +1,26 @@
 //! The registry client against a chain that is only a table: node sets against hand-computed ones, and what is sent when.
 
+mod common;
+
+use common::Chain as BlockChain;
 use massa_distributed_storage_exports::contract::{
     ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
 };
-use massa_distributed_storage_exports::manifest::ChunkEntry;
-use massa_distributed_storage_exports::network::{Fetch, NetworkBusy, StorageNetwork, StoragePeer};
+use massa_distributed_storage_exports::network::{AnnouncedChunk, Fetch, NetworkBusy, StorageNetwork, StoragePeer};
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode, StorageRegistry};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, MerkleProof, PeriodRoot};
-use massa_distributed_storage_worker::assignments::Assignments;
-use massa_distributed_storage_worker::challenge::claim::SumPath;
+use massa_distributed_storage_exports::segment_table::TableChunk;
+use massa_distributed_storage_exports::types::ChunkPosition;
+use massa_distributed_storage_exports::{ChunkId, MerkleProof, SegmentRoot};
+use massa_distributed_storage_worker::archive::ingest::{keep_all, Acknowledge, Ingest, IngestOptions};
+use massa_distributed_storage_worker::board::SegmentBoard;
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
-use massa_distributed_storage_worker::challenge::{Answer, ClaimTree, HeldChunk, Position};
-use massa_distributed_storage_worker::chunking::EncodedPeriod;
-use massa_distributed_storage_worker::replication::holders;
-use massa_distributed_storage_worker::round_worker::claims::{ClaimBook, SentClaim};
-use massa_distributed_storage_worker::round_worker::repairs::ChunkPosition;
-use massa_distributed_storage_worker::round_worker::{start_rounds, Lacking, RepairsOut, RoundParts};
+use massa_distributed_storage_worker::challenge::segment_answer::SegmentAnswer;
+use massa_distributed_storage_worker::challenge::segment_claim::{ChunkSet, ClaimBook};
+use massa_distributed_storage_worker::challenge::sums::{SumHasher, SumPath};
+use massa_distributed_storage_worker::repair::assigned::Assigned;
+use massa_distributed_storage_worker::replication::{holders, PlacementRules};
+use massa_distributed_storage_worker::rounds::claims::rows;
+use massa_distributed_storage_worker::rounds::thread::{start_rounds, RoundParts};
 use massa_distributed_storage_worker::smart_contract::client::{
     key_round, start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
 };
@@ -29,8 +34,8 @@ use massa_distributed_storage_worker::smart_contract::state::{node_key, ConfigRe
 use massa_distributed_storage_worker::smart_contract::storage_registry::{
     claim_rewards, fund, ClaimState, RoundResult, SETTLING_GAS,
 };
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
-use massa_distributed_storage_worker::storage_backend::{PendingRows, Store, StoreOptions};
+use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
 use massa_models::address::{Address, SCAddress, SCAddressV0};
 use massa_models::amount::Amount;
 use massa_models::node::NodeId;
@@ -38,7 +43,6 @@ use massa_models::operation::{Operation, OperationId, OperationType};
 use massa_models::secure_share::Id;
 use massa_models::slot::Slot;
 use massa_signature::KeyPair;
-use massa_tests::{Generator, GeneratorConfig};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -46,7 +50,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const REGISTRY: &str = "AS12UMSUxgpRBB6ArZDJ19arHoxNkkpdfofQGekAiAJqsuE6PEFJy";
+/// P: periods of a round, of two segments.
 const PERIODS: u64 = 10;
+const ROUND_SEGMENTS: u64 = 2;
 const NEVER: u64 = u64::MAX;
 const LIMITS: OperationLimits = OperationLimits {
     chain_id: 77,
@@ -56,7 +62,8 @@ const LIMITS: OperationLimits = OperationLimits {
 };
 const LOCAL: NetworkValues = NetworkValues {
     chunk_size: 1 << 20,
-    segment_periods: PERIODS,
+    segment_periods: PERIODS / ROUND_SEGMENTS,
+    round_segments: ROUND_SEGMENTS,
     replication_factor: 3,
 };
 
@@ -205,13 +212,26 @@ impl Row {
     }
 }
 
-fn config_row(values: [u64; 11], next: [u64; 11], from: u64) -> Vec<u8> {
+fn config_row(values: [u64; 12], next: [u64; 12], from: u64) -> Vec<u8> {
     let numbers = values.into_iter().chain(next).chain([from]);
     numbers.flat_map(u64::to_le_bytes).collect()
 }
 
-/// Rate, GB, timeout, slash, stakes, factor, chunk, segment, first segment.
-const CONFIG: [u64; 11] = [1_000_000, 1, 100, 60_000, 10, 1, 1, 3, 1 << 20, PERIODS, 0];
+/// Rate, GB, timeout, slash, stakes, factor, chunk, periods of a segment, first segment, segments of a round.
+const CONFIG: [u64; 12] = [
+    1_000_000,
+    1,
+    100,
+    60_000,
+    10,
+    1,
+    1,
+    3,
+    1 << 20,
+    PERIODS / ROUND_SEGMENTS,
+    0,
+    ROUND_SEGMENTS,
+];
 
 fn chain(period: u64, rows: &[Row]) -> Arc<Chain> {
     let chain = Arc::new(Chain::default());
@@ -249,8 +269,8 @@ fn followed(chain: &Arc<Chain>) -> RegistryNodeSet {
 }
 
 /// (placement key, weight, filled) of each node of a set.
-fn summary(nodes: &RegistryNodeSet, segment: u64) -> Vec<(u8, u64, bool)> {
-    let set = nodes.node_set(segment);
+fn summary(nodes: &RegistryNodeSet, round: u64) -> Vec<(u8, u64, bool)> {
+    let set = nodes.node_set(round);
     let node = |node: &StorageNode| (node.placement_key[0], node.allocated_storage_gb, node.filled);
     set.nodes().iter().map(node).collect()
 }
@@ -258,7 +278,7 @@ fn summary(nodes: &RegistryNodeSet, segment: u64) -> Vec<(u8, u64, bool)> {
 const GENESIS: [(u8, u64, bool); 1] = [(9, 1, false)];
 
 #[test]
-fn a_set_has_who_weighs_something_in_its_segment() {
+fn a_set_has_who_weighs_something_in_its_round() {
     let joins = Row {
         from: 6,
         counted: 4,
@@ -332,15 +352,15 @@ fn a_set_has_who_weighs_something_in_its_segment() {
             ],
         ),
     ];
-    for (segment, set) in expected {
-        assert_eq!(summary(&nodes, segment), set, "segment {segment}");
+    for (round, set) in expected {
+        assert_eq!(summary(&nodes, round), set, "round {round}");
     }
-    assert_eq!(nodes.open_segment(), Some(6));
+    assert_eq!(nodes.open_round(), Some(6));
 }
 
 #[test]
 fn a_set_does_not_change_with_the_moment_of_its_reading() {
-    // In segment 6 the node declares 20 GB, from segment 8 on; in segment 7 it leaves, with segment 9.
+    // In round 6 the node declares 20 GB, from round 8 on; in round 7 it leaves, with round 9.
     let before = Row::new(1);
     let grown = Row {
         now: 10,
@@ -353,17 +373,17 @@ fn a_set_does_not_change_with_the_moment_of_its_reading() {
         ..grown.clone()
     };
     let expected = [(7, 10), (8, 20)];
-    for (segment, weight) in expected {
+    for (round, weight) in expected {
         for (period, row) in [
-            (segment * PERIODS - PERIODS, if segment == 7 { &before } else { &grown }),
-            (segment * PERIODS + 5, if segment == 7 { &grown } else { &left }),
-            (segment * PERIODS + 2 * PERIODS - 1, &left),
+            (round * PERIODS - PERIODS, if round == 7 { &before } else { &grown }),
+            (round * PERIODS + 5, if round == 7 { &grown } else { &left }),
+            (round * PERIODS + 2 * PERIODS - 1, &left),
         ] {
             let nodes = followed(&chain(period, std::slice::from_ref(row)));
             assert_eq!(
-                summary(&nodes, segment),
+                summary(&nodes, round),
                 [(1, weight, false)],
-                "segment {segment} in period {period}"
+                "round {round} in period {period}"
             );
         }
     }
@@ -372,8 +392,8 @@ fn a_set_does_not_change_with_the_moment_of_its_reading() {
 #[test]
 fn the_genesis_set_counts_where_the_registry_has_none() {
     let nodes = RegistryNodeSet::new(chain(0, &[]), genesis(), LOCAL);
-    assert_eq!((summary(&nodes, 0), nodes.open_segment()), (GENESIS.to_vec(), None));
-    // Registered in segment 0: weighs from segment 2 on.
+    assert_eq!((summary(&nodes, 0), nodes.open_round()), (GENESIS.to_vec(), None));
+    // Registered in round 0: weighs from round 2 on.
     let chain = chain(
         3,
         &[Row {
@@ -406,7 +426,7 @@ fn when_all_have_lapsed_the_set_is_that_of_the_last_counted_round() {
     };
     // The network stood still after round 50. Node 1 sat out then; node 3 had lapsed by then, and is gone for good.
     let mut rows = vec![counted(1, 46), counted(2, 50), counted(3, 41), leaves, joins];
-    let set_of = |rows: &[Row], segment| summary(&followed(&chain(segment * PERIODS, rows)), segment);
+    let set_of = |rows: &[Row], round| summary(&followed(&chain(round * PERIODS, rows)), round);
     let alone = |name| vec![(name, 10, false)];
     assert_eq!(set_of(&rows, 50), [(1, 10, false), (2, 10, false), (4, 10, false)]);
     assert_eq!(
@@ -416,8 +436,8 @@ fn when_all_have_lapsed_the_set_is_that_of_the_last_counted_round() {
     );
     rows.truncate(4);
     let standing = [(1, 10, false), (2, 10, false)];
-    for segment in [60, 61, 100, 1_000_000] {
-        assert_eq!(set_of(&rows, segment), standing, "segment {segment}");
+    for round in [60, 61, 100, 1_000_000] {
+        assert_eq!(set_of(&rows, round), standing, "round {round}");
     }
     assert_eq!(
         set_of(&rows, 59),
@@ -446,15 +466,15 @@ fn a_lapsed_network_comes_back_and_the_set_does_not_change_with_the_moment_of_it
     let in_71 = vec![back(&before[0], 71), back(&before[1], 71), before[2].clone()];
     let in_72 = vec![in_71[0].clone(), in_71[1].clone(), back(&before[2], 72)];
     let expected = [(70, &all[..]), (71, &all), (72, &all), (73, &all[..2]), (74, &all)];
-    for (segment, expected) in expected {
-        for at in segment - 1..=segment + 1 {
+    for (round, expected) in expected {
+        for at in round - 1..=round + 1 {
             let rows = match at {
                 ..=70 => &before,
                 71 => &in_71,
                 _ => &in_72,
             };
             let nodes = followed(&chain(at * PERIODS + 9, rows));
-            assert_eq!(summary(&nodes, segment), expected, "segment {segment} read in {at}");
+            assert_eq!(summary(&nodes, round), expected, "round {round} read in {at}");
         }
     }
 }
@@ -507,8 +527,8 @@ fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can
     for number in 0u64..200 {
         let id = ChunkId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes());
         let holders = holders(&id, &set, LOCAL.replication_factor as usize, &|_| false);
-        let exhibit = Answer {
-            chunk: ChunkEntry { length: 1 << 20, id },
+        let exhibit = SegmentAnswer {
+            chunk: TableChunk { length: 1 << 20, id },
             ..exhibit()
         };
         for (index, accused) in set.nodes().iter().enumerate() {
@@ -526,34 +546,33 @@ fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can
 }
 
 /// Paths do not matter for finding witnesses.
-fn exhibit() -> Answer {
+fn exhibit() -> SegmentAnswer {
     let path = || MerkleProof {
         directions: 0,
         siblings: Vec::new(),
     };
-    Answer {
-        position: Position::from_number(0).unwrap(),
-        chunk: ChunkEntry {
+    SegmentAnswer {
+        position: ChunkPosition::new(0, 0).unwrap(),
+        chunk: TableChunk {
             length: 1,
             id: ChunkId::from_bytes([0; 32]),
         },
         sum_path: SumPath::default(),
         leaf: Vec::new(),
         leaf_path: path(),
-        period_path: path(),
         segment_path: path(),
     }
 }
 
 #[test]
-fn before_the_first_segment_of_the_registry_the_genesis_set_counts() {
+fn before_the_first_round_of_the_registry_the_genesis_set_counts() {
     let chain = chain(6 * PERIODS, &[Row::new(1)]);
     let later = CONFIG
         .iter()
         .copied()
         .enumerate()
-        .map(|(i, v)| if i == 10 { 7 } else { v });
-    let later: [u64; 11] = later.collect::<Vec<_>>().try_into().unwrap();
+        .map(|(i, v)| if i == 10 { 7 * ROUND_SEGMENTS } else { v });
+    let later: [u64; 12] = later.collect::<Vec<_>>().try_into().unwrap();
     chain
         .0
         .lock()
@@ -565,16 +584,17 @@ fn before_the_first_segment_of_the_registry_the_genesis_set_counts() {
 }
 
 #[test]
-fn state_is_read_when_a_segment_opens_and_not_before() {
+fn state_is_read_when_a_round_opens_and_not_before() {
     let chain = chain(60, &[Row::new(1)]);
     let nodes = followed(&chain);
     let reads = chain.0.lock().reads;
+    // A segment ends within the round: nothing is read.
     chain.0.lock().period = 69;
     assert!(!nodes.refresh());
     assert_eq!(chain.0.lock().reads, reads);
     chain.0.lock().period = 70;
     assert!(nodes.refresh());
-    assert_eq!(nodes.open_segment(), Some(7));
+    assert_eq!(nodes.open_round(), Some(7));
     // Of what is not known, the nearest.
     assert_eq!(summary(&nodes, 100), [(1, 10, false)]);
     assert_eq!(summary(&nodes, 0), [(1, 10, false)]);
@@ -612,6 +632,10 @@ fn another_value_than_the_registry_s_is_refused_by_its_name() {
             ..LOCAL
         },
         NetworkValues {
+            round_segments: 3,
+            ..LOCAL
+        },
+        NetworkValues {
             replication_factor: 2,
             ..LOCAL
         },
@@ -624,7 +648,7 @@ fn another_value_than_the_registry_s_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_replication_factor_counts_from_its_segment_on() {
+fn a_replication_factor_counts_from_its_round_on() {
     let chain = chain(60, &[]);
     let mut next = CONFIG;
     next[7] = 5;
@@ -634,10 +658,7 @@ fn a_replication_factor_counts_from_its_segment_on() {
         .rows
         .insert(b"config".to_vec(), config_row(CONFIG, next, 8));
     let nodes = followed(&chain);
-    assert_eq!(
-        [7, 8].map(|segment| nodes.replication_factor(segment)),
-        [Some(3), Some(5)]
-    );
+    assert_eq!([7, 8].map(|round| nodes.replication_factor(round)), [Some(3), Some(5)]);
     let local = NetworkValues {
         replication_factor: 5,
         ..LOCAL
@@ -788,7 +809,7 @@ fn there_is_gas_for_settling_whatever_the_trial_run_took() {
         max_gas(&operation.unwrap()) - gas
     };
     assert_eq!(limit(2_150_000), SETTLING_GAS + 1);
-    assert_eq!(limit(25_000_000), 5_000_001, "a fifth, where that is more");
+    assert_eq!(limit(45_000_000), 9_000_001, "a fifth, where that is more");
     // What was measured last, in millions.
     let readme = include_str!("../../massa-storage-sc/README.md");
     let row = readme
@@ -878,7 +899,7 @@ fn the_limits_of_the_operator_and_of_a_block_bite() {
     );
     assert_eq!(
         refusal(Some(Amount::from_raw(105_000_000)), 100, mas(10)),
-        "sent with 3000101 gas"
+        "sent with 8000101 gas"
     );
     assert_eq!(
         refusal(None, 100_000_001, mas(10)),
@@ -1094,7 +1115,7 @@ impl StorageNetwork for Announcements {
         Err(NetworkBusy)
     }
 
-    fn announce(&self, _: u64, _: PeriodRoot, _: Vec<ChunkId>) -> Result<(), NetworkBusy> {
+    fn announce(&self, _: u64, _: Option<SegmentRoot>, _: Vec<AnnouncedChunk>) -> Result<(), NetworkBusy> {
         Err(NetworkBusy)
     }
 
@@ -1129,106 +1150,104 @@ fn claimant_of_round_7() -> (Row, Arc<Chain>) {
     (row, chain)
 }
 
-/// A store with the periods 0 to 9, one chunk each.
-fn ten_periods(directory: &Path) -> (Arc<Store>, Vec<ChunkEntry>) {
-    let mut generator = Generator::new(GeneratorConfig {
-        chain_id: LIMITS.chain_id,
-        thread_count: 1,
-        first_period: 0,
-        miss_rate: 0.0,
-        endorsements_per_block: 0,
-        ..GeneratorConfig::default()
-    });
-    let parameters = ArchiveParameters {
-        segment_periods: PERIODS,
-        ..generator.parameters()
+/// The first chunk of a segment.
+fn chunk(segment: u64) -> ChunkPosition {
+    ChunkPosition::new(segment, 0).unwrap()
+}
+
+/// A store with three segments, and a claim for round 7 that covers their first chunks.
+fn claimants_store(directory: &Path) -> Arc<SegmentStore> {
+    let mut chain = BlockChain::new(1, 5);
+    chain.parameters.segment_periods = PERIODS / ROUND_SEGMENTS;
+    chain.parameters.chunk_size = 1 << 16;
+    let options = SegmentStoreOptions::new(directory);
+    let store = Arc::new(SegmentStore::open_or_create(options, &chain.parameters).unwrap());
+    let options = IngestOptions {
+        acknowledge: Acknowledge::AtClose,
+        keep: keep_all(),
+        held_back_bytes_max: u64::MAX,
     };
-    let store = Store::open(StoreOptions::new(directory), parameters.clone()).unwrap();
-    let put = |period| {
-        let blocks = generator.next_period();
-        let places: Vec<_> = blocks.iter().map(Option::as_ref).collect();
-        let encoded = EncodedPeriod::new(&parameters, period, &places).unwrap();
-        let rows = PendingRows::default();
-        store
-            .put_period(&encoded, &places, &[true], &rows, Durability::Buffered)
-            .unwrap();
-        encoded.manifest.chunks[0]
+    let (mut ingest, _) = Ingest::open(Arc::clone(&store), options).unwrap();
+    let shape = common::Shape {
+        miss_one_in: 0,
+        operations: 1,
+        operation_bytes: 200,
     };
-    let entries = (0..PERIODS).map(put).collect();
-    (Arc::new(store), entries)
+    for record in chain.blocks(16, shape) {
+        ingest.add(record).unwrap();
+        while ingest.is_closing() {
+            ingest.close_slice().unwrap();
+        }
+    }
+    assert_eq!(store.last_segment().unwrap(), Some(2));
+    let first: ChunkSet = {
+        let mut chunks = ChunkSet::default();
+        chunks.insert(0);
+        chunks
+    };
+    let wanted = (0..3).map(|segment| (segment, first.clone())).collect();
+    let mut book = ClaimBook::default();
+    let change = book.prepare(&*store, &wanted, &mut SumHasher::default()).unwrap();
+    store
+        .change_own(rows::changes(&change.batch).unwrap(), Durability::Synced)
+        .unwrap();
+    book.apply(change).unwrap();
+    let sealed = book.seal(7).unwrap().unwrap();
+    store
+        .change_own(rows::changes(&sealed.batch).unwrap(), Durability::Synced)
+        .unwrap();
+    store
 }
 
 #[test]
 fn a_node_announces_what_it_lacks_of_its_claim_before_the_beacon_and_serves_what_others_announced() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, entries) = ten_periods(&directory.path().join("store"));
+    let store = claimants_store(directory.path());
     let (row, chain) = claimant_of_round_7();
-    let claims_path = directory.path().join("claims");
-    // Its claim for round 7 covers the chunks of periods 2, 3 and 4.
-    let claimed = (2u64..5).map(|period| HeldChunk {
-        position: Position::of_chunk(period, ChunkIndex(0), PERIODS).unwrap(),
-        leaves: entries[period as usize].leaf_count(),
-        id: entries[period as usize].id,
-    });
-    let claim = SentClaim {
-        round: 7,
-        tree: ClaimTree::new(claimed),
-    };
-    ClaimBook::open(claims_path.clone(), PERIODS)
-        .unwrap()
-        .keep(claim)
-        .unwrap();
     let running = running(Arc::clone(&chain), None, |_| ());
     wait_for("the registry", || running.handle.nodes().address().is_some());
     let claimant: NodeId = row.node_id.parse().unwrap();
     let own = NodeId::new(KeyPair::generate(0).unwrap().get_public_key());
-    let nodes = Arc::clone(running.handle.nodes()) as Arc<dyn StorageRegistry>;
-    let assignments = Assignments::new(own, nodes, 3, PERIODS, 0);
-    assignments.catch_up(&store);
-    let (network, lacking) = (Arc::new(Announcements::default()), Lacking::default());
-    *lacking.lock() = vec![(3, ChunkIndex(0)), (9, ChunkIndex(0))];
+    let rules = PlacementRules::new(store.parameters().chunk_size, store.parameters().segment_periods);
+    let mut assigned = Assigned::new(rules, own, None);
+    assigned.set_nodes(running.handle.nodes().node_set(7), 3);
+    let (network, board) = (Arc::new(Announcements::default()), Arc::new(SegmentBoard::default()));
+    board.set_lacking(vec![chunk(1), chunk(9)]);
     let (mut manager, rounds) = start_rounds(RoundParts {
         store: Arc::clone(&store),
-        assignments: Arc::new(assignments),
+        assigned: assigned.shared(),
         client: running.handle.clone(),
         final_blocks: Box::new(|_| None),
         auto_claim: false,
         lead_periods: 1,
-        claims_path,
-        earnings_path: directory.path().join("earnings"),
-        segments: Arc::default(),
-        repairs: Some(RepairsOut {
-            network: Arc::clone(&network) as Arc<dyn StorageNetwork>,
-            lacking: Arc::clone(&lacking),
-        }),
+        board: Arc::clone(&board),
+        network: Some(Arc::clone(&network) as Arc<dyn StorageNetwork>),
     })
     .unwrap();
     let told = |expected: &[(u64, Vec<ChunkPosition>)]| {
         wait_for(&format!("{expected:?}"), || *network.0.lock() == expected);
     };
-    let (first, second) = ((3, ChunkIndex(0)), (4, ChunkIndex(0)));
+    let (first, second) = (chunk(1), chunk(2));
     told(&[(7, vec![first])]);
-    lacking.lock().push(second);
+    board.set_lacking(vec![first, second, chunk(9)]);
     told(&[(7, vec![first]), (7, vec![first, second])]);
 
     // What the claimant announces itself, in time, it is served; what a stranger announces for it does not count.
-    rounds.repairs_announced(own, 7, &[(2, ChunkIndex(0))]);
+    rounds.repairs_announced(own, 7, &[chunk(0)]);
     rounds.repairs_announced(claimant, 7, &[second]);
     assert_eq!(rounds.answer_window(), None);
-    assert!(rounds.may_serve(&claimant, 2, ChunkIndex(0)));
+    assert!(rounds.may_serve(&claimant, chunk(0)));
     chain.0.lock().period = 71;
-    wait_for("the window", || !rounds.may_serve(&claimant, 2, ChunkIndex(0)));
+    wait_for("the window", || !rounds.may_serve(&claimant, chunk(0)));
     rounds.repairs_announced(claimant, 7, &[first]);
-    assert!(!rounds.may_serve(&claimant, 3, ChunkIndex(0)), "announced too late");
-    assert!(rounds.may_serve(&claimant, 4, ChunkIndex(0)), "announced in time");
-    assert!(rounds.may_serve(&own, 3, ChunkIndex(0)), "claimed nothing");
+    assert!(!rounds.may_serve(&claimant, first), "announced too late");
+    assert!(rounds.may_serve(&claimant, second), "announced in time");
+    assert!(rounds.may_serve(&own, first), "claimed nothing");
     assert_eq!(rounds.answer_window().unwrap().round, 7);
     // The beacon is known: nothing is told any more.
     told(&[(7, vec![first]), (7, vec![first, second]), (8, Vec::new())]);
     chain.0.lock().period = 76;
-    wait_for("the end of the window", || {
-        rounds.may_serve(&claimant, 2, ChunkIndex(0))
-    });
+    wait_for("the end of the window", || rounds.may_serve(&claimant, chunk(0)));
     manager.stop();
     drop(running.manager);
 }

@@ -178,10 +178,7 @@ fn the_view_of_a_node_has_what_the_script_read_from_it() {
             assert_eq!(info.matured_rewards.to_raw(), number(&expected["matured"]));
             assert_eq!(info.weight, number(&expected["weight"]));
             assert_eq!(info.weight_soon, number(&expected["weightSoon"]));
-            assert_eq!(
-                info.leave_segment.unwrap_or(u64::MAX),
-                number(&expected["leaveSegment"])
-            );
+            assert_eq!(info.leave_round.unwrap_or(u64::MAX), number(&expected["leaveRound"]));
             assert_eq!(info.last_counted_round, number(&expected["lastCounted"]));
             assert_eq!(info.no_claim_before_round, number(&expected["noClaimBefore"]));
             assert_eq!(info.votes_round.unwrap_or(u64::MAX), number(&expected["votesRound"]));
@@ -207,7 +204,7 @@ fn a_row_says_of_a_node_what_its_view_says() {
             assert_eq!(record.weight_at(round + 2), info.weight_soon, "{name}");
             assert_eq!(record.filled_at(round), info.filled, "{name}");
             assert_eq!(record.placement_key, info.placement_key, "{name}");
-            assert_eq!(record.active && record.leave_segment.is_none(), info.active, "{name}");
+            assert_eq!(record.active && record.leave_round.is_none(), info.active, "{name}");
             let result = vectors.view(moment, &get_round_result(&vectors.address(name), 2));
             assert_eq!(
                 record.claim_of(2),
@@ -219,38 +216,35 @@ fn a_row_says_of_a_node_what_its_view_says() {
 }
 
 #[test]
-fn weights_begin_change_and_end_with_the_second_segment() {
+fn weights_begin_change_and_end_with_the_second_round() {
     let vectors = Vectors::load();
     let weights = |moment, name: &str| {
         let record = vectors.record(moment, name);
-        [2, 3, 4, 5].map(|segment| record.weight_at(segment))
+        [2, 3, 4, 5].map(|round| record.weight_at(round))
     };
-    // Changed in segment 2, from 10 to 20 GB.
+    // Changed in round 2, from 10 to 20 GB.
     assert_eq!(weights(OPEN, "ann"), [10, 10, 20, 20]);
-    // Left in segment 2.
+    // Left in round 2.
     assert_eq!(weights(OPEN, "bob"), [10, 10, 0, 0]);
     assert_eq!(weights(OPEN, "cat"), [10, 10, 10, 10]);
-    // Registered in segment 2; without a placement key she weighs nothing.
+    // Registered in round 2; without a placement key she weighs nothing.
     assert_eq!(weights(OPEN, "dora"), [0, 0, 0, 0]);
-    // She got it in segment 4.
+    // She got it in round 4.
     let dora = vectors.record(OVER, "dora");
-    assert_eq!(
-        [4, 5, 6, 12, 13].map(|segment| dora.weight_at(segment)),
-        [0, 0, 7, 7, 0]
-    );
+    assert_eq!([4, 5, 6, 12, 13].map(|round| dora.weight_at(round)), [0, 0, 7, 7, 0]);
     // Never counted: from the ninth round after registration on he weighs nothing.
     let cat = vectors.record(OVER, "cat");
-    assert_eq!([8, 9].map(|segment| cat.weight_at(segment)), [10, 0]);
+    assert_eq!([8, 9].map(|round| cat.weight_at(round)), [10, 0]);
 }
 
 #[test]
-fn a_node_counts_from_its_segment_on_with_or_without_an_identity() {
+fn a_node_counts_from_its_round_on_with_or_without_an_identity() {
     let vectors = Vectors::load();
-    let without = vectors.record(OVER, "ann").in_segment(4).unwrap();
+    let without = vectors.record(OVER, "ann").in_round(4).unwrap();
     assert_eq!(without.node_id, None);
     let dora = vectors.record(OVER, "dora");
-    assert_eq!(dora.in_segment(5), None);
-    let node = dora.in_segment(6).unwrap();
+    assert_eq!(dora.in_round(5), None);
+    let node = dora.in_round(6).unwrap();
     assert_eq!(
         node.node_id.unwrap().to_string(),
         vectors.0["identity"]["node_id"].as_str().unwrap()
@@ -292,6 +286,10 @@ fn the_other_views_and_rows_are_read() {
     assert_eq!(nodes[0], vectors.address("ann"));
     assert_eq!(nodes.len(), 5);
     let config = ConfigRecord::decode(&rows[CONFIG_KEY]).unwrap();
+    let shape = (config.next.round_segments, config.next.challenge_frequency_periods);
+    assert_eq!((shape, config.round_periods()), ((4, 25), 100));
+    // As the contract has it: 2⁶³ divided by the periods of a round.
+    assert_eq!(config.next.round_leaves_max(), 92_233_720_368_547_758);
     assert_eq!(config.at(3), &decode_config(&view(&get_config())).unwrap());
     assert_eq!(
         (config.next.clone(), 4),
@@ -433,6 +431,10 @@ fn a_value_that_cannot_be_is_named() {
     config[72..80].fill(0);
     let error = ConfigRecord::decode(&config).unwrap_err();
     assert_eq!(error.to_string(), "challengeFrequencyPeriods: is 0");
+    let mut config = rows[CONFIG_KEY].clone();
+    config[88..96].fill(0);
+    let error = ConfigRecord::decode(&config).unwrap_err();
+    assert_eq!(error.to_string(), "roundSegments: is 0");
     let mut round = rows[&round_key(200)].clone();
     round[105] = 2;
     let error = RoundRecord::decode(&round).unwrap_err();

@@ -293,9 +293,9 @@ fn segments_behind_a_gap_join_and_are_closed_in_order_when_it_is_filled() {
 fn only_chunks_that_are_kept_are_cut() {
     let world = World::new(11, 9, 20_000);
     let keep = |position: massa_distributed_storage_exports::ChunkPosition| match position.index.0 % 3 {
-        0 => Keep::Holder,
-        1 => Keep::Backup,
-        _ => Keep::No,
+        0 => Some(Keep::Holder),
+        1 => Some(Keep::Backup),
+        _ => None,
     };
     let rows = rows_of(&world);
     let keep_some: KeepChunk = Box::new(move |position, _| keep(position));
@@ -310,6 +310,10 @@ fn only_chunks_that_are_kept_are_cut() {
     let state = rows.state();
     assert!(kept.len() > 4);
     assert_eq!(state.chunks.values().collect::<Vec<_>>(), kept);
+    for ((segment, index), kept_as) in &state.keeps {
+        let position = massa_distributed_storage_exports::ChunkPosition::new(*segment, *index).unwrap();
+        assert_eq!(Some(*kept_as), keep(position), "chunk {position}");
+    }
 }
 
 #[test]

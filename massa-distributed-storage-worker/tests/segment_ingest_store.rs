@@ -6,12 +6,15 @@ use common::tamper::{Failure, Tamper};
 use common::world::{World, NO_LIMIT, THREADS};
 use common::{id_of, slot_of};
 use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::archive::ingest::{
     keep_all, Acknowledge, Ingest, IngestError, IngestOptions, Progress,
 };
-use massa_distributed_storage_worker::segment_store::{SegmentStore, SegmentStoreOptions, SlotRead, StoreError};
-use massa_distributed_storage_worker::storage_backend::writer::WriteFault;
+use massa_distributed_storage_worker::archive::rows::Packing;
+use massa_distributed_storage_worker::storage_backend::database::writer::WriteFault;
+use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions, SlotRead, StoreError};
 use massa_models::slot::Slot;
+use massa_tests::{Generator, GeneratorConfig};
 use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -356,4 +359,52 @@ fn what_is_open_at_the_end_becomes_rows_that_the_next_import_goes_on_from() {
             assert_holds(&next, &world, 3);
         }
     }
+}
+
+/// Segments of today's chain: near-empty blocks of all threads.
+#[test]
+fn pages_of_near_empty_blocks_are_packed_when_their_segment_closes_and_written_once() {
+    let mut generator = Generator::new(GeneratorConfig {
+        seed: 21,
+        false_signatures: true,
+        ..GeneratorConfig::near_empty()
+    });
+    let parameters = ArchiveParameters {
+        segment_periods: 25,
+        ..generator.parameters()
+    };
+    let records: Vec<BlockRecord> = (0..2 * parameters.segment_periods + 10)
+        .flat_map(|_| generator.next_period())
+        .flatten()
+        .collect();
+    let share = |packing: Packing| {
+        let directory = tempdir().unwrap();
+        let options = SegmentStoreOptions::new(directory.path());
+        let store = Arc::new(SegmentStore::open_or_create(options, &parameters).unwrap());
+        let options = IngestOptions {
+            acknowledge: Acknowledge::AtFinish,
+            keep: keep_all(),
+            held_back_bytes_max: NO_LIMIT,
+        };
+        let mut ingest = Ingest::open(Arc::clone(&store), options).unwrap().0;
+        ingest.set_packing(packing);
+        records.iter().for_each(|record| add(&mut ingest, record));
+        let counters = store.counters().unwrap();
+        assert_eq!((counters.segments, counters.chunks_held), (2, counters.chunks));
+        store.database().flush().unwrap();
+        // Pages are in tables that were taken in, and in nothing else.
+        let ingested = store.database().statistics().ingested_bytes;
+        let of_record = |record: &BlockRecord| slot_of(record, parameters.thread_count).period;
+        let last = parameters.first_period + 2 * parameters.segment_periods;
+        for record in records.iter().filter(|record| of_record(record) < last).step_by(97) {
+            let slot = slot_of(record, parameters.thread_count);
+            assert_eq!(store.slot(slot).unwrap(), SlotRead::Block(record.clone()));
+        }
+        let plain = counters.bytes_held as f64;
+        (counters.bytes_stored as f64 / plain, ingested as f64 / plain)
+    };
+    let (plain, packed) = (share(Packing::Plain), share(Packing::Packed));
+    println!("stored and written of the plain bytes without signatures: plain {plain:?}, packed {packed:?}");
+    assert!(plain.0 > 1.0 && plain.1 < 1.1, "{plain:?}");
+    assert!(packed.0 / plain.0 < 0.6 && packed.1 / plain.0 < 0.61, "{packed:?}");
 }

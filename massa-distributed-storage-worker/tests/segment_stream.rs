@@ -6,11 +6,10 @@ mod common;
 use common::second_segment::{self, Network, PeriodInput, SegmentKept};
 use common::{Chain, Shape};
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::manifest::ChunkEntry;
 use massa_distributed_storage_exports::merkle::root_of_leaves;
 use massa_distributed_storage_exports::period::{EncodedPeriod, UnsignedRecord};
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_table::{SegmentTable, TableChunk};
+use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::types::{LEAF_BYTES, PAGE_BYTES};
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::chunking::objects::{IndexedObjects, ObjectId};
@@ -18,7 +17,7 @@ use massa_distributed_storage_worker::chunking::segment::{
     first_unfinished, prove_leaf, FinishedChunk, SegmentStream, StreamError,
 };
 use massa_models::slot::Slot;
-use massa_tests::archive_vectors::filler;
+use massa_tests::filler;
 use massa_tests::segment_cases::{segment_cases, SegmentCase};
 use massa_tests::{data_path, read_mblk};
 use proptest::prelude::*;
@@ -355,18 +354,11 @@ proptest! {
                 let page = &chunk.pages[index as usize * LEAF_BYTES / PAGE_BYTES];
                 let proof = prove_leaf(&chunk.page_roots, page, index).unwrap();
                 prop_assert_eq!(&proof.bytes[..], leaf);
-                prop_assert_eq!(proof.verify(&entry_of(chunk.row)), Ok(()));
+                prop_assert_eq!(proof.verify(&chunk.row), Ok(()));
             }
             let beyond = chunk.row.leaf_count();
             prop_assert_eq!(prove_leaf(&chunk.page_roots, chunk.pages.last().unwrap(), beyond), None);
         }
-    }
-}
-
-fn entry_of(row: TableChunk) -> ChunkEntry {
-    ChunkEntry {
-        length: row.length,
-        id: row.id,
     }
 }
 

@@ -9,14 +9,27 @@ use massa_distributed_storage_worker::challenge::jury::{Jury, Verdict};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation, RefutationError};
 use massa_distributed_storage_worker::challenge::segment_answer::SegmentAnswer;
 use massa_distributed_storage_worker::challenge::sums::{Claim, SumNode, SumPath};
-use massa_distributed_storage_worker::replication::placement_score;
+use massa_distributed_storage_worker::repair::assigned::Assigned;
+use massa_distributed_storage_worker::replication::{placement_score, PlacementRules};
+use massa_distributed_storage_worker::rounds::decide::Snapshot;
 use massa_distributed_storage_worker::rounds::segment_watch::{Court, Scored, SegmentWatch};
+use massa_distributed_storage_worker::rounds::watch::{FinalContent, Watch, Watched};
+use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
-use massa_distributed_storage_worker::smart_contract::storage_registry::{ClaimState, RoundResult, StorageConfig};
+use massa_distributed_storage_worker::smart_contract::storage_registry::{
+    submit_round, ClaimState, RegistryState, RoundResult, StorageConfig, Submission,
+};
 use massa_hash::Hash;
-use massa_models::address::{Address, UserAddress, UserAddressV0};
+use massa_models::address::{Address, SCAddress, SCAddressV0, UserAddress, UserAddressV0};
 use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
+use massa_models::node::NodeId;
+use massa_models::operation::{Operation, OperationSerializer, OperationType, SecureShareOperation};
+use massa_models::secure_share::{Id, SecureShareContent, SecureShareSerializer};
+use massa_serialization::Serializer;
+use massa_signature::KeyPair;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const ROUND: u64 = 20;
@@ -62,8 +75,8 @@ fn node(number: usize, claim: Claim) -> NodeRecord {
         stake: Amount::from_raw(0),
         weight_now: GB,
         weight_next: GB,
-        weight_from_segment: 2,
-        leave_segment: None,
+        weight_from_round: 2,
+        leave_round: None,
         last_counted_round: ROUND - 1,
         lapsed_from: 0,
         lapsed_until: 0,
@@ -97,6 +110,7 @@ fn config() -> ConfigRecord {
         chunk_size_bytes: 1 << 20,
         challenge_frequency_periods: SEGMENT_PERIODS,
         first_segment: 0,
+        round_segments: 1,
     };
     ConfigRecord {
         now: config.clone(),
@@ -211,41 +225,55 @@ fn a_false_claim_is_refuted_with_evidence_that_the_registry_takes() {
     let (answer, root) = network.claims(accused, 5);
     let juries = BTreeMap::from([(ROUND, network.jury())]);
     let worst = network.worst_holder(&chunk(5));
+    let claimed = network
+        .bench()
+        .nodes
+        .iter()
+        .find(|node| node.address == address(accused));
+    let claimed = claimed.unwrap().claim_of(ROUND).unwrap();
+    let claim = Claim {
+        root: claimed.root,
+        leaves: claimed.leaves,
+    };
     let court = Court {
         juries: &juries,
         worst_holder: &|_, _, _| Some(worst),
+        is_claimed: &|_, _, answer| answer.before_under(&claim).is_some(),
     };
     let mut watch = SegmentWatch::default();
+    // An answer in its name that it did not give hides nothing.
+    let forged = SegmentAnswer {
+        position: ChunkPosition::new(5, 9).unwrap(),
+        ..answer.clone()
+    };
+    watch.saw(address(accused), ROUND, &forged);
     watch.saw(address(accused), ROUND, &answer);
     watch.saw(address(accused), ROUND, &answer);
     watch.score(&court, HASHES_MAX);
 
-    let found: Vec<Refutation<SegmentAnswer>> = watch.refutations(ROUND).cloned().collect();
+    let found: Vec<Refutation> = watch.refutations(ROUND).cloned().collect();
     assert_eq!(found.len(), 1, "it forfeits everything at once");
     let refutation = &found[0];
     assert_eq!(refutation.exhibit, answer.without_leaf());
-    assert_eq!(refutation.check(network.bench(), Some(&root), SEGMENT_PERIODS), Ok(()));
+    assert_eq!(refutation.check(network.bench(), Some(&root)), Ok(()));
     assert_eq!(
-        refutation.check(network.bench(), None, SEGMENT_PERIODS),
+        refutation.check(network.bench(), None),
         Err(RefutationError::SegmentUnknown)
     );
     let elsewhere = SegmentRoot::from_bytes([0; 32]);
     assert_eq!(
-        refutation.check(network.bench(), Some(&elsewhere), SEGMENT_PERIODS),
+        refutation.check(network.bench(), Some(&elsewhere)),
         Err(RefutationError::ArchivePath)
     );
     let mut moved = refutation.clone();
     moved.exhibit.position = ChunkPosition::new(5, 4).unwrap();
-    assert_eq!(
-        moved.check(network.bench(), Some(&root), SEGMENT_PERIODS),
-        Err(RefutationError::SumPath)
-    );
+    assert_eq!(moved.check(network.bench(), Some(&root)), Err(RefutationError::SumPath));
     let with_leaf = Refutation {
         exhibit: answer,
         ..refutation.clone()
     };
     assert_eq!(
-        with_leaf.check(network.bench(), Some(&root), SEGMENT_PERIODS),
+        with_leaf.check(network.bench(), Some(&root)),
         Err(RefutationError::Leaf)
     );
     watch.settle(ROUND, address(accused));
@@ -281,7 +309,7 @@ fn a_jury_finds_somebody_guilty_exactly_when_enough_others_score_lower() {
             exhibit: answer.without_leaf(),
             witnesses: witnesses.clone(),
         };
-        assert_eq!(refutation.check(network.bench(), Some(&root), SEGMENT_PERIODS), Ok(()));
+        assert_eq!(refutation.check(network.bench(), Some(&root)), Ok(()));
     }
 }
 
@@ -355,6 +383,7 @@ fn an_answer_of_another_round_or_of_nobody_is_dropped() {
     let court = Court {
         juries: &juries,
         worst_holder: &|_, _, _| None,
+        is_claimed: &|_, _, _| true,
     };
     let mut watch = SegmentWatch::default();
     watch.saw(address(1), ROUND - 5, &answer_to(1));
@@ -394,6 +423,7 @@ fn watch_a_round(known: bool) -> (Vec<Scored>, Duration) {
     let court = Court {
         juries: &juries,
         worst_holder: &|_, _, chunk| limits.get(chunk).copied().filter(|_| known),
+        is_claimed: &|_, _, _| true,
     };
     let mut watch = SegmentWatch::default();
     for (number, node, _) in &numbers {
@@ -436,4 +466,125 @@ fn watching_a_thousand_nodes_is_bounded_in_each_tick_and_scores_each_answer_once
             "{longest:?}: the target is 5 ms on an idle machine"
         );
     }
+}
+
+const CHAIN_ID: u64 = 77;
+
+fn registry() -> Address {
+    Address::SC(SCAddress::SCAddressV0(SCAddressV0(Hash::compute_from(b"registry"))))
+}
+
+/// A block with the operation of a round of `node`, sent by whoever.
+fn block_with(target: Address, node: Address, answer: &SegmentAnswer) -> FinalContent {
+    let submission = Submission {
+        round: ROUND,
+        beacon: Some(([1; 32], vec![(0, answer.to_bytes())])),
+        roots: Vec::new(),
+        claim: None,
+    };
+    let call = submit_round(&node, &submission);
+    let operation = Operation {
+        fee: Amount::from_raw(0),
+        expire_period: 1,
+        op: OperationType::CallSC {
+            target_addr: target,
+            target_func: call.function.to_string(),
+            param: call.parameter,
+            max_gas: 0,
+            coins: Amount::from_raw(0),
+        },
+    };
+    let keypair = KeyPair::generate(0).unwrap();
+    let signed: SecureShareOperation = operation
+        .new_verifiable(OperationSerializer::new(), &keypair, CHAIN_ID)
+        .unwrap();
+    let mut bytes = Vec::new();
+    SecureShareSerializer::new().serialize(&signed, &mut bytes).unwrap();
+    FinalContent {
+        id: BlockId::new(Hash::compute_from(&bytes)),
+        operations: vec![vec![1, 2, 3], bytes],
+    }
+}
+
+#[test]
+fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_registry_would_take_it() {
+    let mut network = Network::new(50);
+    let accused = network.scores(&chunk(5))[30].1;
+    let (answer, root) = network.claims(accused, 5);
+    let honest = usize::from(accused == 0);
+    for node in &mut network.nodes {
+        node.slots[(ROUND % 3) as usize].as_mut().unwrap().draw_reasons = vec![0];
+    }
+    let times = RoundTimes {
+        round: ROUND,
+        periods: SEGMENT_PERIODS,
+    };
+    let snapshot = Snapshot {
+        period: times.window_opens() + 2,
+        config: network.config.clone(),
+        state: RegistryState {
+            stakes: Amount::from_raw(0),
+            credited: Amount::from_raw(0),
+            reserves: Amount::from_raw(0),
+            pool: Amount::from_raw(0),
+            to_burn: Amount::from_raw(0),
+            burned: Amount::from_raw(0),
+            active_stake: Amount::from_raw(0),
+            next_segment: 6,
+            last_accepted_round: None,
+            paused: false,
+            paused_round: 0,
+        },
+        node: None,
+        rounds: BTreeMap::from([(ROUND, network.round.clone())]),
+        accepted_roots: Arc::new(BTreeMap::from([(5, root)])),
+        all_stake_voted: false,
+    };
+    let watched = Watched {
+        chain_id: CHAIN_ID,
+        registry: registry(),
+        own: address(honest),
+    };
+    let nobody = NodeId::new(KeyPair::generate(0).unwrap().get_public_key());
+    let rules = PlacementRules::new(1 << 20, SEGMENT_PERIODS);
+    let assigned = Assigned::new(rules, nobody, None).shared();
+    let mut watch = Watch::default();
+    let mut periods = Vec::new();
+    while let Some(period) = watch.wants(snapshot.period, times) {
+        // To another contract; of this node itself; and the false one.
+        let blocks = [
+            Some(block_with(address(3), address(accused), &answer)),
+            None,
+            Some(block_with(registry(), address(honest), &answer)),
+            Some(block_with(registry(), address(accused), &answer)),
+        ];
+        watch.read(Some(&blocks[..]).filter(|_| period == snapshot.period), &watched);
+        periods.push(period);
+    }
+    let window = times.window_opens()..=snapshot.period;
+    let before = RoundTimes {
+        round: ROUND - 1,
+        ..times
+    };
+    let expected: Vec<u64> = (before.window_opens()..=before.window_ends()).chain(window).collect();
+    assert_eq!(periods, expected, "each once, and only while answers are taken");
+    assert_eq!(watch.waiting(), 1);
+
+    watch.set_nodes(&snapshot, &network.nodes, times);
+    assert_eq!(watch.score(&assigned).answers, 1);
+    assert_eq!(watch.waiting(), 0);
+    let found = watch.refutations(&snapshot, &network.nodes, times);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].node, found[0].round), (address(accused), ROUND));
+    assert!(!watch.is_idle(times));
+    assert_eq!(
+        watch.refutations(&snapshot, &network.nodes, times),
+        found,
+        "until it is settled"
+    );
+    // Somebody was faster.
+    let slot = network.nodes[accused].slots[(ROUND % 3) as usize].as_mut().unwrap();
+    slot.refuted = true;
+    assert_eq!(watch.refutations(&snapshot, &network.nodes, times), []);
+    assert!(watch.is_idle(times));
 }

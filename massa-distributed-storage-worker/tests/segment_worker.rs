@@ -11,17 +11,18 @@ use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
 use massa_distributed_storage_exports::stored_page::StoredPage;
 use massa_distributed_storage_exports::verification::{verify_block, VerifiedBlock};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, StorageArchiver};
-use massa_distributed_storage_worker::archive::commands::{ArchiveCommand, ArchiveError, BlocksTaken, ChunkDrop};
 use massa_distributed_storage_worker::archive::ingest::Keep;
-use massa_distributed_storage_worker::archive::thread::{
-    start_archive, ArchiveManager, ArchiveOptions, ArchiveStopped, ArchiverHandle, PlacedChunks,
-};
 use massa_distributed_storage_worker::archive::upkeep::Intervals;
 use massa_distributed_storage_worker::chunking::segment::FinishedChunk;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::commands::{ArchiveError, BlocksTaken, ChunkDrop, DistributedStorageCommand};
+use massa_distributed_storage_worker::storage_backend::database::writer::{BatchWriter, Durability, WriteFault};
+use massa_distributed_storage_worker::storage_backend::{
     ChunkToStore, PageToStore, ReachingEntry, SegmentStore, SegmentStoreOptions, SlotRead,
 };
-use massa_distributed_storage_worker::storage_backend::writer::{BatchWriter, Durability, WriteFault};
+use massa_distributed_storage_worker::worker::{
+    start_distributed_storage_worker, ArchiveOptions, ArchiveStopped, ArchiverHandle, DistributedStorageManager,
+    PlacedChunks,
+};
 use massa_models::active_block::ActiveBlock;
 use massa_models::address::Address;
 use massa_models::prehash::{PreHashMap, PreHashSet};
@@ -116,8 +117,8 @@ fn impatient(queue: usize) -> ArchiveOptions {
     }
 }
 
-fn start(path: &Path, parameters: &ArchiveParameters) -> (ArchiveManager, ArchiverHandle) {
-    start_archive(open(path, parameters, None), impatient(1024)).unwrap()
+fn start(path: &Path, parameters: &ArchiveParameters) -> (DistributedStorageManager, ArchiverHandle) {
+    start_distributed_storage_worker(open(path, parameters, None), impatient(1024)).unwrap()
 }
 
 fn assert_reads(store: &SegmentStore, blocks: &[BlockRecord]) {
@@ -131,7 +132,7 @@ fn assert_reads(store: &SegmentStore, blocks: &[BlockRecord]) {
 /// Sends blocks as repair does, and waits for what became of them.
 fn send_blocks(handle: &ArchiverHandle, records: &[BlockRecord]) -> BlocksTaken {
     let (reply, taken) = bounded(1);
-    let command = ArchiveCommand::Blocks {
+    let command = DistributedStorageCommand::Blocks {
         records: records.to_vec(),
         reply: Some(reply),
     };
@@ -218,7 +219,7 @@ fn blocks_from_the_hook_are_archived_and_logged() {
         ..impatient(1024)
     };
     let store = open(directory.path(), &parameters, None);
-    let (mut manager, handle) = start_archive(store, options).unwrap();
+    let (mut manager, handle) = start_distributed_storage_worker(store, options).unwrap();
     let root = Storage::create_root();
     blocks.iter().for_each(|record| archive(&handle, &root, record, true));
     wait_for("archiving", || {
@@ -243,6 +244,11 @@ fn blocks_from_the_hook_are_archived_and_logged() {
     ] {
         assert!(text.contains("INFO") && text.contains(line), "{line}: {text}");
     }
+    // Every chunk is told of once, the last one of each segment when that is closed.
+    let counted = text.lines().filter(|line| line.contains("Chunks assigned to nodes: A"));
+    let counted = counted.map(|line| line[line.find('[').unwrap() + 1..line.rfind(']').unwrap()].parse::<u64>());
+    let counted: u64 = counted.map(Result::unwrap).sum();
+    assert_eq!(counted, status.counters.chunks, "{text}");
     // What the hook handed over is let go.
     let left = |record: &&BlockRecord| root.read_blocks().contains(&id_of(record, THREADS));
     assert_eq!(blocks.iter().filter(left).count(), 0);
@@ -261,7 +267,7 @@ fn the_directory_is_free_after_stop_and_the_thread_starts_again() {
         let reader = Arc::clone(manager.store());
         manager.stop();
         assert!(reader.counters().is_err());
-        let stop = handle.send(ArchiveCommand::Stop);
+        let stop = handle.send(DistributedStorageCommand::Stop);
         assert_eq!(stop, Err(ArchiveStopped));
         // The hook never fails, whoever is there.
         archive(&handle, &root, &half[0], true);
@@ -280,7 +286,7 @@ fn a_full_queue_neither_waits_nor_loses_count_and_the_slots_are_missing() {
     let directory = tempdir().unwrap();
     let gate = Gate::default();
     let store = open(directory.path(), &parameters, Some(Box::new(gate.clone())));
-    let (mut manager, handle) = start_archive(store, impatient(1)).unwrap();
+    let (mut manager, handle) = start_distributed_storage_worker(store, impatient(1)).unwrap();
     let root = Storage::create_root();
     gate.arm();
     archive(&handle, &root, &blocks[0], true);
@@ -347,7 +353,7 @@ fn a_store_that_refuses_is_reported_reads_go_on_and_so_does_the_archive_when_it_
     let directory = tempdir().unwrap();
     let tamper = Tamper::default();
     let store = open(directory.path(), &parameters, Some(Box::new(tamper.clone())));
-    let (mut manager, handle) = start_archive(store, impatient(1024)).unwrap();
+    let (mut manager, handle) = start_distributed_storage_worker(store, impatient(1024)).unwrap();
     let root = Storage::create_root();
     let (before, after) = blocks.split_at(60);
     before.iter().for_each(|record| archive(&handle, &root, record, true));
@@ -411,11 +417,11 @@ fn a_segment_that_was_being_closed_when_the_thread_was_stopped_is_closed_after_t
             if !begun.swap(true, Ordering::SeqCst) {
                 armed.arm();
             }
-            Keep::Holder
+            Some(Keep::Holder)
         }),
         ..impatient(1024)
     };
-    let (mut manager, handle) = start_archive(store, options).unwrap();
+    let (mut manager, handle) = start_distributed_storage_worker(store, options).unwrap();
     let mut records = world.blocks.iter();
     while !closing.load(Ordering::SeqCst) {
         send_blocks(&handle, std::slice::from_ref(records.next().unwrap()));
@@ -450,7 +456,7 @@ fn to_store(segment: u64, chunk: &FinishedChunk) -> ChunkToStore {
         }
     });
     ChunkToStore {
-        keep: massa_distributed_storage_worker::segment_store::Keep::Holder,
+        keep: massa_distributed_storage_worker::storage_backend::Keep::Holder,
         position: ChunkPosition::new(segment, chunk.index).unwrap(),
         pages: pages.collect(),
         page_roots: chunk.page_roots.clone(),
@@ -462,7 +468,10 @@ fn to_store(segment: u64, chunk: &FinishedChunk) -> ChunkToStore {
     }
 }
 
-fn ask<T>(handle: &ArchiverHandle, command: impl FnOnce(crossbeam_channel::Sender<T>) -> ArchiveCommand) -> T {
+fn ask<T>(
+    handle: &ArchiverHandle,
+    command: impl FnOnce(crossbeam_channel::Sender<T>) -> DistributedStorageCommand,
+) -> T {
     let (reply, answered) = bounded(1);
     handle.send(command(reply)).unwrap();
     answered.recv().unwrap()
@@ -475,7 +484,7 @@ fn drop_chunks(
     is_placed: bool,
 ) -> Vec<ChunkPosition> {
     let dropped: Result<_, ArchiveError> = ask(handle, |reply| {
-        ArchiveCommand::Drop(ChunkDrop {
+        DistributedStorageCommand::Drop(ChunkDrop {
             chunks: chunks.to_vec(),
             while_placed: Arc::new(move |action| {
                 if is_placed {
@@ -497,7 +506,7 @@ fn what_repair_obtained_is_taken_and_what_others_hold_is_dropped() {
     let (mut manager, handle) = start(directory.path(), &world.parameters);
     let segments = world.segments(2, &[]);
     let tables = segments.iter().map(|(table, _)| table.clone()).collect();
-    let taken = ask(&handle, |reply| ArchiveCommand::Tables {
+    let taken = ask(&handle, |reply| DistributedStorageCommand::Tables {
         tables,
         reply: Some(reply),
     });
@@ -505,7 +514,7 @@ fn what_repair_obtained_is_taken_and_what_others_hold_is_dropped() {
 
     let chunks: Vec<ChunkToStore> = segments[1].1.iter().map(|chunk| to_store(1, chunk)).collect();
     let put = |chunk: &ChunkToStore| {
-        ask(&handle, |reply| ArchiveCommand::Chunk {
+        ask(&handle, |reply| DistributedStorageCommand::Chunk {
             chunk: Box::new(chunk.clone()),
             reply: Some(reply),
         })
@@ -528,6 +537,56 @@ fn what_repair_obtained_is_taken_and_what_others_hold_is_dropped() {
     manager.stop();
 }
 
+/// Neither blocks nor chunks make the directory larger than the allocation. Closing waits for space, and dropping chunks, which
+/// gives it, does not wait for closing.
+#[test]
+fn when_the_allocation_is_used_up_chunks_can_be_handed_over_and_the_archive_goes_on() {
+    const CAPACITY: u64 = 16 << 20;
+    let world = World::new(17, 4 * 80 + 2, 20_000);
+    let directory = tempdir().unwrap();
+    let store = SegmentStoreOptions {
+        capacity_bytes: Some(CAPACITY),
+        ..SegmentStoreOptions::new(directory.path())
+    };
+    let store = Arc::new(SegmentStore::open_or_create(store, &world.parameters).unwrap());
+    let options = ArchiveOptions {
+        held_back_bytes_max: CAPACITY / 4,
+        ..impatient(1024)
+    };
+    let (mut manager, handle) = start_distributed_storage_worker(store, options).unwrap();
+    let is_full = || manager.status().store_error.is_some();
+    let mut sent = 0;
+    for record in &world.blocks {
+        if is_full() {
+            break;
+        }
+        send_blocks(&handle, std::slice::from_ref(record));
+        sent += 1;
+        assert!(manager.store().database().disk_usage().unwrap() <= CAPACITY);
+    }
+    wait_for("using up the allocation", is_full);
+    assert!(sent < world.blocks.len());
+    let closed = manager.status().closed_segments;
+    assert!(closed > 4, "{closed} segments closed");
+
+    let held: Vec<ChunkPosition> = (0..closed)
+        .flat_map(|segment| {
+            let held = manager.store().held(segment).unwrap();
+            let positions = held.indexes().map(|index| ChunkPosition::new(segment, index).unwrap());
+            positions.collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(drop_chunks(&handle, &held, held[0], true).len(), held.len() - 1);
+    wait_for("space", || !is_full());
+    // Space comes back table by table: what is refused meanwhile repair sends again.
+    wait_for("closing", || {
+        send_blocks(&handle, &world.blocks[sent - 40..sent + 40]);
+        manager.status().closed_segments > closed
+    });
+    assert!(manager.store().database().disk_usage().unwrap() <= CAPACITY);
+    manager.stop();
+}
+
 #[test]
 fn what_retention_no_longer_keeps_goes_when_others_hold_it() {
     let world = World::new(13, 26, 500);
@@ -543,7 +602,7 @@ fn what_retention_no_longer_keeps_goes_when_others_hold_it() {
         may_prune: Box::new(move |segment| segment == 0 || is_handed_over.load(Ordering::SeqCst)),
         ..impatient(1024)
     };
-    let (mut manager, handle) = start_archive(store, options).unwrap();
+    let (mut manager, handle) = start_distributed_storage_worker(store, options).unwrap();
     send_blocks(&handle, &world.blocks);
     wait_for("closing", || manager.status().closed_segments == 6);
     wait_for("pruning", || manager.status().floor == 1);

@@ -605,8 +605,22 @@ fn sized(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
 }
 
-/// Reward, least and most GB, answer time, slash, least stake, stake per GB, replication, chunk, segment, first segment.
-const REGISTRY_CONFIG: [u64; 11] = [1_000_000, 1, 16_384, 60_000, 10, 100 * COIN, COIN, 3, 1 << 20, 100, 0];
+/// Reward, least and most GB, answer time, slash, least stake, stake per GB, replication, chunk, periods of a segment, first
+/// segment, segments of a round.
+const REGISTRY_CONFIG: [u64; 12] = [
+    1_000_000,
+    1,
+    16_384,
+    60_000,
+    10,
+    100 * COIN,
+    COIN,
+    3,
+    1 << 20,
+    100,
+    0,
+    4,
+];
 
 /// Constructor arguments of the registry: the administrator, then its numbers.
 fn registry_arguments(admin: &Address) -> Vec<u8> {

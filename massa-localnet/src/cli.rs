@@ -1,6 +1,6 @@
 //! The arguments of `massa-localnet`.
 
-use crate::genesis::SEGMENT_PERIODS;
+use crate::genesis::ROUND_PERIODS;
 use crate::network::NODES_MAX;
 use clap::{ArgGroup, Parser};
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use std::time::Duration;
 const DEADLINE_BASE: Duration = Duration::from_secs(60);
 /// Periods of time that a run may take for each period that it archives: a machine may be slow.
 const DEADLINE_FACTOR: u32 = 20;
-/// Periods from which on rounds are waited for: two segments.
-const PERIODS_WITH_ROUNDS: u64 = 2 * SEGMENT_PERIODS;
+/// Periods from which on rounds are waited for: two rounds.
+const PERIODS_WITH_ROUNDS: u64 = 2 * ROUND_PERIODS;
 /// Rounds that are waited for then.
 const ROUNDS: u64 = 2;
-/// Rounds that go by until two are claimed, settled, and their credit matured and claimed: segment 0 ends, its root is accepted,
-/// it is claimed, two rounds are answered, the second one matures.
+/// Rounds that go by until two are claimed, settled, and their credit matured and claimed: the first segments end, their roots are
+/// accepted, they are claimed, two rounds are answered, the second one matures.
 const ROUNDS_UNTIL_PAID: u64 = 8;
 /// Minutes in which a round can be claimed, answered and settled.
 const MINUTES_MIN: u64 = 5;
@@ -23,8 +23,8 @@ const MINUTES_MIN: u64 = 5;
 /// Starts a network of nodes on this machine, with a load of operations, and shows how its history is archived.
 ///
 /// The registry contract is deployed and every node registered with it. With --periods it ends by itself, with status 0 if
-/// those periods are archived with one root on all nodes, replicated, every block of them could be read back over RPC and
-/// verified down to signatures, all nodes are registered and have one final state. From 40 periods on it goes on until the first
+/// those periods are archived on all nodes, their segments closed with one root and every chunk on its replicas, every block of them
+/// could be read back over RPC, with its proof, and verified down to signatures, all nodes are registered and have one final state. From 40 periods on it goes on until the first
 /// two claimed rounds are settled and paid out, and fails if one is void, a draw failed, or a nano of the rewards or of the
 /// operators' coins is not what it has to be. With --minutes it watches memory and disks for that long. Without either, it runs
 /// until Ctrl-C.
@@ -71,7 +71,7 @@ impl Arguments {
     pub fn deadline(&self, periods: u64) -> Duration {
         let periods = match Self::rounds(periods) {
             0 => periods,
-            _ => periods.max(ROUNDS_UNTIL_PAID * SEGMENT_PERIODS),
+            _ => periods.max(ROUNDS_UNTIL_PAID * ROUND_PERIODS),
         };
         let periods = u32::try_from(periods).unwrap_or(u32::MAX);
         DEADLINE_BASE + (Duration::from_millis(self.t0_ms) * DEADLINE_FACTOR).saturating_mul(periods)
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn two_segments_are_waited_for_until_two_rounds_are_paid() {
+    fn from_two_rounds_on_a_run_waits_until_two_are_paid() {
         assert_eq!([1, 39, 40, 41].map(Arguments::rounds), [0, 0, 2, 2]);
         let arguments = parse(&["--t0-ms", "1000"]).unwrap();
         assert_eq!(arguments.deadline(40), arguments.deadline(160));

@@ -4,8 +4,8 @@ use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use massa_api_exports::address::AddressInfo;
 use massa_api_exports::datastore::DatastoreEntryInput;
 use massa_api_exports::distributed_storage::{
-    ArchivedPeriodInfo, ArchivedPlace, BlockOrSlot, ListChunks, ListPeriods, StorageChunk, StoragePeriod,
-    StorageStatus, MAX_LIST_LIMIT,
+    ArchivedPeriodInfo, ArchivedSlot, BlockOrSlot, ChunkAt, ListChunks, ListPeriods, ListSegments, StorageChunk,
+    StoragePeriod, StorageSegment, StorageStatus, MAX_LIST_LIMIT,
 };
 use massa_api_exports::node::NodeStatus;
 use massa_api_exports::operation::OperationInput;
@@ -16,6 +16,7 @@ use massa_models::slot::Slot;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -132,18 +133,41 @@ impl NodeClient {
         Ok(periods)
     }
 
-    /// The chunks of the archived periods from `first` to `last`.
+    /// The segments of a range that the node has, open ones among them.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn chunks(&self, first: u64, last: u64) -> Result<Vec<StorageChunk>, ClientError> {
-        let mut chunks = Vec::new();
+    pub fn segments(&self, range: RangeInclusive<u64>) -> Result<Vec<StorageSegment>, ClientError> {
+        let (mut segments, mut next) = (Vec::new(), *range.start());
+        while range.contains(&next) {
+            let limit = (range.end() - next).saturating_add(1).min(MAX_LIST_LIMIT);
+            let request = ListSegments { first: next, limit };
+            let page = self.call("list_storage_segments", self.http.list_storage_segments(request))?;
+            let Some(newest) = page.last().map(|segment| segment.segment) else {
+                break;
+            };
+            segments.extend(page.into_iter().filter(|segment| range.contains(&segment.segment)));
+            next = newest.max(next) + 1;
+        }
+        Ok(segments)
+    }
+
+    /// The chunks of the segments of a range, those that are being filled among them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn chunks(&self, segments: RangeInclusive<u64>) -> Result<Vec<StorageChunk>, ClientError> {
+        let mut chunks: Vec<StorageChunk> = Vec::new();
         loop {
             let request = ListChunks {
-                first_period: Some(first),
-                last_period: Some(last),
+                first_segment: Some(*segments.start()),
+                last_segment: Some(*segments.end()),
+                period: None,
+                after: chunks.last().map(|last| ChunkAt {
+                    segment: last.segment,
+                    chunk: last.chunk,
+                }),
                 limit: MAX_LIST_LIMIT,
-                offset: chunks.len() as u64,
             };
             let page = self.call("list_storage_chunks", self.http.list_storage_chunks(request))?;
             let is_last = (page.len() as u64) < MAX_LIST_LIMIT;
@@ -154,7 +178,7 @@ impl NodeClient {
         }
     }
 
-    /// Places and chunks of an archived period.
+    /// Slots of an archived period.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -166,7 +190,7 @@ impl NodeClient {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn archived_place(&self, slot: Slot) -> Result<ArchivedPlace, ClientError> {
+    pub fn archived_slot(&self, slot: Slot) -> Result<ArchivedSlot, ClientError> {
         self.call(
             "get_archived_block",
             self.http.get_archived_block(BlockOrSlot::Slot(slot)),

@@ -12,13 +12,17 @@ use std::net::SocketAddr;
 
 /// The chain id of local networks.
 pub const CHAIN_ID: u64 = 77;
-/// Bytes of a chunk: one page, so that the few hundred kilobytes of a period are several chunks.
+/// Bytes of a chunk: one page, so that the few hundred kilobytes of a period touch several chunks.
 pub const CHUNK_BYTES: u32 = 1 << 16;
 /// Nodes that hold each chunk, where there are as many.
 pub const REPLICATION_FACTOR: u8 = 3;
-/// Periods of a segment and of a round: the window of answers has to leave time for finality (three periods), for an operation to
-/// be included, and for a second try.
-pub const SEGMENT_PERIODS: u64 = 20;
+/// Periods of a segment: few, so that segments close and chunks are placed while somebody watches.
+pub const SEGMENT_PERIODS: u64 = 4;
+/// Segments of a round.
+pub const ROUND_SEGMENTS: u64 = 5;
+/// Periods of a round: the window of answers has to leave time for finality (three periods), for an operation to be included, and
+/// for a second try.
+pub const ROUND_PERIODS: u64 = ROUND_SEGMENTS * SEGMENT_PERIODS;
 /// Disk space that each node offers, in GB of 2³⁰ bytes.
 pub const ALLOCATED_STORAGE_GB: u64 = 1;
 /// nanoMAS for each GB and period: so many that what a node of some megabytes earns in a round is worth the fee of claiming it.
@@ -89,6 +93,7 @@ pub fn genesis(clock: &Clock, nodes: &[NodeIdentity], accounts: &[Address]) -> G
             chunk_size: CHUNK_BYTES,
             replication_factor: replication_factor(nodes.len()),
             challenge_frequency_periods: SEGMENT_PERIODS,
+            round_segments: ROUND_SEGMENTS,
             reward_per_gb_per_period: REWARD_PER_GB_PER_PERIOD,
             nodes: nodes.iter().map(storage_node).collect(),
         },
@@ -147,6 +152,8 @@ mod tests {
         assert_eq!(id, genesis.id());
         assert_eq!(read.node_set().nodes().len(), 4);
         assert_eq!((read.storage.chunk_size, read.storage.replication_factor), (65_536, 3));
+        let rounds = (read.storage.challenge_frequency_periods, read.storage.round_segments);
+        assert_eq!(rounds, (4, 5));
         let mut balances: Vec<Amount> = read.balances.into_values().collect();
         balances.sort_unstable();
         assert_eq!(balances[..4], [operator_balance(); 4]);

@@ -2,7 +2,7 @@
 //!
 //! [`Network`] makes keys, a genesis file and a directory for each node, and starts, kills and restarts the processes.
 //! [`load`] sends operations, [`survey`] asks all nodes who holds what, [`readback`] fetches and verifies every archived
-//! place, [`registry`] deploys the contract and registers the nodes, [`rounds`] watches its rounds, [`rewards`] and [`wallets`] check what
+//! slot, [`registry`] deploys the contract and registers the nodes, [`rounds`] watches its rounds with what [`sample`] reads, [`rewards`] and [`wallets`] check what
 //! they paid, [`state`] compares ledgers, [`report`] judges, [`soak`] watches memory and disks over a long run. The binary
 //! `massa-localnet` puts them together; `scripts/localnet` and `scripts/soak` build and run it.
 //!
@@ -21,12 +21,14 @@ pub mod report;
 pub mod rewards;
 pub mod rounds;
 pub mod run;
+pub mod sample;
 pub mod soak;
 pub mod state;
 pub mod survey;
 pub mod table;
 pub mod wait;
 pub mod wallets;
+mod watch;
 
 pub use client::NodeClient;
 pub use network::{Network, NetworkError, NetworkOptions, Programs};

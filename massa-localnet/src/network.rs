@@ -4,14 +4,18 @@ use crate::client::ClientRuntime;
 use crate::genesis::{genesis, Clock, NodeIdentity, CHAIN_ID};
 use crate::load::{Load, LoadPlan};
 use crate::node::{Node, NodeError, Ports};
+use crate::readback::Chain;
+use crate::survey::Span;
 use massa_models::address::Address;
 use massa_node::genesis::{Genesis, GenesisError};
 use massa_signature::KeyPair;
 use massa_time::MassaTime;
 use massa_wallet::{Wallet, WalletError};
+use rand::Rng;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +27,11 @@ const ACCOUNTS: &str = "accounts";
 const ACCOUNTS_MIN: usize = 8;
 /// Nodes at most: more do not fit one machine, and each has three ports.
 pub const NODES_MAX: usize = 64;
+
+/// Ports of nodes: below those that the system gives to connections that go out, which would take one before its node listens.
+const PORTS: Range<u16> = 10_000..32_000;
+/// Ports that are tried before there is none.
+const PORT_TRIES: usize = 1_000;
 
 /// Why there is no network.
 #[non_exhaustive]
@@ -185,6 +194,24 @@ impl Network {
         &mut self.nodes[index]
     }
 
+    /// Periods to look at, with the segments of this network.
+    pub fn span(&self, first: u64, last: u64) -> Span {
+        Span {
+            first,
+            last,
+            segment_periods: self.genesis.storage.challenge_frequency_periods,
+        }
+    }
+
+    /// The chain as its archive is read back.
+    pub fn chain(&self) -> Chain {
+        Chain {
+            chain_id: self.genesis.chain_id,
+            thread_count: self.genesis.thread_count,
+            chunk_size: self.genesis.storage.chunk_size,
+        }
+    }
+
     /// What the genesis file says.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
@@ -254,9 +281,20 @@ fn create_nodes(options: &NetworkOptions, directory: &Path) -> Result<Vec<Node>,
 
 /// Addresses on loopback that nobody listens at. Held all at once, so that each is another.
 fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
-    let bind = |_| TcpListener::bind(("127.0.0.1", 0));
-    let held = (0..count).map(bind).collect::<io::Result<Vec<_>>>()?;
+    let held = (0..count).map(|_| free_port()).collect::<io::Result<Vec<_>>>()?;
     held.iter().map(TcpListener::local_addr).collect()
+}
+
+/// Listens at a port of [`PORTS`], any that is free.
+fn free_port() -> io::Result<TcpListener> {
+    let mut random = rand::thread_rng();
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind(("127.0.0.1", random.gen_range(PORTS))) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => tries += 1,
+            result => return result,
+        }
+    }
 }
 
 /// A wallet with as many accounts in each thread: an operation waits for a block of its creator's thread.

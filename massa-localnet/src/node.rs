@@ -1,7 +1,9 @@
 //! One node: its directory and its process.
 
 use crate::client::{ClientRuntime, NodeClient};
-use crate::genesis::{NodeIdentity, ALLOCATED_STORAGE_GB, CHUNK_BYTES, REWARD_PER_GB_PER_PERIOD, SEGMENT_PERIODS};
+use crate::genesis::{
+    NodeIdentity, ALLOCATED_STORAGE_GB, CHUNK_BYTES, REWARD_PER_GB_PER_PERIOD, ROUND_SEGMENTS, SEGMENT_PERIODS,
+};
 use crate::wait::{wait_for, WaitError};
 use massa_models::address::Address;
 use massa_models::node::NodeId;
@@ -465,6 +467,7 @@ allocated_storage_gb = {ALLOCATED_STORAGE_GB}
 replication_factor = {replication_factor}
 chunk_size = {CHUNK_BYTES}
 challenge_frequency_periods = {SEGMENT_PERIODS}
+round_segments = {ROUND_SEGMENTS}
 reward_per_gb_per_period = {REWARD_PER_GB_PER_PERIOD}
 operator_address = "{operator}"
 auto_claim = true
@@ -539,6 +542,8 @@ mod tests {
         );
         assert_eq!(settings.distributed_storage.chunk_size, 65_536);
         assert_eq!(settings.distributed_storage.replication_factor, 2);
+        assert_eq!(settings.distributed_storage.challenge_frequency_periods, 4);
+        assert_eq!(settings.distributed_storage.round_segments, 5);
     }
 
     #[test]

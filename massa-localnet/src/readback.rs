@@ -1,29 +1,36 @@
-//! Reads archived periods back, place by place, and verifies them down to signatures.
+//! Reads archived periods back, slot by slot, and verifies them down to signatures.
 //!
-//! Each place is read from a node that holds none of the chunks its block is in, where there is one: that node has to
-//! fetch it from the others. Nothing that a node says is believed: the period root is the one that all nodes computed,
-//! the manifest has to have it, the proof has to lead to it, and ids and signatures are recomputed.
+//! Each slot is read from a node that does not hold the chunk in which its block begins, where there is one: that node has to
+//! fetch it from the others. Nothing that a node says is believed: the roots are those that all nodes computed, what the slots
+//! are has to be proven by them, each proof has to lead to them, and ids and signatures are recomputed. A proof leads to the root
+//! of the segment once every node closed it, until then to the root of the period.
 
 use crate::client::{ClientError, NodeClient};
 use crate::node::Node;
 use crate::survey::{PeriodSurvey, Survey};
 use crate::wait::wait_for;
-use massa_api_exports::distributed_storage::{ArchiveProof, ArchivedBlockInfo, ArchivedPlace};
-use massa_client::archive::check_proof::{check_document, CheckProofError, Proven};
-use massa_distributed_storage_exports::manifest::{Manifest, ManifestError, Place};
+use massa_api_exports::distributed_storage::{ArchiveProof, ArchivedBlockInfo, ArchivedPeriodInfo, ArchivedSlot};
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
+use massa_distributed_storage_exports::segment_proof::check::{check, CheckError, Proven, TrustedRoot};
+use massa_distributed_storage_exports::segment_proof::{State, Subject};
+use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
 use massa_distributed_storage_exports::verification::{verify_block, VerifyBlockError};
 use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use std::error::Error;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// How long a place is asked for: a node may be busy, or wait for a holder that just went away.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a slot is asked for: a node may be busy, or wait for a holder that just went away.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a missed slot in the entry that a period's bytes begin with.
+const MISS_ENTRY_BYTES: u64 = 1;
+/// Bytes of a slot with a block there: 01, id, offset.
+const BLOCK_ENTRY_BYTES: u64 = 1 + 33 + 4;
+/// Bytes of a length, and of a count of operations.
+const LENGTH_BYTES: usize = 4;
 
-/// Which nodes a place is read from.
+/// Which nodes a slot is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
     /// One that need not hold it, in turn.
@@ -35,20 +42,28 @@ pub enum Readers {
 /// What was read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadBack {
+    /// Blocks that the periods have, as their proofs say.
+    pub blocks_proven: u64,
+    /// Missed slots that the periods have, likewise.
+    pub misses_proven: u64,
     /// Blocks that were read and verified.
     pub blocks: u64,
+    /// Those of them that were read from a node that does not hold the chunk in which they begin.
+    pub fetched: u64,
     /// Their operations.
     pub operations: u64,
     /// Missed slots whose proof was read and verified.
     pub misses: u64,
+    /// Blocks of lost periods whose proof was read and verified.
+    pub lost: u64,
     /// Blocks and misses that could not be read or verified, and why.
     pub failures: Vec<Failure>,
 }
 
-/// A place that could not be read or verified.
+/// A slot that could not be read or verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The place.
+    /// The slot.
     pub slot: Slot,
     /// The node that was asked.
     pub node: String,
@@ -67,21 +82,39 @@ pub struct Chain {
     pub chunk_size: u32,
 }
 
-/// What is known of a place before it is read.
+/// Roots that all nodes agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExpectedPlace {
-    /// The place.
+pub struct Roots {
+    /// Of the period.
+    pub period: PeriodRoot,
+    /// Of the segment, if every node closed it.
+    pub segment: Option<SegmentRoot>,
+}
+
+impl Roots {
+    fn trusted(&self) -> TrustedRoot {
+        self.segment
+            .map_or(TrustedRoot::Period(self.period), TrustedRoot::Segment)
+    }
+}
+
+/// What is known of a slot before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedSlot {
+    /// The slot.
     pub slot: Slot,
     /// The block there, or `None` for a miss.
     pub block: Option<BlockId>,
-    /// Root of the period.
-    pub root: PeriodRoot,
+    /// Whether the period is lost: nobody has the block.
+    pub is_lost: bool,
+    /// Where proofs have to lead.
+    pub roots: Roots,
 }
 
-/// Why a place is not what it has to be.
+/// Why a slot or a period is not what it has to be.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum SlotError {
     /// The node did not answer, or could not.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -96,7 +129,7 @@ pub enum PlaceError {
     Block(#[from] VerifyBlockError),
     /// The proof is wrong.
     #[error("proof: {}", chain(.0))]
-    Proof(#[from] CheckProofError),
+    Proof(#[from] CheckError),
     /// The answer is of something else.
     #[error("{field}: expected {expected}, found {found}")]
     Other {
@@ -109,137 +142,148 @@ pub enum PlaceError {
     },
 }
 
-impl PlaceError {
+impl SlotError {
     /// Whether asking again may help.
     fn may_pass(&self) -> bool {
         matches!(self, Self::Client(_) | Self::NoProof(_))
     }
 }
 
-/// Why the manifest of a period cannot be used.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum PeriodError {
-    /// The node did not answer.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// It is no manifest.
-    #[error("manifest: {0}")]
-    Manifest(#[from] ManifestError),
-    /// It is the manifest of something else.
-    #[error("manifest: expected root {expected}, found {found}")]
-    Root {
-        /// The root that all nodes computed.
-        expected: PeriodRoot,
-        /// The root of the manifest.
-        found: PeriodRoot,
-    },
-}
-
-/// Checks that `place` is what `expected` says, down to signatures. Gives the number of its operations.
+/// Checks that `answer` is what `expected` says, down to signatures. Gives the number of its operations.
 ///
 /// # Errors
-/// [`PlaceError`].
-pub fn verify_place(place: &ArchivedPlace, expected: &ExpectedPlace, of: &Chain) -> Result<u64, PlaceError> {
-    match place {
-        ArchivedPlace::Block(info) => verify_archived_block(info, expected, of),
-        ArchivedPlace::Miss(info) => {
+/// [`SlotError`].
+pub fn verify_slot(answer: &ArchivedSlot, expected: &ExpectedSlot, of: &Chain) -> Result<u64, SlotError> {
+    match answer {
+        ArchivedSlot::Block(info) => verify_archived_block(info, expected, of),
+        ArchivedSlot::Miss(info) => {
             same("slot", expected.slot, info.slot)?;
-            let proven = proven(&info.proof, expected, of)?;
-            same("kind of proof", "miss", proven.kind)?;
+            proven("miss", &info.proof, expected, of)?;
             same_block(expected.block, None)?;
+            Ok(0)
+        }
+        ArchivedSlot::Lost(info) => {
+            same("slot", expected.slot, info.slot)?;
+            same("whether it is lost", expected.is_lost, true)?;
+            same_block(expected.block, Some(info.block_id))?;
+            let proven = proven("lost", &info.proof, expected, of)?;
+            same_block(expected.block, proven.block_id)?;
             Ok(0)
         }
     }
 }
 
-fn verify_archived_block(info: &ArchivedBlockInfo, expected: &ExpectedPlace, of: &Chain) -> Result<u64, PlaceError> {
+fn verify_archived_block(info: &ArchivedBlockInfo, expected: &ExpectedSlot, of: &Chain) -> Result<u64, SlotError> {
     same("slot", expected.slot, info.slot)?;
     same_block(expected.block, Some(info.block_id))?;
     let operations: Vec<Vec<u8>> = info.operations.iter().map(|operation| operation.0.clone()).collect();
     let record = BlockRecord::new(&info.block.0, &operations)?;
     let verified = verify_block(&record, of.chain_id, of.thread_count)?;
-    same_block(expected.block, Some(verified.block().id))?;
-    same(
-        "slot of the header",
-        expected.slot,
-        verified.block().content.header.content.slot,
-    )?;
-    let proven = proven(&info.proof, expected, of)?;
-    same("kind of proof", "block", proven.kind)?;
+    let block = verified.block();
+    same_block(expected.block, Some(block.id))?;
+    same("slot of the header", expected.slot, block.content.header.content.slot)?;
+    let proven = proven("block", &info.proof, expected, of)?;
     same_block(expected.block, proven.block_id)?;
     Ok(verified.operations().len() as u64)
 }
 
-/// Checks a proof up to the segment root, and that it is of the expected place under the expected period root.
-fn proven(proof: &ArchiveProof, expected: &ExpectedPlace, of: &Chain) -> Result<Proven, PlaceError> {
-    let Some(document) = &proof.proof else {
-        let why = proof.why_no_proof.clone();
-        return Err(PlaceError::NoProof(
-            why.unwrap_or_else(|| "the node does not say why".into()),
-        ));
-    };
-    same(
-        "period root",
-        expected.root,
-        PeriodRoot::from_bytes(document.period.root.0),
-    )?;
-    let proven = check_document(document, &SegmentRoot::from_bytes(document.segment_root.0))?;
-    same("chain of the proof", of.chain_id, proven.chain_id)?;
-    same("period of the proof", expected.slot.period, proven.period)?;
+/// Checks a proof of something of this kind up to the root that is trusted, and that it is of the expected slot.
+fn proven(kind: &'static str, proof: &ArchiveProof, expected: &ExpectedSlot, of: &Chain) -> Result<Proven, SlotError> {
+    let proven = proven_in_period(proof, expected.slot.period, &expected.roots, of)?;
+    same("kind of proof", kind, proven.kind)?;
     let thread = proven.thread.map_or_else(|| "none".into(), |thread| thread.to_string());
     same("thread of the proof", expected.slot.thread.to_string(), thread)?;
     Ok(proven)
 }
 
-fn same<T: PartialEq + std::fmt::Display>(field: &'static str, expected: T, found: T) -> Result<(), PlaceError> {
+/// Checks a proof of something of a period.
+fn proven_in_period(proof: &ArchiveProof, period: u64, roots: &Roots, of: &Chain) -> Result<Proven, SlotError> {
+    let Some(document) = &proof.proof else {
+        let why = proof.why_no_proof.clone();
+        return Err(SlotError::NoProof(
+            why.unwrap_or_else(|| "the node does not say why".into()),
+        ));
+    };
+    let proven = check(document, &roots.trusted())?;
+    let text = |found: Option<String>| found.unwrap_or_else(|| "none".into());
+    let root = text(proven.period_root.map(|root| root.to_string()));
+    same("period root", roots.period.to_string(), root)?;
+    same("chain of the proof", of.chain_id, proven.chain_id)?;
+    let found = text(proven.period.map(|period| period.to_string()));
+    same("period of the proof", period.to_string(), found)?;
+    Ok(proven)
+}
+
+/// What a node says of a period, proven: the block of each thread, and whether the period is lost.
+///
+/// # Errors
+/// [`SlotError`].
+pub fn verify_period(
+    info: &ArchivedPeriodInfo,
+    period: u64,
+    roots: &Roots,
+    of: &Chain,
+) -> Result<(Vec<Option<BlockId>>, bool), SlotError> {
+    same("period", period, info.period)?;
+    let proven = proven_in_period(&info.proof, period, roots, of)?;
+    same("kind of proof", "period", proven.kind)?;
+    let document = info.proof.proof.as_ref();
+    let slots = document.and_then(|document| match &document.subject {
+        Subject::Period(subject) => Some(&subject.slots),
+        _ => None,
+    });
+    let is_lost = document
+        .and_then(|document| document.period.as_ref())
+        .is_some_and(|part| part.state == State::Lost);
+    // `check` said that it is of a period.
+    let slots = slots.cloned().unwrap_or_default();
+    same("slots", usize::from(of.thread_count), slots.len())?;
+    for (proven, told) in slots.iter().zip(&info.slots) {
+        same_block(*proven, *told)?;
+    }
+    Ok((slots, is_lost))
+}
+
+fn same<T: PartialEq + std::fmt::Display>(field: &'static str, expected: T, found: T) -> Result<(), SlotError> {
     if expected == found {
         return Ok(());
     }
-    Err(PlaceError::Other {
+    Err(SlotError::Other {
         field,
         expected: expected.to_string(),
         found: found.to_string(),
     })
 }
 
-fn same_block(expected: Option<BlockId>, found: Option<BlockId>) -> Result<(), PlaceError> {
+fn same_block(expected: Option<BlockId>, found: Option<BlockId>) -> Result<(), SlotError> {
     let text = |block: Option<BlockId>| block.map_or_else(|| "a miss".into(), |id| id.to_string());
     same("block", text(expected), text(found))
 }
 
-/// A place to read, and the node to ask.
-#[derive(Clone, Debug)]
-struct Task {
-    expected: ExpectedPlace,
-    node: usize,
-}
-
-/// Reads every place of the surveyed periods from `nodes`, which are those of the survey in its order, all at once.
+/// Reads every slot of the surveyed periods from `nodes`, which are those of the survey in its order; as many periods at once as
+/// there are nodes.
 ///
 /// What is not read by `deadline` counts as failed.
 pub fn read_back(nodes: &[&Node], survey: &Survey, of: &Chain, readers: Readers, deadline: Instant) -> ReadBack {
+    let reader = Reader {
+        nodes,
+        survey,
+        of,
+        readers,
+        deadline,
+    };
     let mut result = ReadBack::default();
-    let mut tasks = Vec::new();
-    for (period, surveyed) in &survey.periods {
-        let node = nodes[*period as usize % nodes.len()];
-        let manifest = wait_until(
-            deadline,
-            || manifest(node.client(), *period, surveyed.root),
-            |error| matches!(error, PeriodError::Client(_)),
-        );
-        match manifest {
-            Ok(manifest) => tasks.extend(tasks_of(*period, surveyed, &manifest, nodes.len(), of, readers)),
-            Err(reason) => result.fail_period(*period, surveyed, node.name(), &reason),
-        }
-    }
     let parts = std::thread::scope(|scope| {
-        let read = |(index, node): (usize, &&Node)| {
-            let own: Vec<Task> = tasks.iter().filter(|task| task.node == index).cloned().collect();
-            let (name, client) = (node.name().to_owned(), node.client().clone());
-            scope.spawn(move || read_tasks(&name, &client, &own, of, deadline))
+        let share = |turn: usize| {
+            let own = survey.periods.iter().skip(turn).step_by(nodes.len());
+            let reader = &reader;
+            scope.spawn(move || {
+                let mut result = ReadBack::default();
+                own.for_each(|(period, surveyed)| reader.read_period(*period, surveyed, &mut result));
+                result
+            })
         };
-        let threads: Vec<_> = nodes.iter().enumerate().map(read).collect();
+        let threads: Vec<_> = (0..nodes.len()).map(share).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, ReadBack>| thread.join();
         threads.into_iter().map(join).collect::<Vec<_>>()
     });
@@ -251,145 +295,151 @@ pub fn read_back(nodes: &[&Node], survey: &Survey, of: &Chain, readers: Readers,
 
 impl ReadBack {
     fn add(&mut self, other: Self) {
+        self.blocks_proven += other.blocks_proven;
+        self.misses_proven += other.misses_proven;
         self.blocks += other.blocks;
+        self.fetched += other.fetched;
         self.operations += other.operations;
         self.misses += other.misses;
+        self.lost += other.lost;
         self.failures.extend(other.failures);
     }
 
-    /// Without a manifest nothing is known of the places: all of them failed.
-    fn fail_period(&mut self, period: u64, surveyed: &PeriodSurvey, node: &str, reason: &str) {
-        let places = surveyed.blocks + surveyed.misses;
-        let failure = |thread| Failure {
-            slot: Slot::new(period, thread),
-            node: node.to_owned(),
-            reason: reason.to_owned(),
-        };
-        self.failures
-            .extend((0..u8::try_from(places).unwrap_or(u8::MAX)).map(failure));
+    fn fail(&mut self, slot: Slot, node: &str, reason: String) {
+        let node = node.to_owned();
+        self.failures.push(Failure { slot, node, reason });
     }
 }
 
-/// Operations of an archived period. Its manifest tells all but those of its last block, which is read.
-///
-/// # Errors
-/// [`PeriodError`].
-pub fn count_operations(client: &NodeClient, period: u64) -> Result<u64, PeriodError> {
-    let manifest = Manifest::from_bytes(&client.archived_period(period)?.manifest.0)?;
-    let (before, last) = operations_before_last(&manifest);
-    let in_last = match last
-        .map(|thread| client.archived_place(Slot::new(period, thread)))
-        .transpose()?
-    {
-        Some(ArchivedPlace::Block(block)) => block.operations.len() as u64,
-        Some(ArchivedPlace::Miss(_)) | None => 0,
-    };
-    Ok(before + in_last)
-}
-
-/// Operations of all blocks but the last, and the thread of the last.
-fn operations_before_last(manifest: &Manifest) -> (u64, Option<u8>) {
-    let mut result = (0, None);
-    let mut blocks_before = 0;
-    for (place, thread) in manifest.places.iter().zip(0..) {
-        if let Place::Block { objects_before, .. } = place {
-            result = (u64::from(objects_before.saturating_sub(blocks_before)), Some(thread));
-            blocks_before += 1;
-        }
-    }
-    result
-}
-
-fn manifest(client: &NodeClient, period: u64, expected: PeriodRoot) -> Result<Manifest, PeriodError> {
-    let info = client.archived_period(period)?;
-    let manifest = Manifest::from_bytes(&info.manifest.0)?;
-    let found = manifest.root();
-    if found != expected {
-        return Err(PeriodError::Root { expected, found });
-    }
-    Ok(manifest)
-}
-
-fn tasks_of(
-    period: u64,
-    surveyed: &PeriodSurvey,
-    manifest: &Manifest,
-    nodes: usize,
-    of: &Chain,
+/// What all threads that read share.
+struct Reader<'a> {
+    nodes: &'a [&'a Node],
+    survey: &'a Survey,
+    of: &'a Chain,
     readers: Readers,
-) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    for (place, thread) in manifest.places.iter().zip(0..) {
-        let expected = ExpectedPlace {
-            slot: Slot::new(period, thread),
-            block: place.block_id(),
-            root: surveyed.root,
+    deadline: Instant,
+}
+
+impl Reader<'_> {
+    /// Reads a period slot by slot, in the order in which the blocks stand in its bytes: so the chunk is known in which each
+    /// begins.
+    fn read_period(&self, period: u64, surveyed: &PeriodSurvey, result: &mut ReadBack) {
+        let segment = self.survey.segments.get(&surveyed.segment);
+        let closed = segment.filter(|segment| segment.is_closed(self.nodes.len()));
+        let roots = Roots {
+            period: surveyed.root,
+            segment: closed.and_then(|segment| segment.root),
         };
-        let turn = period as usize + usize::from(thread);
-        let asked = match readers {
-            Readers::All => (0..nodes).collect(),
-            Readers::One => {
-                let chunks = manifest.block_range(thread).map(|range| {
-                    let size = u64::from(of.chunk_size);
-                    range.start / size..range.end.div_ceil(size)
-                });
-                vec![reader_of(surveyed, chunks, nodes, turn)]
+        let asked = self.nodes[period as usize % self.nodes.len()];
+        let attempt = || verify_period(&asked.client().archived_period(period)?, period, &roots, self.of);
+        let (slots, is_lost) = match wait_until(self.deadline, attempt) {
+            Ok(proven) => proven,
+            // Nothing is known of the slots: all of them failed.
+            Err(reason) => {
+                let slots = (0..self.of.thread_count).map(|thread| Slot::new(period, thread));
+                return slots.for_each(|slot| result.fail(slot, asked.name(), reason.clone()));
             }
         };
-        tasks.extend(asked.into_iter().map(|node| Task { expected, node }));
+        let mut offset = self.body_offset(period, surveyed) + entry_length(&slots);
+        for (block, thread) in slots.into_iter().zip(0..) {
+            let expected = ExpectedSlot {
+                slot: Slot::new(period, thread),
+                block,
+                is_lost,
+                roots,
+            };
+            match block {
+                Some(_) => result.blocks_proven += 1,
+                None => result.misses_proven += 1,
+            }
+            let chunk = block.and(u32::try_from(offset / u64::from(self.of.chunk_size)).ok());
+            let holders = closed.zip(chunk).and_then(|(segment, chunk)| segment.holders(chunk));
+            let turn = period as usize + usize::from(thread);
+            for node in self.asked(holders, turn) {
+                let Some(length) = self.read_slot(self.nodes[node], &expected, result) else {
+                    continue;
+                };
+                result.fetched += u64::from(holders.is_some_and(|holders| !holders.contains(&node)));
+                if self.is_counted(node, turn) {
+                    offset += length;
+                }
+            }
+        }
     }
-    tasks
+
+    /// Where the bytes of a period begin in the body of its segment; about there, if not all periods before were looked at.
+    fn body_offset(&self, period: u64, surveyed: &PeriodSurvey) -> u64 {
+        let (first, _) = self.survey.span.periods_of(surveyed.segment);
+        let bytes = |period| self.survey.periods.get(&period).map(|before| before.bytes);
+        let before: Option<u64> = (first..period).map(bytes).sum();
+        before.unwrap_or(u64::from(*surveyed.chunks.start()) * u64::from(self.of.chunk_size))
+    }
+
+    fn asked(&self, holders: Option<&[usize]>, turn: usize) -> Vec<usize> {
+        match self.readers {
+            Readers::All => (0..self.nodes.len()).collect(),
+            Readers::One => vec![reader_of(holders, self.nodes.len(), turn)],
+        }
+    }
+
+    /// A block that several nodes are asked for is one block of the period's bytes.
+    fn is_counted(&self, node: usize, turn: usize) -> bool {
+        match self.readers {
+            Readers::All => node == turn % self.nodes.len(),
+            Readers::One => true,
+        }
+    }
+
+    /// Gives the bytes that the block takes in the period's bytes; `None` for a miss, and if it is not read.
+    fn read_slot(&self, node: &Node, expected: &ExpectedSlot, result: &mut ReadBack) -> Option<u64> {
+        match wait_until(self.deadline, || read_slot(node.client(), expected, self.of)) {
+            Ok((ArchivedSlot::Block(block), operations)) => {
+                result.blocks += 1;
+                result.operations += operations;
+                return Some(stored_length(&block));
+            }
+            Ok((ArchivedSlot::Miss(_), _)) => result.misses += 1,
+            Ok((ArchivedSlot::Lost(_), _)) => result.lost += 1,
+            Err(reason) => result.fail(expected.slot, node.name(), reason),
+        }
+        None
+    }
 }
 
-/// The node that holds the fewest of these chunks; among those, the one whose turn it is.
-fn reader_of(surveyed: &PeriodSurvey, chunks: Option<Range<u64>>, nodes: usize, turn: usize) -> usize {
-    let chunks = chunks.unwrap_or(0..0);
-    let holds = |node: &usize| {
-        let held = chunks.clone().filter(|chunk| {
-            let chunk = surveyed.chunks.get(*chunk as usize);
-            chunk.is_some_and(|chunk| chunk.held_by.contains(node))
-        });
-        held.count()
-    };
+fn read_slot(client: &NodeClient, expected: &ExpectedSlot, of: &Chain) -> Result<(ArchivedSlot, u64), SlotError> {
+    let answer = client.archived_slot(expected.slot)?;
+    let operations = verify_slot(&answer, expected, of)?;
+    Ok((answer, operations))
+}
+
+/// Bytes of the entry that a whole period's bytes begin with.
+fn entry_length(slots: &[Option<BlockId>]) -> u64 {
+    let slot = |block: &Option<BlockId>| block.map_or(MISS_ENTRY_BYTES, |_| BLOCK_ENTRY_BYTES);
+    1 + slots.iter().map(slot).sum::<u64>()
+}
+
+/// Bytes that a block and its operations take in the bytes of their period: without signatures, each after its length.
+fn stored_length(block: &ArchivedBlockInfo) -> u64 {
+    let object = |bytes: &[u8]| LENGTH_BYTES + bytes.len().saturating_sub(SIGNATURE_BYTES);
+    let operations = block.operations.iter().map(|operation| object(&operation.0));
+    (object(&block.block.0) + LENGTH_BYTES + operations.sum::<usize>()) as u64
+}
+
+/// A node that is not one of the holders; among those, and where all are or it is not known who is, the one whose turn it is.
+fn reader_of(holders: Option<&[usize]>, nodes: usize, turn: usize) -> usize {
     let in_turn = (0..nodes).map(|offset| (turn + offset) % nodes);
+    let holds = |node: &usize| holders.is_some_and(|holders| holders.contains(node));
     in_turn.min_by_key(holds).unwrap_or(0)
 }
 
-fn read_tasks(name: &str, client: &NodeClient, tasks: &[Task], of: &Chain, deadline: Instant) -> ReadBack {
-    let mut result = ReadBack::default();
-    for task in tasks {
-        let read = || {
-            let place = client.archived_place(task.expected.slot)?;
-            verify_place(&place, &task.expected, of)
-        };
-        match wait_until(deadline, read, PlaceError::may_pass) {
-            Ok(operations) if task.expected.block.is_some() => {
-                result.blocks += 1;
-                result.operations += operations;
-            }
-            Ok(_) => result.misses += 1,
-            Err(reason) => result.failures.push(Failure {
-                slot: task.expected.slot,
-                node: name.to_owned(),
-                reason,
-            }),
-        }
-    }
-    result
-}
-
 /// Tries until it works, fails for good, or time is up.
-fn wait_until<T, E: Error>(
-    deadline: Instant,
-    mut attempt: impl FnMut() -> Result<T, E>,
-    may_pass: impl Fn(&E) -> bool,
-) -> Result<T, String> {
+fn wait_until<T>(deadline: Instant, mut attempt: impl FnMut() -> Result<T, SlotError>) -> Result<T, String> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err("no time was left to read it".into());
     }
-    let waited = wait_for("an answer", left.min(PLACE_TIMEOUT), || match attempt() {
-        Err(error) if may_pass(&error) => Err(error.to_string()),
+    let waited = wait_for("an answer", left.min(SLOT_TIMEOUT), || match attempt() {
+        Err(error) if error.may_pass() => Err(error.to_string()),
         other => Ok(other),
     });
     let result = waited.map_err(|error| error.to_string())?;
@@ -410,9 +460,9 @@ fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::survey::tests::view;
+    use crate::survey::tests::{span, view};
+    use crate::survey::SegmentSurvey;
     use massa_api_exports::distributed_storage::ArchivedMissInfo;
-    use massa_distributed_storage_exports::manifest::PeriodHeader;
     use massa_models::secure_share::Id;
 
     const OF: Chain = Chain {
@@ -421,41 +471,45 @@ mod tests {
         chunk_size: 65_536,
     };
 
-    fn surveyed(held: [[bool; 2]; 3]) -> PeriodSurvey {
-        let views = ["a", "b", "c"]
-            .iter()
-            .zip(held)
-            .map(|(name, held)| view(name, &[(1, 7)], held));
-        let survey = Survey::new(&views.collect::<Vec<_>>(), 1, 1);
-        survey.periods[&1].clone()
+    fn surveyed(held: [[bool; 2]; 3]) -> SegmentSurvey {
+        let views = ["a", "b", "c"].iter().zip(held);
+        let views = views.map(|(name, held)| view(name, &[(0, 7), (1, 7)], held));
+        let survey = Survey::new(&views.collect::<Vec<_>>(), span(0, 1));
+        survey.segments[&0].clone()
     }
 
     #[test]
-    fn a_block_is_read_from_the_node_that_holds_least_of_it() {
-        let period = surveyed([[true, true], [true, false], [false, true]]);
-        assert_eq!(reader_of(&period, Some(0..1), 3, 0), 2);
-        assert_eq!(reader_of(&period, Some(1..2), 3, 0), 1);
-        assert_eq!(reader_of(&period, Some(0..2), 3, 2), 2);
-    }
-
-    #[test]
-    fn where_all_hold_it_nodes_take_turns() {
-        let period = surveyed([[true; 2]; 3]);
-        let readers = [0, 1, 2, 3].map(|turn| reader_of(&period, Some(0..2), 3, turn));
-        assert_eq!(readers, [0, 1, 2, 0]);
-        assert_eq!(reader_of(&period, None, 3, 1), 1);
-    }
-
-    fn expected() -> ExpectedPlace {
-        ExpectedPlace {
-            slot: Slot::new(5, 3),
-            block: None,
-            root: PeriodRoot::from_bytes([1; 32]),
+    fn a_block_is_read_from_a_node_that_does_not_hold_the_chunk_it_begins_in() {
+        let segment = surveyed([[true, true], [true, false], [false, true]]);
+        for turn in 0..3 {
+            assert_eq!(reader_of(segment.holders(0), 3, turn), 2);
+            assert_eq!(reader_of(segment.holders(1), 3, turn), 1);
         }
     }
 
-    fn miss(slot: Slot) -> ArchivedPlace {
-        ArchivedPlace::Miss(ArchivedMissInfo {
+    #[test]
+    fn where_all_hold_it_or_the_segment_is_open_nodes_take_turns() {
+        let segment = surveyed([[true; 2]; 3]);
+        let turns = |holders| [0, 1, 2, 3].map(|turn| reader_of(holders, 3, turn));
+        assert_eq!(turns(segment.holders(1)), [0, 1, 2, 0]);
+        assert_eq!(turns(segment.holders(2)), [0, 1, 2, 0]);
+        assert_eq!(turns(None), [0, 1, 2, 0]);
+    }
+
+    fn expected() -> ExpectedSlot {
+        ExpectedSlot {
+            slot: Slot::new(5, 3),
+            block: None,
+            is_lost: false,
+            roots: Roots {
+                period: PeriodRoot::from_bytes([1; 32]),
+                segment: None,
+            },
+        }
+    }
+
+    fn miss(slot: Slot) -> ArchivedSlot {
+        ArchivedSlot::Miss(ArchivedMissInfo {
             slot,
             proof: ArchiveProof {
                 proof: None,
@@ -466,51 +520,27 @@ mod tests {
 
     #[test]
     fn what_has_no_proof_is_not_verified_but_may_be_later() {
-        let error = verify_place(&miss(Slot::new(5, 3)), &expected(), &OF).unwrap_err();
+        let error = verify_slot(&miss(Slot::new(5, 3)), &expected(), &OF).unwrap_err();
         assert!(error.may_pass());
         assert_eq!(error.to_string(), "no proof: period 4 is not complete");
     }
 
     #[test]
-    fn an_answer_of_another_place_is_refused_for_good() {
-        let error = verify_place(&miss(Slot::new(5, 4)), &expected(), &OF).unwrap_err();
+    fn an_answer_of_another_slot_is_refused_for_good() {
+        let error = verify_slot(&miss(Slot::new(5, 4)), &expected(), &OF).unwrap_err();
         assert!(!error.may_pass(), "{error}");
         assert!(error.to_string().starts_with("slot: expected"), "{error}");
     }
 
     #[test]
-    fn a_manifest_tells_the_operations_of_all_blocks_but_the_last() {
+    fn an_entry_takes_a_byte_for_a_miss_and_38_for_a_block() {
         let id = BlockId::new(massa_hash::Hash::compute_from(b"block"));
-        let block = |offset, objects_before| Place::Block {
-            id,
-            offset,
-            objects_before,
-        };
-        let manifest = |places: Vec<Place>| Manifest {
-            header: PeriodHeader {
-                chain_id: 77,
-                period: 1,
-                threads: places.len() as u8,
-                chunk_size: 65_536,
-                body_length: 1,
-                chunks: 1,
-            },
-            places,
-            chunks: Vec::new(),
-        };
-        // A block with 4 operations, a miss, one with 2, the last.
-        let places = vec![block(19, 0), Place::Miss, block(50, 5), block(90, 8), Place::Miss];
-        assert_eq!(operations_before_last(&manifest(places)), (6, Some(3)));
-        assert_eq!(operations_before_last(&manifest(vec![Place::Miss])), (0, None));
+        assert_eq!(entry_length(&[Some(id), None, Some(id)]), 1 + 38 + 1 + 38);
     }
 
     #[test]
     fn without_time_nothing_is_tried() {
-        let tried = wait_until(
-            Instant::now(),
-            || -> Result<(), PlaceError> { panic!("it was tried") },
-            PlaceError::may_pass,
-        );
+        let tried = wait_until(Instant::now(), || -> Result<(), SlotError> { panic!("it was tried") });
         assert!(tried.unwrap_err().contains("no time"));
     }
 }

@@ -157,7 +157,7 @@ impl RegistryPlan {
                 let status = member.client.storage_status().map_err(|error| error.to_string())?;
                 match status.registry {
                     info if info.address != Some(registry) => {
-                        let why = info.problem.unwrap_or_default();
+                        let why = status.problem.or(info.problem).unwrap_or_default();
                         Err(format!("{} does not follow the registry: {why}", member.name))
                     }
                     info if info.registered_nodes < count => {
@@ -247,6 +247,7 @@ fn config(genesis: &Genesis) -> StorageConfig {
         chunk_size_bytes: u64::from(genesis.storage.chunk_size),
         challenge_frequency_periods: genesis.storage.challenge_frequency_periods,
         first_segment: 0,
+        round_segments: genesis.storage.round_segments,
     }
 }
 

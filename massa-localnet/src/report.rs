@@ -5,7 +5,8 @@ use crate::registry::RegistryView;
 use crate::rounds::RoundTotals;
 use crate::soak::{NodeUsage, Soak};
 use crate::state::StateAgreement;
-use crate::survey::Survey;
+use crate::survey::{SegmentSurvey, Survey};
+use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::address::Address;
 use massa_node::genesis::Genesis;
 use serde::Serialize;
@@ -25,32 +26,44 @@ pub struct Report {
     pub t0_ms: u64,
     /// Nodes that each chunk is assigned to.
     pub replication_factor: u8,
+    /// Periods of a segment.
+    pub segment_periods: u64,
+    /// Segments of a round.
+    pub round_segments: u64,
     /// Periods that all nodes archived, among those that were asked for.
     pub periods_archived: u64,
     /// The first of the periods that were asked for.
     pub first_period: u64,
     /// The last one.
     pub last_period: u64,
-    /// Their blocks.
+    /// Their blocks, as proofs say.
     pub blocks: u64,
     /// Operations of the blocks that were read back.
     pub operations: u64,
     /// Missed slots.
     pub misses: u64,
-    /// Bytes of the period bodies.
+    /// Bytes of the periods.
     pub archive_bytes: u64,
-    /// Chunks.
+    /// Segments of which all periods were asked for.
+    pub segments_over: u64,
+    /// Those of them that all nodes closed.
+    pub segments_closed: u64,
+    /// Chunks of closed segments.
     pub chunks: u64,
-    /// Whether all nodes computed the same root of each period.
+    /// Whether all nodes computed the same root of each period and each segment.
     pub roots_agree: bool,
-    /// The fewest nodes that hold a chunk.
+    /// The fewest nodes that hold a chunk of a closed segment.
     pub replicas_min: usize,
-    /// The most nodes that hold a chunk.
+    /// The most nodes that hold one.
     pub replicas_max: usize,
-    /// Chunks that each node holds.
+    /// Chunks of closed segments that each node holds.
     pub chunks_per_node: BTreeMap<String, u64>,
+    /// Each segment that has one of the periods.
+    pub segments: Vec<SegmentReport>,
     /// Blocks fetched over RPC and verified down to signatures.
     pub blocks_read_back: u64,
+    /// Those of them that were fetched from a node that does not hold the chunk in which they begin.
+    pub blocks_not_held: u64,
     /// Blocks and missed slots that could not be fetched or verified.
     pub blocks_failed: u64,
     /// The registry that all nodes follow.
@@ -64,6 +77,46 @@ pub struct Report {
     /// What the rounds of proofs came to.
     #[serde(flatten)]
     pub rounds: RoundsReport,
+}
+
+/// A segment. The field names are those of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SegmentReport {
+    /// Its number.
+    pub segment: u64,
+    /// Its first period.
+    pub first_period: u64,
+    /// Its periods; of an open one, those that are complete.
+    pub periods: u64,
+    /// `open`, `closing` (on some nodes), `closed` or `anchored` (on all).
+    pub state: &'static str,
+    /// Its root, once a node closed it.
+    pub root: Option<SegmentRoot>,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Its chunks; 0 while a node has it open.
+    pub chunks: usize,
+    /// The fewest nodes that hold a chunk.
+    pub replicas_min: usize,
+    /// The most nodes that hold one.
+    pub replicas_max: usize,
+}
+
+impl SegmentReport {
+    fn new(segment: u64, surveyed: &SegmentSurvey, nodes: usize) -> Self {
+        let (replicas_min, replicas_max) = surveyed.replicas();
+        Self {
+            segment,
+            first_period: surveyed.first_period,
+            periods: surveyed.periods,
+            state: surveyed.state(nodes),
+            root: surveyed.root,
+            bytes: surveyed.bytes,
+            chunks: surveyed.chunks.len(),
+            replicas_min,
+            replicas_max,
+        }
+    }
 }
 
 /// What the rounds of proofs came to, of those that are settled. The field names are those of the file.
@@ -196,24 +249,34 @@ impl Report {
     pub fn new(genesis: &Genesis, survey: &Survey, read: &ReadBack, chain: &ChainView) -> Self {
         let everywhere = |period: &u64| survey.is_archived_everywhere(*period);
         let (replicas_min, replicas_max) = survey.replicas();
+        let nodes = survey.nodes.len();
+        let over = || survey.span.whole_segments();
+        let closed = over().filter(|segment| survey.is_closed_everywhere(*segment));
+        let segment = |(segment, surveyed): (&u64, &SegmentSurvey)| SegmentReport::new(*segment, surveyed, nodes);
         Self {
-            nodes: survey.nodes.len(),
+            nodes,
             threads: genesis.thread_count,
             t0_ms: genesis.t0.as_millis(),
             replication_factor: genesis.storage.replication_factor,
-            periods_archived: (survey.first..=survey.last).filter(everywhere).count() as u64,
-            first_period: survey.first,
-            last_period: survey.last,
-            blocks: survey.sum(|period| period.blocks),
+            segment_periods: genesis.storage.challenge_frequency_periods,
+            round_segments: genesis.storage.round_segments,
+            periods_archived: (survey.span.first..=survey.span.last).filter(everywhere).count() as u64,
+            first_period: survey.span.first,
+            last_period: survey.span.last,
+            blocks: read.blocks_proven,
             operations: read.operations,
-            misses: survey.sum(|period| period.misses),
-            archive_bytes: survey.sum(|period| period.bytes),
-            chunks: survey.sum(|period| period.chunks.len() as u64),
+            misses: read.misses_proven,
+            archive_bytes: survey.bytes(),
+            segments_over: over().count() as u64,
+            segments_closed: closed.count() as u64,
+            chunks: survey.chunks(),
             roots_agree: survey.roots_agree(),
             replicas_min,
             replicas_max,
             chunks_per_node: survey.chunks_per_node(),
+            segments: survey.segments.iter().map(segment).collect(),
             blocks_read_back: read.blocks,
+            blocks_not_held: read.fetched,
             blocks_failed: read.failures.len() as u64,
             registry_address: chain.registry.address,
             registered_nodes: chain.registry.registered_nodes,
@@ -223,8 +286,8 @@ impl Report {
         }
     }
 
-    /// Why the run failed. Empty if all is archived with one root, replicated, was read back and verified, and `rounds_needed`
-    /// rounds at least were counted and paid as they had to be.
+    /// Why the run failed. Empty if all is archived with one root, segments that are over are closed and replicated, all was read
+    /// back and verified, and `rounds_needed` rounds at least were counted and paid as they had to be.
     pub fn problems(&self, rounds_needed: u64) -> Vec<String> {
         let mut problems = Vec::new();
         let asked = self.last_period - self.first_period + 1;
@@ -234,11 +297,15 @@ impl Report {
                 self.periods_archived
             ));
         }
+        if self.segments_closed < self.segments_over {
+            let (closed, over) = (self.segments_closed, self.segments_over);
+            problems.push(format!("{closed} of {over} segments are closed on all nodes"));
+        }
         if !self.roots_agree {
             problems.push("nodes computed different roots".into());
         }
         let needed = usize::from(self.replication_factor);
-        if self.replicas_min < needed {
+        if self.chunks > 0 && self.replicas_min < needed {
             problems.push(format!(
                 "a chunk has {} replicas, {needed} are needed",
                 self.replicas_min
@@ -255,6 +322,9 @@ impl Report {
                 "{} of {} blocks were read back",
                 self.blocks_read_back, self.blocks
             ));
+        }
+        if self.nodes > needed && self.segments_closed > 1 && self.blocks_not_held == 0 {
+            problems.push("no block was read back from a node that does not hold it".into());
         }
         problems.extend(self.chain_problems());
         problems.extend(self.rounds.problems(rounds_needed));
@@ -303,6 +373,8 @@ mod tests {
             threads: 32,
             t0_ms: 1_920,
             replication_factor: 3,
+            segment_periods: 4,
+            round_segments: 5,
             periods_archived: 12,
             first_period: 0,
             last_period: 11,
@@ -310,12 +382,26 @@ mod tests {
             operations: 1_000,
             misses: 4,
             archive_bytes: 5_000_000,
+            segments_over: 3,
+            segments_closed: 3,
             chunks: 80,
             roots_agree: true,
             replicas_min: 3,
             replicas_max: 3,
             chunks_per_node: BTreeMap::from([("node1".into(), 60)]),
+            segments: vec![SegmentReport {
+                segment: 0,
+                first_period: 0,
+                periods: 4,
+                state: "anchored",
+                root: Some(SegmentRoot::from_bytes([1; 32])),
+                bytes: 1_700_000,
+                chunks: 26,
+                replicas_min: 3,
+                replicas_max: 3,
+            }],
             blocks_read_back: 380,
+            blocks_not_held: 90,
             blocks_failed: 0,
             registry_address: Some("AS12UMSUxgpRBB6ArZDJ19arHoxNkkpdfofQGekAiAJqsuE6PEFJy".parse().unwrap()),
             registered_nodes: 4,
@@ -343,12 +429,14 @@ mod tests {
     #[test]
     fn each_condition_of_a_good_run_is_judged() {
         type Change = fn(&mut Report);
-        let worse: [(&str, Change); 15] = [
+        let worse: [(&str, Change); 17] = [
             ("11 of 12 periods", |report| report.periods_archived = 11),
+            ("2 of 3 segments are closed", |report| report.segments_closed = 2),
             ("different roots", |report| report.roots_agree = false),
             ("2 replicas, 3 are needed", |report| report.replicas_min = 2),
             ("1 blocks or misses", |report| report.blocks_failed = 1),
             ("379 of 380 blocks", |report| report.blocks_read_back = 379),
+            ("does not hold it", |report| report.blocks_not_held = 0),
             ("follow one registry", |report| report.registry_address = None),
             ("3 of 4 nodes are registered", |report| report.registered_nodes = 3),
             ("different final states", |report| report.state_hash_agrees = false),
@@ -374,6 +462,7 @@ mod tests {
     #[test]
     fn the_file_has_the_fields_that_were_promised_in_their_order() {
         let text = serde_json::to_string(&good()).unwrap();
+        let root = "01".repeat(32);
         let names = text.split('"').skip(1).step_by(2).collect::<Vec<_>>();
         assert_eq!(
             names,
@@ -382,6 +471,8 @@ mod tests {
                 "threads",
                 "t0_ms",
                 "replication_factor",
+                "segment_periods",
+                "round_segments",
                 "periods_archived",
                 "first_period",
                 "last_period",
@@ -389,13 +480,28 @@ mod tests {
                 "operations",
                 "misses",
                 "archive_bytes",
+                "segments_over",
+                "segments_closed",
                 "chunks",
                 "roots_agree",
                 "replicas_min",
                 "replicas_max",
                 "chunks_per_node",
                 "node1",
+                "segments",
+                "segment",
+                "first_period",
+                "periods",
+                "state",
+                "anchored",
+                "root",
+                &root,
+                "bytes",
+                "chunks",
+                "replicas_min",
+                "replicas_max",
                 "blocks_read_back",
+                "blocks_not_held",
                 "blocks_failed",
                 "registry_address",
                 "AS12UMSUxgpRBB6ArZDJ19arHoxNkkpdfofQGekAiAJqsuE6PEFJy",

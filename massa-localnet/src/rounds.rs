@@ -3,19 +3,14 @@
 //! [`Observer`] looks often enough that no claim is missed: a node's record has room for three, so each stands there for three
 //! rounds, and its credit for most of one.
 
-use crate::client::{ClientError, NodeClient};
-use crate::network::Network;
-use crate::node::Node;
-use crate::rewards::{self, ClaimTerms, Rate};
+use crate::client::NodeClient;
+use crate::rewards::{self, ClaimTerms};
+use crate::sample::{Sample, Subject};
 use crate::wallets::{Wallet, WalletPoint};
-use massa_distributed_storage_worker::smart_contract::args::DecodeError;
-use massa_distributed_storage_worker::smart_contract::state::{self as rows, NodeRecord, RoundRecord};
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    decode_state, ClaimState, RegistryState, RoundResult,
-};
+use massa_distributed_storage_worker::smart_contract::state::RoundRecord;
+use massa_distributed_storage_worker::smart_contract::storage_registry::{ClaimState, RoundResult};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
-use massa_models::slot::Slot;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,147 +19,10 @@ use std::time::Duration;
 
 /// How often final state is read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-/// What the keys of rounds begin with.
-const ROUND_PREFIX: &str = "period_";
 /// Reasons of draws that were answered, and refused: `massa-storage-sc/README.md`, "A round".
 const REFUSED_REASONS: std::ops::RangeInclusive<u8> = 2..=8;
 /// Reasons of claims that were answered with the accepted beacon: all passed, or some draws missed.
 const COUNTING_REASONS: [u8; 2] = [0, 21];
-
-/// Why final state was not read.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum SampleError {
-    /// The node did not answer.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// A row is not what it has to be.
-    #[error("row {key} of the registry: {source}")]
-    Row {
-        /// The row.
-        key: String,
-        /// Why.
-        source: DecodeError,
-    },
-}
-
-/// The final state of the registry and the operators after one slot.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// The slot.
-    pub cursor: Slot,
-    /// Money and counters.
-    pub state: RegistryState,
-    /// The registered nodes.
-    pub nodes: Vec<NodeRecord>,
-    /// The rounds, by their number.
-    pub rounds: BTreeMap<u64, RoundRecord>,
-    /// Bytes that the registry's rows are charged for.
-    pub row_bytes: u64,
-    /// Coins of the operators.
-    pub balances: BTreeMap<Address, Amount>,
-}
-
-/// Rows and balances, as they were told.
-#[derive(PartialEq, Eq)]
-struct Told {
-    rows: BTreeMap<Vec<u8>, Vec<u8>>,
-    balances: BTreeMap<Address, Amount>,
-}
-
-/// What is looked at.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// The registry.
-    pub registry: Address,
-    /// The operators.
-    pub operators: Vec<Address>,
-    /// The configured rate, and the periods of a round.
-    pub rate: Rate,
-}
-
-impl Subject {
-    /// The registry and the nodes of a network.
-    pub fn of(network: &Network, registry: Address) -> Self {
-        let storage = &network.genesis().storage;
-        Self {
-            registry,
-            operators: network.nodes().iter().map(Node::operator).collect(),
-            rate: Rate {
-                nano: storage.reward_per_gb_per_period,
-                periods: storage.challenge_frequency_periods,
-            },
-        }
-    }
-
-    /// Reads final state. `None` if it changed meanwhile.
-    ///
-    /// Everything is read twice with the slot in between: what was the same before and after belongs to that slot, however
-    /// fast slots become final.
-    ///
-    /// # Errors
-    /// [`SampleError`].
-    pub fn read(&self, client: &NodeClient) -> Result<Option<Sample>, SampleError> {
-        let before = self.told(client)?;
-        let cursor = client.status()?.execution_stats.final_cursor;
-        if before != self.told(client)? {
-            return Ok(None);
-        }
-        self.sample(cursor, before)
-    }
-
-    fn told(&self, client: &NodeClient) -> Result<Told, ClientError> {
-        let addresses: Vec<Address> = std::iter::once(self.registry).chain(self.operators.clone()).collect();
-        let mut infos = client.addresses(addresses)?.into_iter();
-        let keys = infos.next().map(|info| info.final_datastore_keys).unwrap_or_default();
-        Ok(Told {
-            rows: client.final_rows(self.registry, &keys)?,
-            balances: infos.map(|info| (info.address, info.final_balance)).collect(),
-        })
-    }
-
-    fn sample(&self, cursor: Slot, told: Told) -> Result<Option<Sample>, SampleError> {
-        let row_error = |key: &[u8]| {
-            let key = String::from_utf8_lossy(key).into_owned();
-            |source| SampleError::Row { key, source }
-        };
-        let Some(state) = told.rows.get(rows::STATE_KEY) else {
-            return Ok(None);
-        };
-        let mut sample = Sample {
-            cursor,
-            state: decode_state(state).map_err(row_error(rows::STATE_KEY))?,
-            nodes: Vec::new(),
-            rounds: BTreeMap::new(),
-            row_bytes: told
-                .rows
-                .iter()
-                .map(|(key, value)| crate::wallets::row_bytes(key, value))
-                .sum(),
-            balances: told.balances,
-        };
-        for (key, row) in &told.rows {
-            if key.starts_with(rows::NODE_PREFIX) {
-                let address = rows::parse_node_key(key).map_err(row_error(key))?;
-                let node = NodeRecord::decode(address, row).map_err(row_error(key))?;
-                sample.nodes.push(node);
-            } else if let Some(round) = round_of_key(key, self.rate.periods) {
-                let record = RoundRecord::decode(row).map_err(row_error(key))?;
-                sample.rounds.insert(round, record);
-            }
-        }
-        Ok(Some(sample))
-    }
-}
-
-fn round_of_key(key: &[u8], periods: u64) -> Option<u64> {
-    let first: u64 = std::str::from_utf8(key)
-        .ok()?
-        .strip_prefix(ROUND_PREFIX)?
-        .parse()
-        .ok()?;
-    first.checked_div(periods)
-}
 
 /// A claim as it was last seen.
 #[derive(Clone, Debug)]
@@ -237,6 +95,8 @@ impl Tracker {
             for result in node.slots.iter().flatten() {
                 self.see_claim(node.address, result);
             }
+            let rounds: Vec<u64> = node.slots.iter().flatten().map(|result| result.round).collect();
+            self.see_gone(node.address, &rounds);
             self.matured.insert(node.address, node.matured_rewards.to_raw());
         }
         self.see_wallets(sample);
@@ -256,6 +116,17 @@ impl Tracker {
             self.problems.push(format!(
                 "round {round}: the credit of {node} matured before it was seen"
             ));
+        }
+    }
+
+    /// A claim whose place in the node's record another one took has matured: the operation that claims the third round after it
+    /// may do both.
+    fn see_gone(&mut self, node: Address, rounds: &[u64]) {
+        let of_node = self.claims.iter_mut().filter(|((_, address), _)| *address == node);
+        for ((round, _), claim) in of_node {
+            if !rounds.contains(round) {
+                claim.result.credit = Amount::zero();
+            }
         }
     }
 
@@ -483,6 +354,7 @@ fn lock(tracker: &Mutex<Tracker>) -> MutexGuard<'_, Tracker> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rewards::Rate;
     use massa_signature::KeyPair;
 
     const CREDIT: u64 = 400_009;
@@ -606,18 +478,24 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_in_whose_place_there_is_another_one_has_matured() {
+        let a = address();
+        let mut tracker = tracker(&[a]);
+        tracker.see_claim(a, &claim(3, ClaimState::Settled, (4, 0), CREDIT));
+        tracker.see_claim(a, &claim(4, ClaimState::Settled, (4, 0), CREDIT));
+        tracker.matured.insert(a, CREDIT);
+        tracker.see_gone(a, &[6, 4, 5]);
+        assert_eq!(tracker.claimed(&a), 0);
+        tracker.matured.insert(a, 0);
+        assert_eq!(tracker.claimed(&a), i128::from(CREDIT));
+    }
+
+    #[test]
     fn credit_that_matured_between_two_looks_is_told() {
         let a = address();
         let mut tracker = tracker(&[a]);
         tracker.see_claim(a, &claim(3, ClaimState::Answered, (4, 0), 0));
         tracker.see_claim(a, &claim(3, ClaimState::Settled, (4, 0), 0));
         assert_eq!(tracker.problems.len(), 1);
-    }
-
-    #[test]
-    fn rounds_are_known_by_their_first_period() {
-        assert_eq!(round_of_key(b"period_60", 20), Some(3));
-        assert_eq!(round_of_key(b"period_x", 20), None);
-        assert_eq!(round_of_key(b"config", 20), None);
     }
 }

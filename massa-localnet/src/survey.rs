@@ -1,53 +1,94 @@
 //! Who archived what, and who holds which chunk: all nodes' answers side by side.
+//!
+//! A segment is *closed* here once it is on every node: only then each knows its chunks. Until then its blocks are on all nodes,
+//! and there are no replicas to count.
 
 use crate::client::ClientError;
 use crate::node::Node;
-use massa_api_exports::distributed_storage::{StorageChunk, StoragePeriod};
-use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
-use std::collections::BTreeMap;
+use massa_api_exports::distributed_storage::{SegmentState, StorageChunk, StoragePeriod, StorageSegment};
+use massa_distributed_storage_exports::{ChunkId, PeriodRoot, SegmentRoot};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 /// Lines of one kind of problem that are told; the rest is counted.
 const PROBLEMS_MAX: usize = 5;
 
-/// What one node says of a range of periods.
+/// Periods that are looked at, in an archive that begins with period 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first one.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+    /// Periods of a segment.
+    pub segment_periods: u64,
+}
+
+impl Span {
+    /// Segments that have a period of the span.
+    pub fn segments(&self) -> RangeInclusive<u64> {
+        self.first / self.segment_periods..=self.last / self.segment_periods
+    }
+
+    /// Segments of which every period is in the span: these are over, and have to be closed.
+    pub fn whole_segments(&self) -> impl Iterator<Item = u64> + '_ {
+        self.segments().filter(|segment| {
+            let (first, last) = self.periods_of(*segment);
+            self.first <= first && last <= self.last
+        })
+    }
+
+    /// First and last period of a segment.
+    pub fn periods_of(&self, segment: u64) -> (u64, u64) {
+        let first = segment * self.segment_periods;
+        (first, first + self.segment_periods - 1)
+    }
+}
+
+/// What one node says of a span.
 #[derive(Clone, Debug, Default)]
 pub struct NodeView {
     /// Its name.
     pub name: String,
+    /// The segments that it knows.
+    pub segments: BTreeMap<u64, StorageSegment>,
     /// The periods that it archived.
     pub periods: BTreeMap<u64, StoragePeriod>,
-    /// Their chunks, by period and position.
+    /// Chunks of the segments, by segment and position.
     pub chunks: BTreeMap<(u64, u32), StorageChunk>,
 }
 
 impl NodeView {
-    /// Asks `node` for the periods from `first` to `last`.
+    /// Asks `node`.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn fetch(node: &Node, first: u64, last: u64) -> Result<Self, ClientError> {
-        let periods = node.client().periods(first, last)?;
-        let chunks = node.client().chunks(first, last)?;
+    pub fn fetch(node: &Node, span: &Span) -> Result<Self, ClientError> {
+        let client = node.client();
+        let segments = client.segments(span.segments())?;
+        let periods = client.periods(span.first, span.last)?;
+        let chunks = client.chunks(span.segments())?;
         Ok(Self {
             name: node.name().to_owned(),
+            segments: segments.into_iter().map(|segment| (segment.segment, segment)).collect(),
             periods: periods.into_iter().map(|period| (period.period, period)).collect(),
             chunks: chunks
                 .into_iter()
-                .map(|chunk| ((chunk.period, chunk.chunk), chunk))
+                .map(|chunk| ((chunk.segment, chunk.chunk), chunk))
                 .collect(),
         })
     }
 }
 
-/// What all nodes together say of a range of periods.
+/// What all nodes together say of a span.
 #[derive(Clone, Debug)]
 pub struct Survey {
-    /// The first period of the range.
-    pub first: u64,
-    /// The last one.
-    pub last: u64,
+    /// What was looked at.
+    pub span: Span,
     /// Names of the nodes.
     pub nodes: Vec<String>,
+    /// The segments that at least one node knows.
+    pub segments: BTreeMap<u64, SegmentSurvey>,
     /// The periods that at least one node archived.
     pub periods: BTreeMap<u64, PeriodSurvey>,
     /// For each node, chunks that are assigned to it and that it does not hold.
@@ -63,21 +104,63 @@ pub struct PeriodSurvey {
     pub roots_agree: bool,
     /// Nodes that archived it.
     pub archived_by: usize,
-    /// Its blocks.
-    pub blocks: u64,
-    /// Its missed slots.
-    pub misses: u64,
-    /// Its operations, once somebody counted them.
-    pub operations: Option<u64>,
-    /// Bytes of its body.
+    /// The segment that it is in.
+    pub segment: u64,
+    /// Its bytes.
     pub bytes: u64,
-    /// Its chunks.
+    /// Chunks of the segment that its bytes touch.
+    pub chunks: RangeInclusive<u32>,
+    /// What it has, while a node still tells.
+    pub counted: Option<Counted>,
+}
+
+/// What a period has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Blocks.
+    pub blocks: u64,
+    /// Missed slots.
+    pub misses: u64,
+    /// Operations of its blocks.
+    pub operations: u64,
+}
+
+impl Counted {
+    fn of(period: &StoragePeriod) -> Option<Self> {
+        Some(Self {
+            blocks: period.blocks?,
+            misses: period.misses?,
+            operations: period.operations?,
+        })
+    }
+}
+
+/// What all nodes together say of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSurvey {
+    /// Its first period.
+    pub first_period: u64,
+    /// Its periods; of an open one, those that joined it on the node that has most.
+    pub periods: u64,
+    /// Its root, as the first node that closed it says.
+    pub root: Option<SegmentRoot>,
+    /// Whether the others say the same.
+    pub roots_agree: bool,
+    /// Nodes that closed it.
+    pub closed_by: usize,
+    /// Nodes on which it is anchored.
+    pub anchored_by: usize,
+    /// Bytes of its body, so far.
+    pub bytes: u64,
+    /// Its chunks, if every node closed it.
     pub chunks: Vec<ChunkSurvey>,
 }
 
 /// A chunk and who holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkSurvey {
+    /// Its number in the segment.
+    pub index: u32,
     /// Its id.
     pub id: ChunkId,
     /// Positions of the nodes that hold it.
@@ -92,68 +175,116 @@ impl PeriodSurvey {
             root: first.root,
             roots_agree: true,
             archived_by: 1,
-            blocks: first.blocks,
-            misses: first.misses,
-            operations: None,
-            bytes: first.bytes,
-            chunks: chunks_of(period, views),
+            segment: first.segment,
+            bytes: u64::from(first.bytes),
+            chunks: first.first_chunk..=first.last_chunk,
+            counted: Counted::of(first),
         };
         for other in told {
             survey.archived_by += 1;
             survey.roots_agree &= other.root == first.root;
+            survey.counted = survey.counted.or(Counted::of(other));
         }
         Some(survey)
     }
+}
 
-    /// The fewest and the most nodes that hold a chunk of the period.
+impl SegmentSurvey {
+    fn new(segment: u64, views: &[NodeView], span: &Span) -> Option<Self> {
+        let told = || views.iter().filter_map(|view| view.segments.get(&segment));
+        let roots: Vec<SegmentRoot> = told().filter_map(|segment| segment.root).collect();
+        let largest = told().max_by_key(|segment| segment.bytes)?;
+        let is_anchored = |segment: &&StorageSegment| segment.state == SegmentState::Anchored;
+        let is_closed = roots.len() == views.len();
+        Some(Self {
+            first_period: span.periods_of(segment).0,
+            periods: u64::from(largest.periods),
+            root: roots.first().copied(),
+            roots_agree: roots.iter().all(|root| Some(root) == roots.first()),
+            closed_by: roots.len(),
+            anchored_by: told().filter(is_anchored).count(),
+            bytes: largest.bytes,
+            chunks: if is_closed {
+                chunks_of(segment, views)
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
+    /// Whether all of `nodes` nodes closed it.
+    pub fn is_closed(&self, nodes: usize) -> bool {
+        self.closed_by == nodes
+    }
+
+    /// The fewest and the most nodes that hold a chunk.
     pub fn replicas(&self) -> (usize, usize) {
         let held_by = || self.chunks.iter().map(|chunk| chunk.held_by.len());
         (held_by().min().unwrap_or(0), held_by().max().unwrap_or(0))
+    }
+
+    /// Positions of the nodes that hold a chunk; `None` unless every node closed the segment.
+    pub fn holders(&self, index: u32) -> Option<&[usize]> {
+        let chunk = self.chunks.iter().find(|chunk| chunk.index == index)?;
+        Some(&chunk.held_by)
     }
 
     /// Chunks that node `node` holds.
     pub fn held_by(&self, node: usize) -> usize {
         self.chunks.iter().filter(|chunk| chunk.held_by.contains(&node)).count()
     }
+
+    /// In a word: how far it is on `nodes` nodes.
+    pub fn state(&self, nodes: usize) -> &'static str {
+        match self {
+            _ if self.anchored_by == nodes => "anchored",
+            _ if self.closed_by == nodes => "closed",
+            _ if self.closed_by > 0 => "closing",
+            _ => "open",
+        }
+    }
 }
 
-/// The chunks of a period with their holders. A node that says another id at a position holds another chunk.
-fn chunks_of(period: u64, views: &[NodeView]) -> Vec<ChunkSurvey> {
-    let of_period = |view: &NodeView| -> Vec<(u32, ChunkId, bool)> {
-        let range = view.chunks.range((period, 0)..=(period, u32::MAX));
-        range
-            .map(|((_, index), chunk)| (*index, chunk.chunk_id, chunk.held))
-            .collect()
-    };
+/// The chunks of a segment with their holders. A node that says another id at a position holds another chunk.
+fn chunks_of(segment: u64, views: &[NodeView]) -> Vec<ChunkSurvey> {
     let mut chunks: BTreeMap<(u32, ChunkId), Vec<usize>> = BTreeMap::new();
     for (node, view) in views.iter().enumerate() {
-        for (index, id, held) in of_period(view) {
-            let held_by = chunks.entry((index, id)).or_default();
-            if held {
+        for ((_, index), chunk) in view.chunks.range((segment, 0)..=(segment, u32::MAX)) {
+            // A chunk that is being filled has no id, and is not in a segment that is closed.
+            let Some(id) = chunk.chunk_id else { continue };
+            let held_by = chunks.entry((*index, id)).or_default();
+            if chunk.held {
                 held_by.push(node);
             }
         }
     }
-    let chunk = |((_, id), held_by)| ChunkSurvey { id, held_by };
+    let chunk = |((index, id), held_by)| ChunkSurvey { index, id, held_by };
     chunks.into_iter().map(chunk).collect()
 }
 
 impl Survey {
     /// Puts the answers side by side.
-    pub fn new(views: &[NodeView], first: u64, last: u64) -> Self {
-        let period = |period| Some((period, PeriodSurvey::new(period, views)?));
-        let told = views.iter().flat_map(|view| view.periods.keys().copied());
-        let told: std::collections::BTreeSet<u64> = told.filter(|period| (first..=last).contains(period)).collect();
+    pub fn new(views: &[NodeView], span: Span) -> Self {
+        let periods: BTreeSet<u64> = views.iter().flat_map(|view| view.periods.keys().copied()).collect();
+        let periods = periods.range(span.first..=span.last);
+        let period = |period: &u64| Some((*period, PeriodSurvey::new(*period, views)?));
+        let segment = |segment| Some((segment, SegmentSurvey::new(segment, views, &span)?));
+        let segments: BTreeMap<u64, SegmentSurvey> = span.segments().filter_map(segment).collect();
+        let closed = |segment: &u64| {
+            segments
+                .get(segment)
+                .is_some_and(|survey| survey.is_closed(views.len()))
+        };
         let not_held = |view: &NodeView| {
-            let in_range = view.chunks.range((first, 0)..=(last, u32::MAX));
-            in_range.filter(|(_, chunk)| chunk.assigned_here && !chunk.held).count() as u64
+            let lacks = |chunk: &&StorageChunk| closed(&chunk.segment) && chunk.assigned_here && !chunk.held;
+            view.chunks.values().filter(lacks).count() as u64
         };
         Self {
-            first,
-            last,
+            span,
             nodes: views.iter().map(|view| view.name.clone()).collect(),
-            periods: told.into_iter().filter_map(period).collect(),
+            periods: periods.filter_map(period).collect(),
             not_held: views.iter().map(not_held).collect(),
+            segments,
         }
     }
 
@@ -161,9 +292,9 @@ impl Survey {
     ///
     /// # Errors
     /// [`ClientError`] of the first that does not answer.
-    pub fn fetch<'a>(nodes: impl IntoIterator<Item = &'a Node>, first: u64, last: u64) -> Result<Self, ClientError> {
-        let views = nodes.into_iter().map(|node| NodeView::fetch(node, first, last));
-        Ok(Self::new(&views.collect::<Result<Vec<_>, _>>()?, first, last))
+    pub fn fetch<'a>(nodes: impl IntoIterator<Item = &'a Node>, span: Span) -> Result<Self, ClientError> {
+        let views = nodes.into_iter().map(|node| NodeView::fetch(node, &span));
+        Ok(Self::new(&views.collect::<Result<Vec<_>, _>>()?, span))
     }
 
     /// Whether every node archived `period`.
@@ -172,50 +303,79 @@ impl Survey {
         survey.is_some_and(|survey| survey.archived_by == self.nodes.len())
     }
 
-    /// Whether all nodes that archived a period computed the same root.
-    pub fn roots_agree(&self) -> bool {
-        self.periods.values().all(|period| period.roots_agree)
+    /// Whether every node closed `segment`.
+    pub fn is_closed_everywhere(&self, segment: u64) -> bool {
+        let survey = self.segments.get(&segment);
+        survey.is_some_and(|survey| survey.is_closed(self.nodes.len()))
     }
 
-    /// The fewest and the most nodes that hold a chunk; zeros where there is none.
+    /// The segments that every node closed.
+    pub fn closed(&self) -> impl Iterator<Item = (&u64, &SegmentSurvey)> {
+        let nodes = self.nodes.len();
+        self.segments.iter().filter(move |(_, survey)| survey.is_closed(nodes))
+    }
+
+    /// Whether all nodes computed the same roots of the periods that they archived and the segments that they closed.
+    pub fn roots_agree(&self) -> bool {
+        let periods = self.periods.values().all(|period| period.roots_agree);
+        periods && self.segments.values().all(|segment| segment.roots_agree)
+    }
+
+    /// The fewest and the most nodes that hold a chunk of a closed segment; zeros where there is none.
     pub fn replicas(&self) -> (usize, usize) {
-        let replicas = || self.periods.values().map(PeriodSurvey::replicas);
+        let replicas = || self.closed().map(|(_, segment)| segment.replicas());
         let min = replicas().map(|(min, _)| min).min();
         let max = replicas().map(|(_, max)| max).max();
         (min.unwrap_or(0), max.unwrap_or(0))
     }
 
-    /// Chunks that each node holds, by its name.
+    /// Chunks of closed segments that each node holds, by its name.
     pub fn chunks_per_node(&self) -> BTreeMap<String, u64> {
-        let held = |node| self.periods.values().map(|period| period.held_by(node) as u64).sum();
+        let held = |node| self.closed().map(|(_, segment)| segment.held_by(node) as u64).sum();
         let nodes = self.nodes.iter().enumerate();
         nodes.map(|(node, name)| (name.clone(), held(node))).collect()
     }
 
-    /// Sum of a figure over the periods.
-    pub fn sum(&self, figure: impl Fn(&PeriodSurvey) -> u64) -> u64 {
-        self.periods.values().map(figure).sum()
+    /// Whether a node holds not all chunks of closed segments: what it does not hold it has to fetch when it is read.
+    pub fn is_spread(&self) -> bool {
+        let nodes = self.nodes.len();
+        let is_spared = |chunk: &ChunkSurvey| chunk.held_by.len() < nodes;
+        self.closed().any(|(_, segment)| segment.chunks.iter().any(is_spared))
     }
 
-    /// Why the range is not archived on all nodes with one root and at least `replicas` holders of each chunk. Empty if it
-    /// is.
+    /// Chunks of closed segments.
+    pub fn chunks(&self) -> u64 {
+        self.closed().map(|(_, segment)| segment.chunks.len() as u64).sum()
+    }
+
+    /// Bytes of the periods.
+    pub fn bytes(&self) -> u64 {
+        self.periods.values().map(|period| period.bytes).sum()
+    }
+
+    /// Why the span is not archived on all nodes with one root, its segments closed, and every chunk of these held by at least
+    /// `replicas` nodes. Empty if it is.
     pub fn problems(&self, replicas: usize) -> Vec<String> {
         let mut problems = Vec::new();
-        push_some(
-            &mut problems,
-            (self.first..=self.last).filter_map(|period| self.unarchived(period)),
-        );
+        let periods = self.span.first..=self.span.last;
+        push_some(&mut problems, periods.filter_map(|period| self.unarchived(period)));
+        let segments = self.span.whole_segments();
+        push_some(&mut problems, segments.filter_map(|segment| self.unclosed(segment)));
         let differ = self.periods.iter().filter(|(_, survey)| !survey.roots_agree);
         push_some(
             &mut problems,
             differ.map(|(period, _)| format!("nodes have different roots of period {period}")),
         );
-        let few = self.periods.iter().flat_map(|(period, survey)| {
-            let chunks = survey.chunks.iter().enumerate();
-            let few = chunks.filter(move |(_, chunk)| chunk.held_by.len() < replicas);
-            few.map(move |(index, chunk)| {
-                let held = chunk.held_by.len();
-                format!("chunk {index} of period {period} is held by {held} nodes, {replicas} are needed")
+        let differ = self.segments.iter().filter(|(_, survey)| !survey.roots_agree);
+        push_some(
+            &mut problems,
+            differ.map(|(segment, _)| format!("nodes have different roots of segment {segment}")),
+        );
+        let few = self.closed().flat_map(|(segment, survey)| {
+            let few = survey.chunks.iter().filter(|chunk| chunk.held_by.len() < replicas);
+            few.map(move |chunk| {
+                let (index, held) = (chunk.index, chunk.held_by.len());
+                format!("chunk {index} of segment {segment} is held by {held} nodes, {replicas} are needed")
             })
         });
         push_some(&mut problems, few);
@@ -226,6 +386,12 @@ impl Survey {
         let by = self.periods.get(&period).map_or(0, |survey| survey.archived_by);
         let all = self.nodes.len();
         (by < all).then(|| format!("period {period} is archived by {by} of {all} nodes"))
+    }
+
+    fn unclosed(&self, segment: u64) -> Option<String> {
+        let by = self.segments.get(&segment).map_or(0, |survey| survey.closed_by);
+        let all = self.nodes.len();
+        (by < all).then(|| format!("segment {segment} is closed by {by} of {all} nodes"))
     }
 
     /// As [`Survey::problems`], and also what a node does not hold although it is assigned to it.
@@ -249,101 +415,176 @@ fn push_some(problems: &mut Vec<String>, lines: impl Iterator<Item = String>) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use massa_api_exports::distributed_storage::{ChunkState, PeriodState};
     use massa_models::node::NodeId;
     use massa_signature::KeyPair;
 
-    /// A view of a node that archived `periods`, each with the root byte given, and holds those of two chunks.
+    /// Segments of two periods.
+    pub(crate) fn span(first: u64, last: u64) -> Span {
+        Span {
+            first,
+            last,
+            segment_periods: 2,
+        }
+    }
+
+    /// A view of a node that archived `periods`, each with the root byte given. A segment of which it has both is closed, with the
+    /// second one's root byte, and has two chunks; it holds those of `held`.
     pub(crate) fn view(name: &str, periods: &[(u64, u8)], held: [bool; 2]) -> NodeView {
         let node = NodeId::new(KeyPair::generate(0).unwrap().get_public_key());
-        let period = |(period, root): &(u64, u8)| StoragePeriod {
-            period: *period,
-            root: PeriodRoot::from_bytes([*root; 32]),
-            blocks: 3,
-            misses: 1,
-            chunks: 2,
-            chunks_held: 0,
-            bytes: 100_000,
-            segment: 0,
-            lost: false,
+        let periods: BTreeMap<u64, u8> = periods.iter().copied().collect();
+        let root = |segment: u64| Some(*periods.get(&(2 * segment)).and(periods.get(&(2 * segment + 1)))?);
+        let mut view = NodeView {
+            name: name.into(),
+            ..NodeView::default()
         };
-        let chunk = |period: u64, index: u32| StorageChunk {
+        for (period, byte) in &periods {
+            let segment = period / 2;
+            view.periods.insert(*period, period_of(*period, *byte, root(segment)));
+            view.segments.insert(segment, segment_of(segment, root(segment)));
+            for index in root(segment).into_iter().flat_map(|_| 0..2) {
+                let chunk = chunk_of((segment, index), held[index as usize], node);
+                view.chunks.insert((segment, index), chunk);
+            }
+        }
+        view
+    }
+
+    fn period_of(period: u64, root: u8, closed: Option<u8>) -> StoragePeriod {
+        StoragePeriod {
             period,
-            chunk: index,
-            chunk_id: ChunkId::from_bytes([index as u8; 32]),
+            segment: period / 2,
+            state: closed.map_or(PeriodState::Open, |_| PeriodState::Closed),
+            root: PeriodRoot::from_bytes([root; 32]),
+            bytes: 100_000,
+            first_chunk: (period % 2) as u32,
+            last_chunk: 1,
+            blocks: Some(3),
+            misses: Some(1),
+            operations: Some(9),
+        }
+    }
+
+    fn segment_of(segment: u64, root: Option<u8>) -> StorageSegment {
+        let closed = u32::from(root.is_some());
+        StorageSegment {
+            segment,
+            first_period: 2 * segment,
+            periods: 1 + closed,
+            lost_periods: 0,
+            bytes: 100_000 * u64::from(1 + closed),
+            chunks: 2 * closed,
+            chunks_held: 0,
+            chunks_assigned: 2 * closed,
+            state: root.map_or(SegmentState::Open, |_| SegmentState::Closed),
+            root: root.map(|byte| SegmentRoot::from_bytes([byte; 32])),
+            accepted_root: None,
+        }
+    }
+
+    fn chunk_of((segment, chunk): (u64, u32), held: bool, node: NodeId) -> StorageChunk {
+        StorageChunk {
+            segment,
+            chunk,
+            chunk_id: Some(ChunkId::from_bytes([chunk as u8; 32])),
             length: 50_000,
-            held: held[index as usize],
+            first_period: 2 * segment,
+            last_period: 2 * segment + 1,
+            state: ChunkState::Closed,
+            held,
             assigned_here: true,
             holders: vec![node],
-        };
-        let chunks = periods
-            .iter()
-            .flat_map(|(period, _)| [chunk(*period, 0), chunk(*period, 1)]);
-        NodeView {
-            name: name.into(),
-            periods: periods.iter().map(|entry| (entry.0, period(entry))).collect(),
-            chunks: chunks.map(|chunk| ((chunk.period, chunk.chunk), chunk)).collect(),
         }
     }
 
     #[test]
-    fn a_range_that_all_nodes_archived_and_hold_has_no_problems() {
-        let views = ["a", "b", "c"].map(|name| view(name, &[(1, 7), (2, 8)], [true, true]));
-        let survey = Survey::new(&views, 1, 2);
+    fn a_span_knows_its_segments_and_which_of_them_are_over() {
+        let span = span(1, 6);
+        assert_eq!(span.segments(), 0..=3);
+        assert_eq!(span.whole_segments().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(span.periods_of(2), (4, 5));
+    }
+
+    #[test]
+    fn a_span_that_all_nodes_archived_closed_and_hold_has_no_problems() {
+        let views = ["a", "b", "c"].map(|name| view(name, &[(2, 7), (3, 8), (4, 9)], [true, true]));
+        let survey = Survey::new(&views, span(2, 4));
         assert_eq!(survey.problems_of_assignment(3), [""; 0]);
         assert_eq!(survey.replicas(), (3, 3));
-        assert_eq!(survey.chunks_per_node()["b"], 4);
-        assert_eq!(survey.sum(|period| period.blocks), 6);
+        assert!(!survey.is_spread());
+        assert_eq!(survey.chunks_per_node()["b"], 2);
+        assert_eq!((survey.chunks(), survey.bytes()), (2, 300_000));
+        assert_eq!(survey.segments[&1].state(3), "closed");
+        assert_eq!(survey.segments[&2].state(3), "open");
     }
 
     #[test]
     fn a_period_that_one_node_has_not_archived_yet_is_told() {
-        let views = [view("a", &[(1, 7), (2, 8)], [true; 2]), view("b", &[(1, 7)], [true; 2])];
-        let survey = Survey::new(&views, 1, 3);
-        assert!(survey.is_archived_everywhere(1) && !survey.is_archived_everywhere(2));
-        let problems = survey.problems(1);
+        let views = [view("a", &[(0, 7), (1, 8)], [true; 2]), view("b", &[(0, 7)], [true; 2])];
+        let survey = Survey::new(&views, span(0, 2));
+        assert!(survey.is_archived_everywhere(0) && !survey.is_archived_everywhere(1));
+        assert_eq!(survey.segments[&0].state(2), "closing");
         assert_eq!(
-            problems,
+            survey.problems(1),
             [
-                "period 2 is archived by 1 of 2 nodes",
-                "period 3 is archived by 0 of 2 nodes"
+                "period 1 is archived by 1 of 2 nodes",
+                "period 2 is archived by 0 of 2 nodes",
+                "segment 0 is closed by 1 of 2 nodes"
             ]
         );
     }
 
     #[test]
     fn different_roots_are_told() {
-        let views = [view("a", &[(1, 7)], [true; 2]), view("b", &[(1, 8)], [true; 2])];
-        let survey = Survey::new(&views, 1, 1);
+        let of = |name, byte| view(name, &[(0, 7), (1, byte)], [true; 2]);
+        let survey = Survey::new(&[of("a", 7), of("b", 8)], span(0, 1));
         assert!(!survey.roots_agree());
-        assert_eq!(survey.problems(2), ["nodes have different roots of period 1"]);
+        assert_eq!(
+            survey.problems(2),
+            [
+                "nodes have different roots of period 1",
+                "nodes have different roots of segment 0"
+            ]
+        );
     }
 
     #[test]
     fn a_chunk_with_too_few_holders_is_told_and_so_is_who_lacks_it() {
-        let views = [view("a", &[(1, 7)], [true, false]), view("b", &[(1, 7)], [true, true])];
-        let survey = Survey::new(&views, 1, 1);
+        let of = |name, held| view(name, &[(0, 7), (1, 7)], held);
+        let survey = Survey::new(&[of("a", [true, false]), of("b", [true, true])], span(0, 1));
         assert_eq!(survey.replicas(), (1, 2));
+        assert!(survey.is_spread());
         assert_eq!(
             survey.problems(2),
-            ["chunk 1 of period 1 is held by 1 nodes, 2 are needed"]
+            ["chunk 1 of segment 0 is held by 1 nodes, 2 are needed"]
         );
         let told = survey.problems_of_assignment(1);
         assert_eq!(told, ["a lacks 1 chunks that are assigned to it"]);
     }
 
     #[test]
+    fn chunks_of_a_segment_that_one_node_did_not_close_have_no_replicas_yet() {
+        let views = [view("a", &[(0, 7), (1, 7)], [true; 2]), view("b", &[(0, 7)], [true; 2])];
+        let survey = Survey::new(&views, span(0, 0));
+        assert_eq!(survey.problems_of_assignment(2), [""; 0]);
+        assert_eq!((survey.chunks(), survey.replicas()), (0, (0, 0)));
+    }
+
+    #[test]
     fn another_chunk_at_the_same_position_is_no_replica() {
-        let mut other = view("b", &[(1, 7)], [true; 2]);
-        other.chunks.get_mut(&(1, 0)).unwrap().chunk_id = ChunkId::from_bytes([9; 32]);
-        let survey = Survey::new(&[view("a", &[(1, 7)], [true; 2]), other], 1, 1);
+        let mut other = view("b", &[(0, 7), (1, 7)], [true; 2]);
+        other.chunks.get_mut(&(0, 0)).unwrap().chunk_id = Some(ChunkId::from_bytes([9; 32]));
+        let survey = Survey::new(&[view("a", &[(0, 7), (1, 7)], [true; 2]), other], span(0, 1));
         assert_eq!(survey.replicas(), (1, 2));
     }
 
     #[test]
     fn a_long_list_of_problems_is_cut() {
-        let survey = Survey::new(&[view("a", &[], [true; 2])], 0, 99);
+        let survey = Survey::new(&[view("a", &[], [true; 2])], span(0, 98));
         let problems = survey.problems(1);
-        assert_eq!(problems.len(), PROBLEMS_MAX + 1);
-        assert_eq!(problems.last().unwrap(), "and 95 more like it");
+        // 99 periods and 49 segments.
+        assert_eq!(problems.len(), 2 * (PROBLEMS_MAX + 1));
+        assert_eq!(problems[PROBLEMS_MAX], "and 94 more like it");
+        assert_eq!(problems.last().unwrap(), "and 44 more like it");
     }
 }

@@ -8,7 +8,7 @@ use crate::client::NodeClient;
 use crate::network::Network;
 use crate::node::Node;
 use crate::wait::{wait_for, WaitError};
-use massa_api_exports::distributed_storage::ArchivedPlace;
+use massa_api_exports::distributed_storage::ArchivedSlot;
 use massa_distributed_storage_exports::verification::parse_secure_share_operation;
 use massa_models::address::Address;
 use massa_models::config::{LEDGER_COST_PER_BYTE, LEDGER_ENTRY_DATASTORE_BASE_SIZE};
@@ -88,7 +88,7 @@ fn read_fees(
             if slot <= first || slot > last {
                 continue;
             }
-            let ArchivedPlace::Block(block) = read(client, slot)? else {
+            let ArchivedSlot::Block(block) = read(client, slot)? else {
                 continue;
             };
             for bytes in &block.operations {
@@ -107,9 +107,9 @@ fn read_fees(
     Ok(fees)
 }
 
-fn read(client: &NodeClient, slot: Slot) -> Result<ArchivedPlace, WaitError> {
+fn read(client: &NodeClient, slot: Slot) -> Result<ArchivedSlot, WaitError> {
     wait_for(format!("the archived block of slot {slot}"), READ_TIMEOUT, || {
-        client.archived_place(slot).map_err(|error| error.to_string())
+        client.archived_slot(slot).map_err(|error| error.to_string())
     })
 }
 

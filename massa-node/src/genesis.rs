@@ -1,5 +1,6 @@
 //! The genesis file: what all nodes of a network share.
 
+use massa_distributed_storage_exports::config::{ConfigError, MAX_ROUND_SEGMENTS};
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::replication::genesis_placement_key;
@@ -83,10 +84,17 @@ pub struct GenesisStorage {
     pub replication_factor: u8,
     /// Periods of a segment.
     pub challenge_frequency_periods: u64,
+    /// Segments of a round: what is claimed, drawn and paid together.
+    #[serde(default = "default_round_segments")]
+    pub round_segments: u64,
     /// nanoMAS for each GB and period.
     pub reward_per_gb_per_period: u64,
     /// The nodes.
     pub nodes: Vec<GenesisStorageNode>,
+}
+
+fn default_round_segments() -> u64 {
+    4
 }
 
 /// A node that stores from the start.
@@ -155,10 +163,21 @@ impl Genesis {
         if self.storage.replication_factor == 0 {
             return bad("storage.replication_factor", "must be at least 1".into());
         }
-        self.archive_parameters().check().map_err(|error| GenesisError::Value {
+        self.check_archive()
+    }
+
+    fn check_archive(&self) -> Result<(), GenesisError> {
+        let refuse = |reason: String| GenesisError::Value {
             field: "storage",
-            reason: error.to_string(),
-        })
+            reason,
+        };
+        let segments = self.storage.round_segments;
+        if !(1..=MAX_ROUND_SEGMENTS).contains(&segments) {
+            return Err(refuse(ConfigError::RoundSegments(segments).to_string()));
+        }
+        let parameters = self.archive_parameters();
+        let checked = parameters.check().and_then(|()| parameters.check_segment());
+        checked.map_err(|error| refuse(error.to_string()))
     }
 
     /// [`Genesis::seed`] as bytes.
@@ -195,5 +214,62 @@ impl Genesis {
             listeners: node.listeners.clone(),
         };
         NodeSet::new(self.storage.nodes.iter().map(node).collect())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn genesis() -> Genesis {
+        let key = KeyPair::generate(0).unwrap();
+        let address = Address::from_public_key(&key.get_public_key());
+        Genesis {
+            chain_id: 77,
+            genesis_timestamp: MassaTime::from_millis(0),
+            t0: MassaTime::from_millis(16_000),
+            thread_count: 32,
+            delta_f0: 64,
+            operation_validity_periods: 10,
+            block_reward: Amount::zero(),
+            seed: "00".repeat(32),
+            genesis_key: key,
+            rolls: BTreeMap::from([(address, 1)]),
+            balances: BTreeMap::new(),
+            storage: GenesisStorage {
+                chunk_size: 1 << 20,
+                replication_factor: 3,
+                challenge_frequency_periods: 100,
+                round_segments: 4,
+                reward_per_gb_per_period: 1,
+                nodes: Vec::new(),
+            },
+        }
+    }
+
+    fn refusal(change: fn(&mut GenesisStorage)) -> String {
+        let mut genesis = genesis();
+        change(&mut genesis.storage);
+        genesis.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_round_has_a_bounded_number_of_segments_and_four_where_the_file_does_not_say() {
+        genesis().check().unwrap();
+        assert!(refusal(|of| of.round_segments = 0).contains("round_segments"));
+        assert!(refusal(|of| of.round_segments = 65).contains("round_segments"));
+        let mut text = serde_json::to_value(genesis()).unwrap();
+        text["storage"].as_object_mut().unwrap().remove("round_segments");
+        let read: Genesis = serde_json::from_value(text).unwrap();
+        assert_eq!(read.storage.round_segments, 4);
+    }
+
+    #[test]
+    fn a_segment_of_full_blocks_must_fit_its_tree() {
+        let error = refusal(|of| of.chunk_size = 1 << 16);
+        assert!(
+            error.contains("challenge_frequency_periods") && error.contains("chunk_size"),
+            "{error}"
+        );
     }
 }

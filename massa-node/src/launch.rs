@@ -1,10 +1,11 @@
 //! The node: everything it consists of, started in order and stopped in the reverse of it.
 
-use crate::contract::{operation_limits, NodeContractHost};
+use crate::distributed_storage::api::{NodeStorageApi, NodeStorageApiParts};
+use crate::distributed_storage::contract_host::{operation_limits, NodeContractHost};
+use crate::distributed_storage::peers::{addresses_of, listeners_of, tell_listeners};
+use crate::distributed_storage::{NodeStorage, StorageError};
 use crate::genesis::Genesis;
 use crate::settings::Settings;
-use crate::storage::{StorageError, StorageExtension};
-use crate::storage_api::NodeStorageApi;
 use crate::sync::{start_sync, SyncManager, SyncParts};
 use massa_api::{start_api, ApiConfig, ApiContext, ApiHandle};
 use massa_api_exports::distributed_storage::{DisabledStorage, StorageApi};
@@ -16,15 +17,11 @@ use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::network::StorageNetwork;
 use massa_distributed_storage_exports::verification::{parse_secure_share_block, parse_secure_share_operation};
 use massa_distributed_storage_exports::StorageArchiver;
-use massa_distributed_storage_worker::audit_worker::AuditManager;
-use massa_distributed_storage_worker::repair_worker::RepairManager;
-use massa_distributed_storage_worker::round_worker::{RepairsOut, RoundHandle, RoundManager};
-use massa_distributed_storage_worker::smart_contract::client::{ClientHandle, ClientManager};
+use massa_distributed_storage_worker::smart_contract::client::{ClientHandle, OnNodes};
 use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_execution_exports::{ExecutionController, ExecutionManager, FinalBlock};
 use massa_execution_worker::{start_execution_worker, ExecutionConfig, ExecutionHandles};
 use massa_factory_worker::{start_factory_worker, FactoryChannels, FactoryConfig, FactoryManager};
-use massa_models::address::Address;
 use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
@@ -34,12 +31,12 @@ use massa_pool_worker::{PoolConfig, PoolWorker};
 use massa_pos_exports::{SelectorController, StakeSelector};
 use massa_protocol_exports::{PeerAddress, PeerId, ProtocolConfig, ProtocolController, ProtocolManager};
 use massa_protocol_worker::{
-    create_protocol_controller, start_protocol_controller, ProtocolChannels, StartedProtocol, StorageParts,
+    create_protocol_controller, start_protocol_controller, ProtocolChannels, StorageHandlerNetwork,
 };
 use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_wallet::{load_or_create_keypair, Wallet};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -79,15 +76,37 @@ pub struct Node {
     api: Option<ApiHandle>,
     factory: Box<dyn FactoryManager>,
     sync: SyncManager,
-    repair: Option<RepairManager>,
-    audits: Option<AuditManager>,
-    contract_client: Option<ClientManager>,
-    rounds: Option<RoundManager>,
     protocol: Box<dyn ProtocolManager>,
     protocol_controller: Box<dyn ProtocolController>,
     consensus: Box<dyn ConsensusManager>,
-    storage: Option<StorageExtension>,
+    archive: Archive,
     execution: Box<dyn ExecutionManager>,
+}
+
+/// The archive of the node. A node whose archive does not start goes on without it.
+#[derive(Default)]
+struct Archive {
+    storage: Option<NodeStorage>,
+    /// Why it does not run although it should.
+    problem: Option<String>,
+}
+
+impl Archive {
+    /// The archive does not start, or a part of it does not.
+    fn fail(&mut self, error: &StorageError) {
+        let cause = error as &dyn std::error::Error;
+        match error {
+            StorageError::Mismatch { .. } | StorageError::Registry(_) => warn!(
+                error = cause,
+                "distributed storage does not start: it would archive what no other node agrees with"
+            ),
+            _ => warn!(error = cause, "distributed storage does not start"),
+        }
+        if let Some(mut storage) = self.storage.take() {
+            storage.stop();
+        }
+        self.problem = Some(error.to_string());
+    }
 }
 
 /// What every part is started with.
@@ -151,7 +170,7 @@ impl Base {
         Box::new(PoolWorker::new(config, &self.storage, execution.clone_box()))
     }
 
-    fn protocol_config(&self) -> ProtocolConfig {
+    fn protocol_config(&self, storage_enabled: bool) -> ProtocolConfig {
         let settings = &self.settings.protocol;
         let initial = settings.initial_peers.iter().map(|peer| PeerAddress {
             peer_id: peer.peer_id,
@@ -184,7 +203,7 @@ impl Base {
             try_connection_timer_same_peer: settings.try_connection_timer_same_peer,
             ask_block_timeout: settings.ask_block_timeout,
             operation_announcement_interval: settings.operation_announcement_interval,
-            storage_enabled: self.settings.distributed_storage.enabled,
+            storage_enabled,
             max_storage_messages_per_second: settings.max_storage_messages_per_second,
             max_chunk_size: settings.max_chunk_size,
             max_stored_chunks_per_node: settings.max_stored_chunks_per_node,
@@ -231,16 +250,6 @@ impl Base {
         let blocks = execution.get_final_blocks().map_err(part("ledger"))?;
         let threads = self.genesis.thread_count;
         graph_of(&blocks, self.genesis.chain_id, threads, &self.storage).map_err(part("ledger"))
-    }
-
-    fn operator_address(&self) -> Result<Option<Address>, LaunchError> {
-        let text = &self.settings.distributed_storage.operator_address;
-        if text.is_empty() {
-            return Ok(self.wallet.read().get_addresses().into_iter().next());
-        }
-        text.parse()
-            .map(Some)
-            .map_err(part("distributed_storage.operator_address"))
     }
 }
 
@@ -290,30 +299,6 @@ fn graph_of(
     }))
 }
 
-/// Where registered nodes are dialed.
-fn addresses_of(nodes: &[NodeRecord], own: &NodeId) -> Vec<PeerAddress> {
-    let others = nodes.iter().filter_map(|node| Some((node.peer()?, node)));
-    let others = others.filter(|(peer, _)| peer != own);
-    let addresses = others.flat_map(|(peer, node)| {
-        let peer_id = PeerId::from_public_key(peer.get_public_key());
-        node.listeners.iter().map(move |address| PeerAddress {
-            peer_id,
-            address: *address,
-        })
-    });
-    addresses.collect()
-}
-
-/// See [`Base::start_archive_work`]; what the node goes without is `None`.
-struct ArchiveWork {
-    repair: Option<RepairManager>,
-    audits: Option<AuditManager>,
-    contract_client: Option<ClientManager>,
-    contract: Option<ClientHandle>,
-    rounds: Option<RoundManager>,
-    round: Option<RoundHandle>,
-}
-
 impl Node {
     /// Starts everything. `stop` is called when the operator asks the node to stop through the API.
     ///
@@ -324,36 +309,32 @@ impl Node {
         info!(node_id = %base.node_id(), chain_id = base.genesis.chain_id, "node starts");
         let (execution, execution_controller) = base.start_execution()?;
         let pool = base.pool(&*execution_controller);
-        let (protocol_controller, protocol_channels) = create_protocol_controller(base.protocol_config());
+        let enabled = base.settings.distributed_storage.enabled;
+        let (protocol_controller, protocol_channels) = create_protocol_controller(base.protocol_config(enabled));
+        let network = protocol_channels.network();
         let host = base.contract_host(&*execution_controller, &pool, &protocol_controller);
-        let mut storage = base.start_storage(host);
+        let mut archive = base.start_storage(host);
         let channels = ConsensusChannels {
             execution_controller: execution_controller.clone(),
             selector_controller: base.selector.clone(),
             pool_controller: pool.clone(),
             protocol_controller: protocol_controller.clone(),
         };
-        let (consensus_controller, consensus) = base.start_consensus(storage.as_ref(), channels)?;
-        let (protocol, network) =
-            base.start_protocol(storage.as_ref(), &consensus_controller, &pool, protocol_channels)?;
+        let storage = archive.storage.as_ref();
+        let (consensus_controller, consensus) = base.start_consensus(storage, channels)?;
+        let protocol = base.start_protocol(storage, &consensus_controller, &pool, protocol_channels)?;
         let may_produce = Arc::new(AtomicBool::new(false));
-        let work = base.start_archive_work(
-            storage.as_mut(),
-            network.as_ref(),
-            &protocol_controller,
-            &*execution_controller,
-        )?;
-        let sync = base.start_sync(&consensus_controller, storage.as_ref(), network.as_ref(), &may_produce);
+        let contract = base.start_archive_work(&mut archive, &network, &protocol_controller, &*execution_controller);
+        let sync = base.start_sync(&consensus_controller, archive.storage.as_ref(), &network, &may_produce);
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
         let context = ApiContext {
             storage_api: base.storage_api(
-                storage.as_ref().zip(network.as_ref()),
-                (work.repair.as_ref(), work.audits.as_ref()),
-                (work.contract, work.round),
+                &archive,
+                contract,
                 &consensus_controller,
                 &protocol_controller,
                 &may_produce,
-            )?,
+            ),
             consensus_controller,
             execution_controller,
             pool_controller: pool,
@@ -368,14 +349,10 @@ impl Node {
             api: Some(api),
             factory,
             sync,
-            repair: work.repair,
-            audits: work.audits,
-            contract_client: work.contract_client,
-            rounds: work.rounds,
             protocol,
             protocol_controller,
             consensus,
-            storage,
+            archive,
             execution,
         })
     }
@@ -386,24 +363,15 @@ impl Node {
             api.stop();
         }
         self.factory.stop();
-        if let Some(rounds) = &mut self.rounds {
-            rounds.stop();
-        }
-        if let Some(client) = &mut self.contract_client {
-            client.stop();
-        }
         self.sync.stop();
-        if let Some(audits) = &mut self.audits {
-            audits.stop();
-        }
-        if let Some(repair) = &mut self.repair {
-            repair.stop();
+        if let Some(storage) = &mut self.archive.storage {
+            storage.stop_network();
         }
         self.protocol_controller.stop();
         self.protocol.stop();
         self.consensus.stop();
-        if let Some(storage) = &mut self.storage {
-            storage.manager.stop();
+        if let Some(storage) = &mut self.archive.storage {
+            storage.stop();
         }
         self.execution.stop();
         info!("node stopped");
@@ -411,28 +379,18 @@ impl Node {
 }
 
 impl Base {
-    /// Starts the extension. A node whose archive does not start goes on without it.
-    fn start_storage(&self, host: Arc<dyn ContractHost>) -> Option<StorageExtension> {
+    /// Starts the extension.
+    fn start_storage(&self, host: Arc<dyn ContractHost>) -> Archive {
+        let mut archive = Archive::default();
         if !self.settings.distributed_storage.enabled {
-            return None;
+            return archive;
         }
-        match StorageExtension::start(&self.settings, &self.genesis, self.node_id(), host) {
-            Ok(storage) => Some(storage),
-            Err(error @ (StorageError::Mismatch { .. } | StorageError::Registry(_))) => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "distributed storage does not start: it would archive what no other node agrees with"
-                );
-                None
-            }
-            Err(error) => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "distributed storage does not start"
-                );
-                None
-            }
+        let operator = self.wallet.read().get_addresses().into_iter().next();
+        match NodeStorage::start(&self.settings, &self.genesis, (self.node_id(), operator), host) {
+            Ok(storage) => archive.storage = Some(storage),
+            Err(error) => archive.fail(&error),
         }
+        archive
     }
 
     /// The chain behind the registry client.
@@ -455,14 +413,13 @@ impl Base {
         })
     }
 
-    /// Starts the client of the registry. Its nodes are dialed.
     /// Consensus, from what the ledger kept, handing final blocks to the archive.
     fn start_consensus(
         &self,
-        storage: Option<&StorageExtension>,
+        storage: Option<&NodeStorage>,
         channels: ConsensusChannels,
     ) -> Result<(Consensus, Box<dyn ConsensusManager>), LaunchError> {
-        let archiver = storage.map(|storage| Arc::new(storage.archiver.clone()) as Arc<dyn StorageArchiver>);
+        let archiver = storage.map(|storage| Arc::new(storage.archiver()) as Arc<dyn StorageArchiver>);
         let graph = self.init_graph(&*channels.execution_controller)?;
         if let Some(storage) = storage {
             storage.archive_genesis(&self.genesis_blocks()?);
@@ -474,101 +431,73 @@ impl Base {
     /// Sockets and handlers.
     fn start_protocol(
         &self,
-        storage: Option<&StorageExtension>,
+        storage: Option<&NodeStorage>,
         consensus: &Consensus,
         pool: &Pool,
         channels: ProtocolChannels,
-    ) -> Result<StartedProtocol, LaunchError> {
-        let parts = storage.map(|storage| StorageParts {
-            server: storage.server(),
-            events: storage.events(),
-            parameters: storage.store.parameters().clone(),
-        });
+    ) -> Result<Box<dyn ProtocolManager>, LaunchError> {
         let started = start_protocol_controller(
-            self.protocol_config(),
+            self.protocol_config(storage.is_some()),
             self.keypair.clone(),
             self.selector.clone(),
             consensus.clone(),
             pool.clone(),
             self.storage.clone_without_refs(),
             channels,
-            storage.map(StorageExtension::block_archive),
-            parts,
+            storage.map(NodeStorage::block_archive),
+            storage.map(NodeStorage::protocol_parts),
         );
         started.map_err(part("protocol"))
     }
 
-    /// What the archive does besides archiving: repair, audits, the registry's client, rounds.
+    /// What the archive does besides archiving: repair, audits, the registry's client, rounds. Without them the node goes on
+    /// without its archive.
     fn start_archive_work(
         &self,
-        mut storage: Option<&mut StorageExtension>,
-        network: Option<&Arc<dyn StorageNetwork>>,
+        archive: &mut Archive,
+        network: &StorageHandlerNetwork,
         protocol: &Protocol,
         execution: &dyn ExecutionController,
-    ) -> Result<ArchiveWork, LaunchError> {
-        let repair = network.and_then(|network| storage.as_mut()?.start_repair(network));
-        let storage = storage.as_deref();
-        let settings = &self.settings.distributed_storage;
-        let audited = storage.zip(network);
-        let audits =
-            audited.and_then(|(storage, network)| crate::audit::start(storage, network, settings, self.genesis.t0));
-        let (contract_client, contract) = self.start_client(storage, protocol)?.unzip();
-        let repairs = repair.as_ref().zip(network).map(|(repair, network)| RepairsOut {
-            network: Arc::clone(network),
-            lacking: repair.lacking(),
+    ) -> Option<ClientHandle> {
+        let storage = archive.storage.as_mut()?;
+        let nodes = self.genesis.storage.nodes.iter();
+        tell_listeners(
+            network,
+            nodes.map(|node| (node.node_id, node.listeners.clone())).collect(),
+        );
+        let started = storage.start_network(Arc::new(network.clone())).and_then(|()| {
+            let on_nodes = self.on_nodes(network, protocol);
+            storage.start_rounds(on_nodes, execution.clone_box())
         });
-        let (rounds, round) = self
-            .start_rounds(storage, contract.as_ref(), execution, repairs)?
-            .unzip();
-        Ok(ArchiveWork {
-            repair,
-            audits,
-            contract_client,
-            contract,
-            rounds,
-            round,
-        })
+        match started {
+            Ok(client) => Some(client),
+            Err(error) => {
+                archive.fail(&error);
+                None
+            }
+        }
     }
 
-    fn start_client(
-        &self,
-        storage: Option<&StorageExtension>,
-        protocol: &Protocol,
-    ) -> Result<Option<(ClientManager, ClientHandle)>, LaunchError> {
-        let Some(storage) = storage else { return Ok(None) };
-        let (protocol, own) = (protocol.clone(), self.node_id());
-        let on_nodes = move |nodes: &[NodeRecord]| {
+    /// Registered nodes are dialed: by the handler of peers to be connected at all, by the storage handler when something is
+    /// asked of one of them.
+    fn on_nodes(&self, network: &StorageHandlerNetwork, protocol: &Protocol) -> OnNodes {
+        let (network, protocol, own) = (network.clone(), protocol.clone(), self.node_id());
+        Box::new(move |nodes: &[NodeRecord]| {
             if let Err(error) = protocol.add_peer_addresses(addresses_of(nodes, &own)) {
                 warn!(%error, "addresses of registered nodes not told to the peers' handler");
             }
-        };
-        let client = storage.start_client(self.operator_address()?, Box::new(on_nodes));
-        client.map(Some).map_err(part("registry client"))
-    }
-
-    /// Starts this node's part in the rounds.
-    fn start_rounds(
-        &self,
-        storage: Option<&StorageExtension>,
-        client: Option<&ClientHandle>,
-        execution: &dyn ExecutionController,
-        repairs: Option<RepairsOut>,
-    ) -> Result<Option<(RoundManager, RoundHandle)>, LaunchError> {
-        let Some((storage, client)) = storage.zip(client) else {
-            return Ok(None);
-        };
-        let rounds = storage.start_rounds(client.clone(), execution.clone_box(), repairs);
-        rounds.map(Some).map_err(part("storage rounds"))
+            tell_listeners(&network, listeners_of(nodes));
+        })
     }
 
     fn start_sync(
         &self,
         consensus: &Consensus,
-        storage: Option<&StorageExtension>,
-        network: Option<&Arc<dyn StorageNetwork>>,
+        storage: Option<&NodeStorage>,
+        network: &StorageHandlerNetwork,
         may_produce: &Arc<AtomicBool>,
     ) -> SyncManager {
-        let archive = storage.zip(network);
+        let network: Arc<dyn StorageNetwork> = Arc::new(network.clone());
         start_sync(SyncParts {
             genesis_timestamp: self.genesis.genesis_timestamp,
             t0: self.genesis.t0,
@@ -576,7 +505,7 @@ impl Base {
             chain_id: self.genesis.chain_id,
             consensus: consensus.clone(),
             storage: self.storage.clone_without_refs(),
-            archive: archive.map(|(storage, network)| (storage.reader(network), Arc::clone(network))),
+            archive: storage.map(|storage| (storage.handle().reader(), network)),
             may_produce: Arc::clone(may_produce),
         })
     }
@@ -605,37 +534,28 @@ impl Base {
 
     fn storage_api(
         &self,
-        storage: Option<(&StorageExtension, &Arc<dyn StorageNetwork>)>,
-        (repair, audits): (Option<&RepairManager>, Option<&AuditManager>),
-        (contract, rounds): (Option<ClientHandle>, Option<RoundHandle>),
+        archive: &Archive,
+        contract: Option<ClientHandle>,
         consensus: &Consensus,
         protocol: &Protocol,
         synced: &Arc<AtomicBool>,
-    ) -> Result<Arc<dyn StorageApi>, LaunchError> {
-        let (Some((extension, network)), Some(repair), Some(contract)) = (storage, repair, contract) else {
-            return Ok(Arc::new(DisabledStorage {
+    ) -> Arc<dyn StorageApi> {
+        let Some((storage, contract)) = archive.storage.as_ref().zip(contract) else {
+            return Arc::new(DisabledStorage {
                 node_id: self.node_id(),
                 chain_id: self.genesis.chain_id,
-            }));
+                problem: archive.problem.clone(),
+            });
         };
-        let settings = &self.settings.distributed_storage;
-        Ok(Arc::new(NodeStorageApi {
-            reader: extension.reader(network),
-            assignments: Arc::clone(&extension.assignments),
-            worker: extension.archiver.clone(),
-            repair: repair.status_handle(),
-            network: Arc::clone(network),
-            audits: audits.map(AuditManager::handle),
+        Arc::new(NodeStorageApi::new(NodeStorageApiParts {
+            extension: storage.handle(),
             contract,
-            rounds,
             protocol: protocol.clone(),
             consensus: consensus.clone(),
-            operator_address: self.operator_address()?,
-            allocated_bytes: settings.allocated_storage_gb << 30,
-            serve_remote_reads: settings.serve_remote_reads,
+            settings: self.settings.distributed_storage.clone(),
+            operator: storage.operator(),
             synced: Arc::clone(synced),
             t0: self.genesis.t0,
-            totals: Mutex::default(),
         }))
     }
 

@@ -3,12 +3,8 @@
 //! Every part is a crate of its own; here they are put together. The binary reads the settings, starts the node and waits
 //! for a signal.
 
-pub mod audit;
-pub mod contract;
+pub mod distributed_storage;
 pub mod genesis;
 pub mod launch;
-mod rounds_api;
 pub mod settings;
-pub mod storage;
-mod storage_api;
 pub mod sync;

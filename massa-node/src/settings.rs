@@ -1,6 +1,7 @@
 //! Settings: what the base file says, overridden by a second file, overridden by the environment.
 
 use massa_distributed_storage_exports::DistributedStorageConfig;
+use massa_distributed_storage_worker::storage_backend::{IndexScope, IndexScopes};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_protocol_exports::PeerId;
@@ -34,7 +35,7 @@ pub enum SettingsError {
     },
 }
 
-/// 5 MAS: nine times what one operation in each round of 100 periods of 16 s costs.
+/// 5 MAS: many times what one operation in each round costs, if a round has 400 periods of 16 s.
 const DEFAULT_FEES_PER_DAY: u64 = 5_000_000_000;
 
 /// All settings.
@@ -201,6 +202,7 @@ pub struct DistributedStorageSettings {
     pub replication_factor: u8,
     pub chunk_size: usize,
     pub challenge_frequency_periods: u64,
+    pub round_segments: u64,
     /// Claims matured rewards on its own.
     pub auto_claim: bool,
     /// nanoMAS
@@ -214,7 +216,9 @@ pub struct DistributedStorageSettings {
     pub max_fees_per_day: Amount,
     pub serve_remote_reads: bool,
     pub remote_read_timeout: MassaTime,
-    pub operation_index: bool,
+    pub block_index: IndexScope,
+    pub operation_index: IndexScope,
+    pub address_index: IndexScope,
     pub queue_blocks: usize,
     pub repair_delay: MassaTime,
     pub repair_patience: MassaTime,
@@ -224,6 +228,7 @@ pub struct DistributedStorageSettings {
 impl Default for DistributedStorageSettings {
     fn default() -> Self {
         let config = DistributedStorageConfig::default();
+        let indexes = IndexScopes::default();
         Self {
             enabled: config.enabled,
             path: config.path,
@@ -232,6 +237,7 @@ impl Default for DistributedStorageSettings {
             replication_factor: config.replication_factor,
             chunk_size: config.chunk_size,
             challenge_frequency_periods: config.challenge_frequency_periods,
+            round_segments: config.round_segments,
             reward_per_gb_per_period: config.reward_per_gb_per_period.to_raw(),
             storage_registry_address: config.storage_registry_address,
             deploy_registry: false,
@@ -242,7 +248,9 @@ impl Default for DistributedStorageSettings {
             max_fees_per_day: Amount::from_raw(DEFAULT_FEES_PER_DAY),
             serve_remote_reads: true,
             remote_read_timeout: MassaTime::from_millis(10_000),
-            operation_index: config.operation_index,
+            block_index: indexes.blocks,
+            operation_index: indexes.operations,
+            address_index: indexes.addresses,
             queue_blocks: config.queue_blocks,
             repair_delay: MassaTime::from_millis(30_000),
             repair_patience: MassaTime::from_millis(20_000),
@@ -252,7 +260,7 @@ impl Default for DistributedStorageSettings {
 }
 
 impl DistributedStorageSettings {
-    /// The extension's own form of these settings.
+    /// The extension's own form of these settings. Values out of their range keep the extension from starting, not the node.
     ///
     /// # Errors
     /// [`SettingsError::Value`], naming the key.
@@ -265,11 +273,11 @@ impl DistributedStorageSettings {
             replication_factor: self.replication_factor,
             chunk_size: self.chunk_size,
             challenge_frequency_periods: self.challenge_frequency_periods,
+            round_segments: self.round_segments,
             reward_per_gb_per_period: Amount::from_raw(self.reward_per_gb_per_period),
             min_challenge_interval: self.min_challenge_interval,
             challenge_response_timeout: self.challenge_response_timeout,
             storage_registry_address: self.storage_registry_address.clone(),
-            operation_index: self.operation_index,
             queue_blocks: self.queue_blocks,
         };
         self.registry_address()?;
@@ -278,6 +286,30 @@ impl DistributedStorageSettings {
             reason: error.to_string(),
         })?;
         Ok(config)
+    }
+
+    /// What is indexed.
+    pub fn indexes(&self) -> IndexScopes {
+        IndexScopes {
+            blocks: self.block_index,
+            operations: self.operation_index,
+            addresses: self.address_index,
+        }
+    }
+
+    /// The operator that is configured; `None` if none is.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] unless it is an address, or empty.
+    pub fn operator(&self) -> Result<Option<Address>, SettingsError> {
+        let text = &self.operator_address;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| SettingsError::Value {
+            key: "distributed_storage.operator_address",
+            reason: format!("{text:?} is not an address"),
+        })
     }
 
     /// The registry that is configured.
@@ -355,7 +387,7 @@ impl Settings {
         if self.pool.max_operations_per_thread == 0 {
             return bad("pool.max_operations_per_thread", "must be at least 1");
         }
-        self.distributed_storage.to_config().map(|_| ())
+        Ok(())
     }
 }
 
@@ -410,16 +442,6 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_refused_by_its_key() {
         for (text, key) in [
-            ("[distributed_storage]\nretention_periods = 10\n", "retention_periods"),
-            ("[distributed_storage]\nchunk_size = 100000\n", "chunk_size"),
-            (
-                "[distributed_storage]\nallocated_storage_gb = 0\n",
-                "allocated_storage_gb",
-            ),
-            (
-                "[distributed_storage]\nstorage_registry_address = \"AU1\"\n",
-                "storage_registry_address",
-            ),
             ("[logging]\nlevel = 9\n", "logging.level"),
             ("[memory]\nmemory_limit_mb = 1\n", "memory_limit_mb"),
             ("[protocol]\ninitial_peers = [\"nobody\"]\n", "peer id"),
@@ -428,6 +450,57 @@ mod tests {
             let error = with_override(text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn a_value_of_the_archive_out_of_range_is_named_and_does_not_stop_the_node() {
+        for (text, key) in [
+            ("retention_periods = 10", "retention_periods"),
+            ("chunk_size = 100000", "chunk_size"),
+            ("allocated_storage_gb = 0", "allocated_storage_gb"),
+            ("round_segments = 0", "round_segments"),
+            ("round_segments = 65", "round_segments"),
+            ("storage_registry_address = \"AU1\"", "storage_registry_address"),
+        ] {
+            let settings = with_override(&format!("[distributed_storage]\n{text}\n")).unwrap();
+            let error = settings.distributed_storage.to_config().unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let settings = with_override("[distributed_storage]\noperator_address = \"me\"\n").unwrap();
+        let error = settings.distributed_storage.operator().unwrap_err().to_string();
+        assert!(error.contains("operator_address"), "{error}");
+    }
+
+    #[test]
+    fn an_index_has_everything_what_is_held_or_nothing() {
+        let indexes = |text: &str| {
+            let settings = with_override(&format!("[distributed_storage]\n{text}\n"))?;
+            Ok::<_, SettingsError>(settings.distributed_storage.indexes())
+        };
+        assert_eq!(indexes("").unwrap(), IndexScopes::default());
+        let found = indexes("block_index = \"all\"\noperation_index = \"none\"\naddress_index = \"held\"");
+        let expected = IndexScopes {
+            blocks: IndexScope::All,
+            operations: IndexScope::None,
+            addresses: IndexScope::Held,
+        };
+        assert_eq!(found.unwrap(), expected);
+        let error = indexes("block_index = \"some\"").unwrap_err().to_string();
+        assert!(error.contains("some"), "{error}");
+    }
+
+    #[test]
+    fn retention_covers_four_rounds_whatever_their_length() {
+        let kept = |text: &str| {
+            let settings = with_override(&format!("[distributed_storage]\n{text}\n")).unwrap();
+            settings
+                .distributed_storage
+                .to_config()
+                .map(|config| config.retention_periods)
+        };
+        assert_eq!(kept("retention_periods = 1600").unwrap(), 1600);
+        assert!(kept("retention_periods = 1599").is_err());
+        assert_eq!(kept("retention_periods = 400\nround_segments = 1").unwrap(), 400);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::network::StorageNetwork;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::verification::verify_block;
-use massa_distributed_storage_worker::reader::{ArchiveReader, ReaderError};
+use massa_distributed_storage_worker::serve::to_readers::{ArchiveReader, ReaderError};
 use massa_models::slot::Slot;
 use massa_models::timeslots::get_current_latest_block_slot;
 use massa_storage::Storage;
@@ -195,7 +195,7 @@ impl Sync {
         }
         let archived = |(_, network): &(Arc<ArchiveReader>, Arc<dyn StorageNetwork>)| {
             let peers = network.peers().into_iter();
-            peers.filter_map(|peer| peer.capabilities?.last_period).max()
+            peers.filter_map(|peer| peer.capabilities?.newest_period).max()
         };
         let view = SyncView {
             now_period: slot.ok().flatten().map_or(0, |slot| slot.period),

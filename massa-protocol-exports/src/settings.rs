@@ -121,7 +121,7 @@ pub struct ProtocolConfig {
     pub max_size_channel_commands_propagation_storage: usize,
     /// Messages of peers that may wait for the storage handler. (Storage plan, 2.3.)
     pub max_size_channel_network_to_storage_handler: usize,
-    /// How long to wait for a page or manifest before another holder is asked.
+    /// How long to wait for an answer before another holder is asked, at most: of a peer that was heard of, less is waited for.
     pub storage_request_timeout: MassaTime,
     /// Bytes asked of one peer and not answered yet.
     pub max_storage_bytes_in_flight_per_peer: usize,

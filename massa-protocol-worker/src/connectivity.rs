@@ -4,7 +4,6 @@ use crate::handlers::block_handler::BlockHandler;
 use crate::handlers::operation_handler::OperationHandler;
 use crate::handlers::peer_handler::models::SharedPeerDB;
 use crate::handlers::peer_handler::PeerManagementHandler;
-use crate::handlers::storage_handler::segments::handler::StorageHandler as SegmentHandler;
 use crate::handlers::storage_handler::StorageHandler;
 use crate::transport::{ActiveConnections, Network};
 use crate::wrap_network::ActiveConnectionsTrait;
@@ -38,8 +37,13 @@ pub enum ConnectivityCommand {
         /// Where to.
         responder: Sender<Stats>,
     },
-    /// Open a connection with this peer now, if its address is known.
-    ConnectTo(PeerId),
+    /// Open a connection with this peer now, if an address is known.
+    ConnectTo {
+        /// With whom.
+        peer_id: PeerId,
+        /// Where it may listen, likeliest first, besides the addresses known here.
+        addresses: Vec<SocketAddr>,
+    },
     /// Remember where peers listen.
     AddAddresses(Vec<PeerAddress>),
 }
@@ -47,7 +51,6 @@ pub enum ConnectivityCommand {
 /// Ends in this order.
 pub(crate) struct Handlers {
     pub(crate) storage: Option<StorageHandler>,
-    pub(crate) segments: Option<SegmentHandler>,
     pub(crate) operations: OperationHandler,
     pub(crate) blocks: BlockHandler,
     pub(crate) peers: PeerManagementHandler,
@@ -75,7 +78,7 @@ impl ConnectivityThread {
                     // Whoever asked may have given up.
                     let _ = responder.try_send(self.stats());
                 }
-                Ok(ConnectivityCommand::ConnectTo(peer_id)) => self.connect_to(&peer_id),
+                Ok(ConnectivityCommand::ConnectTo { peer_id, addresses }) => self.connect_to(&peer_id, &addresses),
                 Ok(ConnectivityCommand::AddAddresses(addresses)) => self.peer_db.write().add_configured(&addresses),
                 Err(RecvTimeoutError::Timeout) => {
                     next = Instant::now() + interval;
@@ -86,9 +89,6 @@ impl ConnectivityThread {
         self.network.stop();
         if let Some(storage) = &mut self.handlers.storage {
             storage.stop();
-        }
-        if let Some(segments) = &mut self.handlers.segments {
-            segments.stop();
         }
         self.handlers.operations.stop();
         self.handlers.blocks.stop();
@@ -112,7 +112,7 @@ impl ConnectivityThread {
         }
     }
 
-    fn connect_to(&self, peer_id: &PeerId) {
+    fn connect_to(&self, peer_id: &PeerId, addresses: &[SocketAddr]) {
         if self.connections.is_connected(peer_id) {
             return;
         }
@@ -122,7 +122,7 @@ impl ConnectivityThread {
             debug!(peer = %peer_id, dialing, "peer not dialed: too many connections");
             return;
         }
-        let known = self.peer_db.write().to_dial_by_id(peer_id, Instant::now());
+        let known = self.peer_db.write().to_dial_by_id(peer_id, addresses, Instant::now());
         match known {
             Some(peer) => self.network.dial(peer),
             None => debug!(peer = %peer_id, "peer not dialed: address unknown, banned, or tried a moment ago"),
@@ -162,10 +162,7 @@ impl StorageHost for ProtocolStorageHost {
     }
 
     fn dial(&self, node: &NodeId) {
-        let peer_id = PeerId::from_public_key(node.get_public_key());
-        if let Err(error) = self.connectivity.try_send(ConnectivityCommand::ConnectTo(peer_id)) {
-            debug!(peer = %peer_id, %error, "peer not dialed");
-        }
+        self.dial_at(node, &[]);
     }
 
     fn addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
@@ -173,16 +170,14 @@ impl StorageHost for ProtocolStorageHost {
         self.peer_db.read().addresses(&peer_id)
     }
 
+    /// What is told here is not remembered: the storage handler has a table of all registered nodes, and hearsay does not
+    /// become trusted because it is tried.
     fn dial_at(&self, node: &NodeId, addresses: &[SocketAddr]) {
         let peer_id = PeerId::from_public_key(node.get_public_key());
-        // What is known already keeps its rank: hearsay does not become trusted because it is tried.
-        let known = self.peer_db.read().addresses(&peer_id);
-        let new = addresses.iter().filter(|address| !known.contains(address));
-        let new: Vec<PeerAddress> = new.map(|&address| PeerAddress { peer_id, address }).collect();
-        if !new.is_empty() {
-            // Without room, `dial` says so.
-            let _ = self.connectivity.try_send(ConnectivityCommand::AddAddresses(new));
+        let addresses = addresses.to_vec();
+        let command = ConnectivityCommand::ConnectTo { peer_id, addresses };
+        if let Err(error) = self.connectivity.try_send(command) {
+            debug!(peer = %peer_id, %error, "peer not dialed");
         }
-        self.dial(node);
     }
 }

@@ -14,7 +14,5 @@ pub mod transport;
 pub mod worker;
 pub mod wrap_network;
 
-pub use worker::{
-    create_protocol_controller, start_protocol_controller, start_segment_protocol_controller, ProtocolChannels,
-    SegmentStorageParts, StartedProtocol, StorageParts,
-};
+pub use handlers::storage_handler::StorageHandlerNetwork;
+pub use worker::{create_protocol_controller, start_protocol_controller, ProtocolChannels, StorageParts};

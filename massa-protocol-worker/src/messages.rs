@@ -8,7 +8,6 @@ use crate::handlers::block_handler::{BlockMessage, BlockMessageSerializer};
 use crate::handlers::operation_handler::{OperationMessage, OperationMessageSerializer};
 use crate::handlers::peer_handler::{PeerManagementMessage, PeerManagementMessageSerializer};
 use crate::handlers::storage_handler::messages::{StorageMessage, StorageMessageSerializer};
-use crate::handlers::storage_handler::segments::messages as segments;
 use massa_channel::sender::MassaSender;
 use massa_protocol_exports::{PeerId, ProtocolError};
 use massa_serialization::{
@@ -46,8 +45,6 @@ pub enum Message {
     PeerManagement(Box<PeerManagementMessage>),
     /// About the archive; only for peers that speak storage.
     Storage(Box<StorageMessage>),
-    /// About the segment archive; only for peers that speak storage.
-    Segments(Box<segments::StorageMessage>),
 }
 
 /// The outer type of a message.
@@ -62,7 +59,7 @@ pub enum MessageTypeId {
     Operation = 2,
     /// [`Message::PeerManagement`].
     PeerManagement = 3,
-    /// [`Message::Storage`] and [`Message::Segments`]: a network speaks one of them.
+    /// [`Message::Storage`].
     Storage = 4,
 }
 
@@ -72,7 +69,7 @@ impl From<&Message> for MessageTypeId {
             Message::Block(_) => Self::Block,
             Message::Operation(_) => Self::Operation,
             Message::PeerManagement(_) => Self::PeerManagement,
-            Message::Storage(_) | Message::Segments(_) => Self::Storage,
+            Message::Storage(_) => Self::Storage,
         }
     }
 }
@@ -116,12 +113,6 @@ impl From<StorageMessage> for Message {
     }
 }
 
-impl From<segments::StorageMessage> for Message {
-    fn from(message: segments::StorageMessage) -> Self {
-        Self::Segments(Box::new(message))
-    }
-}
-
 /// Writes messages. A handler enables the types that it sends.
 #[derive(Clone, Default)]
 pub struct MessagesSerializer {
@@ -130,7 +121,6 @@ pub struct MessagesSerializer {
     operation_message_serializer: Option<OperationMessageSerializer>,
     peer_management_message_serializer: Option<PeerManagementMessageSerializer>,
     storage_message_serializer: Option<StorageMessageSerializer>,
-    segment_message_serializer: Option<segments::StorageMessageSerializer>,
 }
 
 impl MessagesSerializer {
@@ -162,12 +152,6 @@ impl MessagesSerializer {
         self.storage_message_serializer = Some(serializer);
         self
     }
-
-    /// Enables messages about the segment archive.
-    pub fn with_segment_message_serializer(mut self, serializer: segments::StorageMessageSerializer) -> Self {
-        self.segment_message_serializer = Some(serializer);
-        self
-    }
 }
 
 impl Serializer<Message> for MessagesSerializer {
@@ -181,7 +165,6 @@ impl Serializer<Message> for MessagesSerializer {
                 write(self.peer_management_message_serializer.as_ref(), &**message, buffer)
             }
             Message::Storage(message) => write(self.storage_message_serializer.as_ref(), &**message, buffer),
-            Message::Segments(message) => write(self.segment_message_serializer.as_ref(), &**message, buffer),
         }
     }
 }

@@ -13,8 +13,9 @@ use crate::handlers::operation_handler::{OperationHandler, OperationHandlerParts
 use crate::handlers::peer_handler::models::{PeerDB, SharedPeerDB};
 use crate::handlers::peer_handler::{PeerHandlerParts, PeerManagementCmd, PeerManagementHandler};
 use crate::handlers::spawn_handler_thread;
-use crate::handlers::storage_handler::segments::handler as segment_handler;
-use crate::handlers::storage_handler::{StorageHandler, StorageHandlerChannels, StorageHandlerParts};
+use crate::handlers::storage_handler::{
+    StorageHandler, StorageHandlerChannels, StorageHandlerNetwork, StorageHandlerParts,
+};
 use crate::manager::ProtocolManagerImpl;
 use crate::messages::{MessagesHandler, PeerMessageTuple};
 use crate::transport::{ActiveConnections, Network, NetworkParts, OnConnected};
@@ -23,8 +24,8 @@ use massa_channel::receiver::MassaReceiver;
 use massa_channel::sender::MassaSender;
 use massa_channel::MassaChannel;
 use massa_consensus_exports::ConsensusController;
-use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents, StorageNetwork};
-use massa_distributed_storage_exports::{segment_network, ArchiveParameters};
+use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents};
+use massa_distributed_storage_exports::ArchiveParameters;
 use massa_pool_exports::PoolController;
 use massa_pos_exports::SelectorController;
 use massa_protocol_exports::{
@@ -52,8 +53,16 @@ pub struct ProtocolChannels {
     pub connectivity_thread: ChannelEnds<ConnectivityCommand>,
     /// To the thread of the peer handler.
     pub peer_management_handler: ChannelEnds<PeerManagementCmd>,
-    /// To the storage handler. [`StorageHandlerChannels::network`] can be given to the worker before the handler runs.
+    /// To the storage handler.
     pub storage_handler: StorageHandlerChannels,
+}
+
+impl ProtocolChannels {
+    /// What the worker asks peers with. It can be given to the worker before there is a storage handler: what is asked until then
+    /// waits in the channels.
+    pub fn network(&self) -> StorageHandlerNetwork {
+        self.storage_handler.network()
+    }
 }
 
 /// The worker's side of storage traffic.
@@ -65,29 +74,6 @@ pub struct StorageParts {
     pub events: Arc<dyn StorageEvents>,
     /// What the network's archive looks like.
     pub parameters: ArchiveParameters,
-}
-
-/// The worker's side of storage traffic, and the handler's channels, of a network that archives segments.
-#[derive(Clone)]
-pub struct SegmentStorageParts {
-    /// What this node serves.
-    pub server: Arc<dyn segment_network::ArchiveServer>,
-    /// Who is told what peers say.
-    pub events: Arc<dyn segment_network::StorageEvents>,
-    /// What the network's archive looks like.
-    pub parameters: ArchiveParameters,
-    /// To the storage handler: made before it, so that the worker can be given what it asks the network with.
-    pub channels: segment_handler::StorageHandlerChannels,
-}
-
-/// How this node takes part in the archive.
-enum Archive {
-    /// Not at all.
-    None,
-    /// Periods are archived.
-    Periods(StorageParts),
-    /// Segments are archived.
-    Segments(SegmentStorageParts),
 }
 
 /// Makes the controller and its channels. Consensus needs the controller, and the protocol needs consensus: so this comes
@@ -115,13 +101,11 @@ pub fn create_protocol_controller(config: ProtocolConfig) -> (Box<dyn ProtocolCo
     (Box::new(controller), channels)
 }
 
-/// What stops the protocol, and, where storage is enabled, what the worker asks of the network.
-pub type StartedProtocol = (Box<dyn ProtocolManager>, Option<Arc<dyn StorageNetwork>>);
-
 /// Opens the sockets and starts all threads.
 ///
 /// `keypair` is the node's identity. `block_archive` answers for blocks that are not in `storage` any more.
-/// `storage_parts` are needed exactly if `config.storage_enabled`.
+/// `storage_parts` are needed exactly if `config.storage_enabled`; what the worker asks of the network then goes through
+/// [`ProtocolChannels::network`].
 ///
 /// # Errors
 /// [`ProtocolError`]: a setting is not usable, or a listener's address cannot be had.
@@ -136,55 +120,8 @@ pub fn start_protocol_controller(
     protocol_channels: ProtocolChannels,
     block_archive: Option<Arc<dyn BlockArchive>>,
     storage_parts: Option<StorageParts>,
-) -> Result<StartedProtocol, ProtocolError> {
-    let storage_network = protocol_channels.storage_handler.network();
-    let storage_enabled = config.storage_enabled;
-    let controllers = Controllers {
-        selector,
-        consensus,
-        pool,
-    };
-    let archive = storage_parts.map_or(Archive::None, Archive::Periods);
-    let parts = (controllers, storage);
-    let manager = start(config, keypair, parts, protocol_channels, (block_archive, archive))?;
-    let storage_network = storage_enabled.then(|| Arc::new(storage_network) as Arc<dyn StorageNetwork>);
-    Ok((manager, storage_network))
-}
-
-/// The same for a network that archives segments: what the worker asks of it is in the channels of `storage_parts`.
-///
-/// # Errors
-/// As [`start_protocol_controller`].
-#[allow(clippy::too_many_arguments)] // Upstream's parameters, and two more.
-pub fn start_segment_protocol_controller(
-    config: ProtocolConfig,
-    keypair: KeyPair,
-    selector: Box<dyn SelectorController>,
-    consensus: Box<dyn ConsensusController>,
-    pool: Box<dyn PoolController>,
-    storage: Storage,
-    protocol_channels: ProtocolChannels,
-    block_archive: Option<Arc<dyn BlockArchive>>,
-    storage_parts: Option<SegmentStorageParts>,
 ) -> Result<Box<dyn ProtocolManager>, ProtocolError> {
-    let controllers = Controllers {
-        selector,
-        consensus,
-        pool,
-    };
-    let archive = storage_parts.map_or(Archive::None, Archive::Segments);
-    let parts = (controllers, storage);
-    start(config, keypair, parts, protocol_channels, (block_archive, archive))
-}
-
-fn start(
-    config: ProtocolConfig,
-    keypair: KeyPair,
-    (controllers, storage): (Controllers, Storage),
-    protocol_channels: ProtocolChannels,
-    archive: (Option<Arc<dyn BlockArchive>>, Archive),
-) -> Result<Box<dyn ProtocolManager>, ProtocolError> {
-    check_config(&config, !matches!(archive.1, Archive::None))?;
+    check_config(&config, storage_parts.is_some())?;
     let peer_id = PeerId::from_public_key(keypair.get_public_key());
     let shared = SharedState {
         connections: ActiveConnections::new(peer_id, &config),
@@ -193,6 +130,22 @@ fn start(
         operation_cache: Arc::new(RwLock::new(OperationCache::new(&config))),
         storage,
     };
+    let modules = Modules {
+        selector,
+        consensus,
+        pool,
+        block_archive,
+        storage_parts,
+    };
+    start(config, keypair, shared, (protocol_channels, modules))
+}
+
+fn start(
+    config: ProtocolConfig,
+    keypair: KeyPair,
+    shared: SharedState,
+    (protocol_channels, modules): (ProtocolChannels, Modules),
+) -> Result<Box<dyn ProtocolManager>, ProtocolError> {
     let network_channels = NetworkChannels::new(&config);
     let parts = NetworkParts {
         keypair,
@@ -204,13 +157,7 @@ fn start(
     // The sockets come first: if an address cannot be had, no thread is left behind.
     let network = Network::start(&config, parts)?;
     let (connectivity, commands) = protocol_channels.connectivity_thread.clone();
-    let handlers = start_handlers(
-        &config,
-        &shared,
-        controllers,
-        (protocol_channels, network_channels),
-        archive,
-    );
+    let handlers = start_handlers(&config, &shared, modules, (protocol_channels, network_channels));
     let handlers = handlers.inspect_err(|_| network.stop())?;
     let thread = ConnectivityThread {
         config,
@@ -235,10 +182,12 @@ struct SharedState {
 }
 
 /// The node's other modules.
-struct Controllers {
+struct Modules {
     selector: Box<dyn SelectorController>,
     consensus: Box<dyn ConsensusController>,
     pool: Box<dyn PoolController>,
+    block_archive: Option<Arc<dyn BlockArchive>>,
+    storage_parts: Option<StorageParts>,
 }
 
 /// A peer that connected is told everything, and who else there is.
@@ -256,14 +205,13 @@ fn on_connected(shared: &SharedState, channels: &ProtocolChannels) -> OnConnecte
 fn start_handlers(
     config: &ProtocolConfig,
     shared: &SharedState,
-    controllers: Controllers,
+    modules: Modules,
     (channels, network): (ProtocolChannels, NetworkChannels),
-    (block_archive, archive): (Option<Arc<dyn BlockArchive>>, Archive),
 ) -> Result<Handlers, ProtocolError> {
     let peer_cmd_sender = channels.peer_management_handler.0.clone();
     let operation_parts = OperationHandlerParts {
         active_connections: shared.connections.clone_box(),
-        pool: controllers.pool,
+        pool: modules.pool,
         receiver_network: network.operations.1,
         retrieval: channels.operation_handler_retrieval,
         propagation: channels.operation_handler_propagation,
@@ -273,15 +221,15 @@ fn start_handlers(
     };
     let block_parts = BlockHandlerParts {
         active_connections: shared.connections.clone_box(),
-        selector: controllers.selector,
-        consensus: controllers.consensus,
+        selector: modules.selector,
+        consensus: modules.consensus,
         receiver_network: network.blocks.1,
         retrieval: channels.block_handler_retrieval,
         propagation: channels.block_handler_propagation,
         peer_cmd_sender,
         cache: Arc::clone(&shared.block_cache),
         storage: shared.storage.clone_without_refs(),
-        block_archive,
+        block_archive: modules.block_archive,
     };
     let peer_parts = PeerHandlerParts {
         active_connections: shared.connections.clone_box(),
@@ -295,50 +243,30 @@ fn start_handlers(
         peer_db: Arc::clone(&shared.peer_db),
     };
     let storage_channels = (channels.storage_handler, network.storage.1);
-    let (storage, segments) = start_storage(config, host, archive, storage_channels)?;
+    let start = |parts| start_storage(config, host, parts, storage_channels);
     Ok(Handlers {
+        storage: modules.storage_parts.map(start).transpose()?,
         operations: OperationHandler::new(config, operation_parts)?,
         blocks: BlockHandler::new(config, block_parts)?,
         peers: PeerManagementHandler::new(config, peer_parts)?,
-        storage,
-        segments,
     })
 }
-
-/// One of both, or neither.
-type StorageHandlers = (Option<StorageHandler>, Option<segment_handler::StorageHandler>);
 
 fn start_storage(
     config: &ProtocolConfig,
     host: ProtocolStorageHost,
-    archive: Archive,
+    parts: StorageParts,
     (channels, messages): (StorageHandlerChannels, MassaReceiver<PeerMessageTuple>),
-) -> Result<StorageHandlers, ProtocolError> {
-    let (connections, config) = (host.connections.clone_box(), config.clone());
-    match archive {
-        Archive::None => Ok((None, None)),
-        Archive::Periods(parts) => {
-            let parts = StorageHandlerParts {
-                host: Arc::new(host),
-                server: parts.server,
-                events: parts.events,
-                parameters: parts.parameters,
-            };
-            let handler = StorageHandler::new(connections, parts, messages, channels, config)?;
-            Ok((Some(handler), None))
-        }
-        Archive::Segments(parts) => {
-            let channels = parts.channels;
-            let parts = segment_handler::StorageHandlerParts {
-                host: Arc::new(host),
-                server: parts.server,
-                events: parts.events,
-                parameters: parts.parameters,
-            };
-            let handler = segment_handler::StorageHandler::new(connections, parts, messages, channels, config)?;
-            Ok((None, Some(handler)))
-        }
-    }
+) -> Result<StorageHandler, ProtocolError> {
+    let connections = host.connections.clone_box();
+    let parts = StorageHandlerParts {
+        host: Arc::new(host),
+        server: parts.server,
+        events: parts.events,
+        parameters: parts.parameters,
+    };
+    let handler = StorageHandler::new(connections, parts, messages, channels, config.clone())?;
+    Ok(handler)
 }
 
 /// From the connections to the handlers.

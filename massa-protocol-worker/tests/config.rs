@@ -25,7 +25,7 @@ fn start(config: ProtocolConfig) -> (Box<dyn ProtocolController>, Result<(), Pro
         None,
         None,
     );
-    (protocol, started.map(|(mut manager, _)| manager.stop()))
+    (protocol, started.map(|mut manager| manager.stop()))
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod common;
 
 use common::raw_peer::{first_frame, good_prologue, prologue, sign, version, RawPeer, STORAGE_CAPABILITY};
 use common::{id_of, wait_for, TestNode, CHAIN_ID};
+use massa_distributed_storage_exports::network::{AnnouncedChunk, StorageNetwork};
+use massa_distributed_storage_exports::{ChunkId, ChunkIndex};
 use massa_protocol_exports::ProtocolConfig;
 use massa_signature::KeyPair;
 use massa_time::MassaTime;
@@ -317,14 +319,11 @@ fn storage_messages_go_to_peers_with_the_capability_and_the_others_stay_connecte
     let (mut newer, _) = RawPeer::connect(node.address, &keys[2], &later).unwrap();
     wait_for("all to be taken in", || node.connected().len() == 3);
 
-    let network = node.network.as_ref().unwrap();
-    network
-        .announce(
-            7,
-            massa_distributed_storage_exports::PeriodRoot::from_bytes([1; 32]),
-            Vec::new(),
-        )
-        .unwrap();
+    let chunk = AnnouncedChunk {
+        index: ChunkIndex(0),
+        id: ChunkId::from_bytes([1; 32]),
+    };
+    node.network.announce(7, None, vec![chunk]).unwrap();
     new.read_type(4).unwrap();
     newer.read_type(4).unwrap();
 

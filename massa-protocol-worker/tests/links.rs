@@ -4,6 +4,8 @@ mod common;
 
 use common::raw_peer::{RawPeer, STORAGE_CAPABILITY};
 use common::{block, id_of, operation, pair, sized_operation, wait_for, TestNode};
+use massa_distributed_storage_exports::network::{AnnouncedChunk, StorageNetwork};
+use massa_distributed_storage_exports::{ChunkId, ChunkIndex};
 use massa_models::operation::{OperationPrefixId, OperationPrefixIds, SecureShareOperation};
 use massa_models::slot::Slot;
 use massa_protocol_exports::{LinkFaults, ProtocolConfig};
@@ -166,9 +168,11 @@ fn an_injected_loss_takes_storage_messages_and_no_header() {
     let keypair = KeyPair::generate(0).unwrap();
     let (mut peer, _) = RawPeer::connect(node.address, &keypair, STORAGE_CAPABILITY).unwrap();
     wait_for("the peer to be taken in", || node.is_connected_to(&id_of(&keypair)));
-    let network = node.network.as_ref().unwrap();
-    let root = massa_distributed_storage_exports::PeriodRoot::from_bytes([1; 32]);
-    network.announce(7, root, Vec::new()).unwrap();
+    let chunk = AnnouncedChunk {
+        index: ChunkIndex(0),
+        id: ChunkId::from_bytes([1; 32]),
+    };
+    node.network.announce(7, None, vec![chunk]).unwrap();
     node.produce(&block(Slot::new(3, 0), &[]), &[]);
     loop {
         match peer.read().unwrap()[0] {

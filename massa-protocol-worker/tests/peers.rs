@@ -4,7 +4,7 @@ mod common;
 
 use common::raw_peer::RawPeer;
 use common::{id_of, wait_for, TestNode};
-use massa_distributed_storage_exports::network::{Fetch, FetchPriority, FetchTarget};
+use massa_distributed_storage_exports::network::{Fetch, FetchPriority, FetchTarget, StorageNetwork};
 use massa_models::node::NodeId;
 use massa_protocol_exports::{PeerAddress, ProtocolConfig};
 use massa_protocol_worker::handlers::peer_handler::models::MAX_PEERS;
@@ -100,12 +100,15 @@ fn a_holder_is_dialed_by_its_id_when_something_is_asked_of_it() {
     let (reply, _answers) = crossbeam_channel::bounded(8);
     let fetch = Fetch {
         id: 1,
-        target: FetchTarget::Manifest { period: 1 },
+        target: FetchTarget::Tables {
+            first_segment: 0,
+            count: 1,
+        },
         holders: vec![NodeId::new(holder.keypair.get_public_key())],
         priority: FetchPriority::Reader,
         reply,
     };
     assert!(asking.connected().is_empty());
-    asking.network.as_ref().unwrap().fetch(fetch).unwrap();
+    asking.network.fetch(fetch).unwrap();
     wait_for("the holder to be dialed", || asking.is_connected_to(&holder.peer_id));
 }

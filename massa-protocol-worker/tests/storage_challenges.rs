@@ -1,4 +1,4 @@
-//! How a peer is challenged: small questions first, then the challenge, once; every challenge ends.
+//! How a peer is challenged: small requests first, then the challenge, once; every challenge ends.
 
 mod storage_common;
 
@@ -7,32 +7,30 @@ use massa_distributed_storage_exports::network::{
     Answer, AuditChallenge, AuditLeaf, Challenge, ChallengeAnswer, ChallengeEvent, ChallengeFailure, StorageNetwork,
 };
 use massa_distributed_storage_exports::types::ChallengeId;
-use massa_distributed_storage_exports::{ChunkId, ChunkIndex, MerkleProof};
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition, MerkleProof};
 use massa_protocol_exports::ProtocolConfig;
+use massa_protocol_worker::handlers::storage_handler::audits::{ChallengeAction, Challenges, MAX_OPEN_CHALLENGES};
 use massa_protocol_worker::handlers::storage_handler::messages::StorageMessage;
-use massa_protocol_worker::handlers::storage_handler::retrieval::challenges::{
-    ChallengeAction, Challenges, MAX_OPEN_CHALLENGES,
-};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage_common::double::{write, HandlerBench};
-use storage_common::{node, TestServer, DEADLINE, PERIOD};
+use storage_common::{node, TestChunk, TestServer, DEADLINE};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+const SEGMENT: u64 = 7;
 
 fn asked() -> AuditChallenge {
     AuditChallenge {
         challenge_id: ChallengeId::from_bytes([9; 32]),
-        period: PERIOD,
-        chunk: ChunkIndex(0),
+        position: ChunkPosition::new(SEGMENT, 0).unwrap(),
         chunk_id: ChunkId::from_bytes([8; 32]),
         nonce: 3,
     }
 }
 
-fn challenge(id: u64, number: u8) -> (Challenge, Receiver<ChallengeEvent>) {
+fn challenge(id: u64, number: u32) -> (Challenge, Receiver<ChallengeEvent>) {
     let (reply, events) = unbounded();
     let challenge = Challenge {
         id,
@@ -49,7 +47,11 @@ fn leaves() -> Vec<AuditLeaf> {
         directions: 0,
         siblings: Vec::new(),
     };
-    vec![AuditLeaf { bytes: vec![1], path }]
+    vec![AuditLeaf {
+        bytes: vec![1],
+        path,
+        signatures: Vec::new(),
+    }]
 }
 
 fn proof(request_id: u64, answer: Answer<Vec<AuditLeaf>>) -> StorageMessage {
@@ -63,7 +65,7 @@ fn proof(request_id: u64, answer: Answer<Vec<AuditLeaf>>) -> StorageMessage {
 fn held(request_id: u64) -> StorageMessage {
     StorageMessage::HeldResponse {
         request_id,
-        first_period: PERIOD,
+        first_segment: SEGMENT,
         held: vec![vec![1]],
     }
 }
@@ -90,7 +92,7 @@ fn after(start: Instant, ms: u64) -> Instant {
     start + Duration::from_millis(ms)
 }
 
-/// A peer that has answered both small questions, after 30 and 20 ms: the id of the challenge's request.
+/// A peer that has answered both small requests, after 30 and 20 ms: the id of the challenge's request.
 fn challenged(challenges: &mut Challenges, start: Instant) -> u64 {
     let (first, _) = sent(&challenges.on_challenge(challenge(1, 2).0, true, start));
     let (second, _) = sent(&challenges.on_message(node(2), held(first), after(start, 30)));
@@ -106,7 +108,7 @@ fn challenged(challenges: &mut Challenges, start: Instant) -> u64 {
 }
 
 #[test]
-fn the_time_of_an_answer_is_measured_beside_that_of_a_small_question() {
+fn the_time_of_an_answer_is_measured_beside_that_of_a_small_request() {
     let (mut challenges, start) = (Challenges::new(), Instant::now());
     let request = challenged(&mut challenges, start);
     assert!(challenges.is_open(&node(2), request));
@@ -152,7 +154,7 @@ fn each_failure_is_told() {
     assert_eq!(
         end(|challenges, id, now| challenges.on_message(node(2), held(id), now)),
         ChallengeFailure::Malformed,
-        "the answer to another question"
+        "the answer to another request"
     );
     assert_eq!(
         end(|challenges, _, now| challenges.on_tick(now + TIMEOUT)),
@@ -215,12 +217,15 @@ fn challenges_under_way_are_bounded() {
 
 // With the handler's threads.
 
-fn bench() -> HandlerBench {
-    HandlerBench::new(Arc::new(TestServer::default()), ProtocolConfig::default())
+fn archive() -> Arc<TestServer> {
+    Arc::new(TestServer::new(10, 85_000, TestChunk::new(1 << 16, 1)))
 }
 
-/// Answers both small questions; returns the request id of the challenge.
-fn answer_small_questions(bench: &HandlerBench) -> u64 {
+/// Challenges a peer, which answers all that is asked of it before.
+fn put_challenge(bench: &HandlerBench) -> (Receiver<ChallengeEvent>, StorageMessage) {
+    bench.connect(2);
+    let (challenge, events) = challenge(77, 2);
+    bench.network.challenge(challenge).unwrap();
     loop {
         match bench.next_sent() {
             (to, StorageMessage::HeldRequest { request_id, .. }) => {
@@ -229,7 +234,7 @@ fn answer_small_questions(bench: &HandlerBench) -> u64 {
             }
             (_, StorageMessage::Challenge { request_id, challenge }) => {
                 assert_eq!(challenge, asked());
-                return request_id;
+                return (events, proof(request_id, Answer::Found(leaves())));
             }
             other => panic!("{other:?}"),
         }
@@ -238,28 +243,22 @@ fn answer_small_questions(bench: &HandlerBench) -> u64 {
 
 #[test]
 fn the_handler_puts_a_challenge_and_hands_over_the_answer() {
-    let bench = bench();
-    bench.connect(2);
-    let (challenge, events) = challenge(77, 2);
-    bench.network.challenge(challenge).unwrap();
-    let request = answer_small_questions(&bench);
-    bench.receive(2, &proof(request, Answer::Found(leaves())));
+    let bench = HandlerBench::new(archive(), ProtocolConfig::default());
+    let (events, proof) = put_challenge(&bench);
+    bench.receive(2, &proof);
     let event = events.recv_timeout(DEADLINE).unwrap();
     assert_eq!((event.id, event.node), (77, node(2)));
     assert_eq!(event.answer.unwrap().leaves, leaves());
-    bench.receive(2, &proof(request, Answer::Found(leaves())));
+    bench.receive(2, &proof);
     bench.wait_until(|| bench.shared.counters.stray.load(Relaxed) == 1);
     assert!(events.try_recv().is_err(), "a replay is a stray");
 }
 
 #[test]
 fn a_peer_whose_proof_cannot_be_read_is_put_in_quarantine() {
-    let bench = bench();
-    bench.connect(2);
-    let (challenge, events) = challenge(77, 2);
-    bench.network.challenge(challenge).unwrap();
-    let request = answer_small_questions(&bench);
-    let mut bytes = write(&proof(request, Answer::Found(leaves())));
+    let bench = HandlerBench::new(archive(), ProtocolConfig::default());
+    let (events, proof) = put_challenge(&bench);
+    let mut bytes = write(&proof);
     bytes.pop();
     bench.receive_bytes(2, bytes);
     let event = events.recv_timeout(DEADLINE).unwrap();
@@ -269,16 +268,11 @@ fn a_peer_whose_proof_cannot_be_read_is_put_in_quarantine() {
 
 #[test]
 fn a_flood_of_challenges_is_refused_beyond_the_limit_and_costs_no_connection() {
-    let bench = bench();
+    let bench = HandlerBench::new(archive(), ProtocolConfig::default());
     bench.connect(2);
     for request_id in 0..50 {
-        bench.receive(
-            2,
-            &StorageMessage::Challenge {
-                request_id,
-                challenge: asked(),
-            },
-        );
+        let challenge = asked();
+        bench.receive(2, &StorageMessage::Challenge { request_id, challenge });
     }
     let sent = bench.sent_until(|sent| sent.len() >= 50);
     let refused = sent

@@ -2,18 +2,20 @@
 // meter.mjs), the table price of each host call, 15 700 for the launch. Registrations at each size are real ones.
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as m from '../tests/model.mjs';
+import * as s from '../tests/segment.mjs';
 import { ADMIN, MAS, World, WASM } from '../tests/world.mjs';
 import { meter } from './meter.mjs';
 
 const SIZES = process.env.SIZES ? process.env.SIZES.split(',').map(Number) : [10, 1_000, 10_000];
 const wasm = meter(WASM);
-const MIB = 1 << 20;
+/** A segment of 100 periods with 256 chunks of 1 MiB: the draws are of these. */
+const SEGMENT = s.madeSegment({ segment: 0, periods: 100, chunkLengths: Array.from({ length: 256 }, () => 1 << 20) });
+const HOLDING = new s.Holding([SEGMENT]);
 
-/** A registry with `size` nodes. Ten of them take part; the last draws are of chunks of 1 MiB, in segments of 100 periods. */
+/** A registry with `size` nodes. Ten of them take part. */
 function measure(size) {
   const gas = {};
   const names = Array.from({ length: 10 }, (_, i) => 'n' + i);
-  const chunkLengths = Object.fromEntries(Array.from({ length: 100 }, (_, p) => [p, [MIB, MIB, 300_000]]));
   const world = new World({ wasm, config: { stakePerGb: 1n } });
   const ok = world.ok.bind(world);
   world.ok = (fn, args, options) => {
@@ -23,9 +25,8 @@ function measure(size) {
   };
   for (const name of names) world.register(name, 10, { identity: true });
   for (let i = names.length; i < size; i++) world.register('m' + i, 10);
-  const segment = world.segment(0, chunkLengths);
-  world.holding = new m.Holding([segment]);
-  anchor(world, segment);
+  world.holding = HOLDING;
+  anchor(world, SEGMENT);
   world.at(1, 60);
   for (const name of names) world.submit(name, { claim: world.holding.claim });
   const admin = { from: ADMIN.address, coins: 10n * MAS };
@@ -33,11 +34,11 @@ function measure(size) {
     world.at(round, 3);
     if (round === 8) world.ok('setPlacementKey', m.cat(m.sized(world.nodes.get('late').address), m.u64(7)), { from: ADMIN.address, coins: MAS });
     if (round === 6) world.register('late');
-    gas['submitProof, 4 draws, 4 root votes, claim'] = Math.max(...names.map((name) => honest(world, name).gas));
+    gas['submitProof, 4 draws, 8 root votes, claim'] = Math.max(...names.map((name) => honest(world, name).gas));
   }
   const address = (name) => world.nodes.get(name).address;
-  const position = segment.position(0, 0);
-  const { id } = segment.chunks.get(position);
+  const position = SEGMENT.position(0);
+  const [{ id }] = SEGMENT.chunks;
   const ranked = [...names].sort((a, b) => (m.score(id, world.key(a), 10n) < m.score(id, world.key(b), 10n) ? -1 : 1));
   const witnesses = ranked.slice(0, 3).map(address).sort().map((a) => m.sized(a));
   world.ok('refuteClaim', m.cat(m.sized(address(ranked[9])), m.u64(8), m.sized(world.holding.exhibit(position)), ...witnesses), admin);
@@ -71,7 +72,8 @@ function honest(world, name) {
   const beacon = world.beacon(world.round);
   const first = Number(world.state().nextSegment);
   const roots = [];
-  for (let s = first; s < first + 4 && s < world.round; s++) roots.push([s, m.hash(Buffer.from('segment ' + s + name.slice(0, 1)))]);
+  const over = (segment) => (segment + 1) * world.segmentPeriods <= world.chain.period;
+  for (let segment = first; segment < first + 8 && over(segment); segment++) roots.push([segment, m.hash(Buffer.from('segment ' + segment + name.slice(0, 1)))]);
   return world.submit(name, { beacon, answers: world.answersFor(name, world.holding, world.round, beacon), roots, claim: world.holding.claim });
 }
 

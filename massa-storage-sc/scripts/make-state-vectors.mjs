@@ -82,7 +82,7 @@ const over = moment('round 4', viewsOf(2, beacon));
 export const vectors = {
   about: 'Calls taken by, rows written by, and views of the compiled registry contract; made by '
     + 'massa-storage-sc/scripts/make-state-vectors.mjs. Numbers of 64 bits are decimal texts.',
-  chain_id: String(chain.chainId), registry: world.registry, admin: ADMIN.address, periods_per_segment: String(world.P),
+  chain_id: String(chain.chainId), registry: world.registry, admin: ADMIN.address, segment_periods: String(world.segmentPeriods), round_segments: String(world.roundSegments),
   addresses: Object.fromEntries([...world.nodes.keys()].map((name) => [name, address(name)])),
   constructor_parameter: hexOf(m.cat(m.sized(ADMIN.address), m.encodeConfig(world.config))),
   identity: { node_id: identity[0], listeners: identity[1], signature: identity[2],

@@ -20,7 +20,10 @@ import {
   type Operation,
 } from '@massalabs/massa-web3';
 
-/** The fields of StorageConfig, in order, with the values of a new network. Amounts in nanoMAS. The first segment is the open one. */
+/**
+ * The fields of StorageConfig, in order, with the values of a new network. Amounts in nanoMAS. The first segment is the first of
+ * the open round.
+ */
 const CONFIG: [string, bigint][] = [
   ['rewardPerGbPerPeriod', 20_000n],
   ['minAllocatedGb', 1n],
@@ -33,6 +36,7 @@ const CONFIG: [string, bigint][] = [
   ['chunkSizeBytes', 1_048_576n],
   ['challengeFrequencyPeriods', 100n],
   ['firstSegment', 0n],
+  ['roundSegments', 4n],
 ];
 const MAX_U64 = 2n ** 64n - 1n;
 /** The client alone waits 60 s: with periods of 16 s, inclusion and finality can take longer. */
@@ -112,10 +116,16 @@ function reason(error: unknown): string {
   return (error.message + cause).replace(/\s+/g, ' ').trim();
 }
 
-/** The open segment. What came before would be decided by whoever registers first. */
-async function openSegment(provider: Deployer, periods: bigint): Promise<bigint> {
+/** The first segment of the open round. What came before would be decided by whoever registers first. */
+async function firstOfRound(provider: Deployer, segmentPeriods: bigint, roundSegments: bigint): Promise<bigint> {
   const { lastSlot } = await provider.getNodeStatus();
-  return BigInt(lastSlot?.period ?? 0) / (periods === 0n ? 1n : periods);
+  const periods = segmentPeriods * roundSegments;
+  // The registry refuses a round of nothing by name.
+  return periods === 0n ? 0n : (BigInt(lastSlot?.period ?? 0) / periods) * roundSegments;
+}
+
+function indexOf(field: string): number {
+  return CONFIG.findIndex(([name]) => name === field);
 }
 
 async function deploy(): Promise<string> {
@@ -128,8 +138,8 @@ async function deploy(): Promise<string> {
   const amount = await coins();
   try {
     const provider = new Deployer(new PublicAPI(rpc), account);
-    const [periods, first] = [config.length - 2, config.length - 1];
-    if (setting('FIRST_SEGMENT') === undefined) config[first] = await openSegment(provider, config[periods]);
+    const [periods, first, segments] = ['challengeFrequencyPeriods', 'firstSegment', 'roundSegments'].map(indexOf);
+    if (setting('FIRST_SEGMENT') === undefined) config[first] = await firstOfRound(provider, config[periods], config[segments]);
     for (const value of config) args.addU64(value);
     const operation = await provider.send({ byteCode: wasm, parameter: args, coins: amount });
     console.log(`sent as operation ${operation.id}; waiting until it is final`);

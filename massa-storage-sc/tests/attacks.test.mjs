@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { meter } from '../scripts/meter.mjs';
 import { user } from './host.mjs';
 import * as m from './model.mjs';
+import * as s from './segment.mjs';
 import { ADMIN, MAS, WASM, World } from './world.mjs';
 
 const ALL = ['ann', 'bob', 'cat'];
@@ -32,7 +33,7 @@ test('reentrancy: a contract that is paid runs no code, and calling twice in one
   const steal = (...list) => { plan = list; return world.call('go', undefined, { from: ADMIN.address, to: thief }); };
   assert.equal(steal(['registerStorageNode', m.u64(10), 300n * MAS]).error, undefined);
   const segment = world.segment(0);
-  world.holding = new m.Holding([segment]);
+  world.holding = new s.Holding([segment]);
   const claim = { claim: world.holding.claim };
   world.at(1, 60);
   for (const name of ALL) world.submit(name, { roots: [[0, segment.root]] });
@@ -77,7 +78,7 @@ test('sums: whatever is claimed, a round can be answered, closed and settled', (
   world.at(1, 80);
   world.register('big', 10);
   const record = () => world.chain.data.get('period_200');
-  const [mine, most] = [world.holding.claim.sum, 1n << 55n];
+  const [mine, most] = [world.holding.claim.sum, (1n << 63n) / BigInt(world.P)];
   record().writeBigUInt64LE(most - mine, 16);
   world.chain.data.set('node_' + world.nodes.get('big').address, Buffer.from(world.chain.data.get('node_' + world.nodes.get('big').address)));
   const node = world.chain.data.get('node_' + world.nodes.get('big').address);
@@ -421,19 +422,19 @@ test('a change of configuration never touches a round that can be claimed, answe
 });
 
 test('segments before the first one of the registry are passed over, and no claim on them passes', () => {
-  const world = new World({ config: { firstSegment: 3n } });
+  const world = new World({ config: { firstSegment: 4n } });
   for (const name of ALL) world.register(name);
   world.at(5, 60);
-  for (const name of ALL) world.submit(name, { roots: [[0, root(1)], [1, root(1)], [2, root(1)], [3, root(3)]] });
-  assert.equal(world.state().nextSegment, 4n);
+  for (const name of ALL) world.submit(name, { roots: [[0, root(1)], [2, root(1)], [3, root(1)], [4, root(3)]] });
+  assert.equal(world.state().nextSegment, 5n);
   assert.equal(world.view('getSegmentRoot', m.u64(2)).length, 0);
   const early = world.segment(0);
-  const holding = new m.Holding([early]);
+  const holding = new s.Holding([early]);
   for (const name of ALL) world.submit(name, { claim: holding.claim });
   world.at(6, 3);
   const done = world.submit('ann', { beacon: world.beacon(6), answers: world.answersFor('ann', holding, 6, world.beacon(6)) });
   assert.ok(done.events.filter((e) => e.endsWith(',segment not anchored')).length === 4);
-  const shown = m.cat(m.sized(world.nodes.get('ann').address), m.u64(6), m.sized(holding.exhibit(early.position(0, 0))));
+  const shown = m.cat(m.sized(world.nodes.get('ann').address), m.u64(6), m.sized(holding.exhibit(early.position(0))));
   world.refuses('segment is not anchored', 'refuteClaim', shown, admin);
 });
 
@@ -475,7 +476,7 @@ test('a witness that is not filled proves nothing', () => {
     world.at(r, 3).submit(best, { beacon: world.beacon(r), claim: small });
     for (const name of others) world.honest(name);
   }
-  assert.equal(world.info(best).filled, true, 'until the second segment after it was settled');
+  assert.equal(world.info(best).filled, true, 'until the second round after it was settled');
   round(world, 13, others);
   assert.equal(world.info(best).filled, false);
   world.refuses(NOT_STEADY(address(best)), 'refuteClaim', args(ranked[8], 13, ranked.slice(0, 3)), admin);
@@ -493,7 +494,7 @@ test('a witness whose weight changed in the last three rounds proves nothing', (
 test('a witness that weighed nothing in between proves nothing', () => {
   const { world, ranked, args, address } = World.steady();
   const others = ranked.slice(1);
-  // Last counted in round 8, the best one is counted again in round 16: weight lapses in segment 17 and is back in 18.
+  // Last counted in round 8, the best one is counted again in round 16: weight lapses in round 17 and is back in 18.
   const leave = (r) => { world.at(r, 3); for (const name of others) world.honest(name); };
   world.at(9, 3).submit(ranked[0], { beacon: world.beacon(9), answers: world.answersFor(ranked[0], world.holding, 9, world.beacon(9)) });
   for (const name of others) world.honest(name);
@@ -514,10 +515,10 @@ test('a witness that claims less than it is assigned proves nothing while the ne
   const world = new World({ config: { replicationFactor: 1n } });
   for (const name of names) world.register(name);
   const segment = world.segment(0);
-  const held = [...segment.chunks].map(([position, c]) => [position, { leaves: c.leaves.length, id: c.id }]);
+  const held = segment.chunks.map((c) => [segment.position(c.index), { leaves: c.leaves.length, id: c.id }]);
   const own = held.reduce((a, [, c]) => a + c.leaves, 0);
-  const air = (leaves) => new m.Claim([...held, [segment.position(9, 9), { leaves: leaves - own, id: root(0) }]]);
-  const { id } = segment.chunks.get(segment.position(0, 0));
+  const air = (leaves) => new m.Claim([...held, [segment.position(99), { leaves: leaves - own, id: root(0) }]]);
+  const { id } = segment.chunks[0];
   const ranked = [...names].sort((a, b) => (m.score(id, world.key(a), 10n) < m.score(id, world.key(b), 10n) ? -1 : 1));
   const [best, last] = [ranked[0], ranked[4]];
   const claims = Object.fromEntries(names.map((n) => [n, air(Math.floor(((n === best ? 79 : 82) * (1 << 20)) / 10))]));
@@ -528,9 +529,9 @@ test('a witness that claims less than it is assigned proves nothing while the ne
     world.at(r, 3);
     for (const name of names) world.submit(name, { beacon: world.beacon(r), claim: claims[name] });
   }
-  const holding = new m.Holding([segment]);
+  const holding = new s.Holding([segment]);
   holding.claim = claims[last];
-  const args = m.cat(m.sized(world.nodes.get(last).address), m.u64(8), m.sized(holding.exhibit(segment.position(0, 0))), m.sized(world.nodes.get(best).address));
+  const args = m.cat(m.sized(world.nodes.get(last).address), m.u64(8), m.sized(holding.exhibit(segment.position(0))), m.sized(world.nodes.get(best).address));
   world.refuses('claims fill the network: a node may have been skipped as full', 'refuteClaim', args, admin);
 });
 
@@ -609,7 +610,7 @@ test('gas: the dearest submission there is, 16 draws with all 40 siblings and fu
   world.at(2, 3).submit('ann', { beacon: world.beacon(2) });
   world.at(6, 3).submit('ann', { claim: { root: root(1), sum: 12n << 28n } });
   const path = m.cat(m.u16(0xffff), m.u8(16), Buffer.alloc(512, 1));
-  const dear = m.cat(m.u64(0), m.u32(1 << 26), root(1), m.u64((1n << 40n) - 1n), ...Array.from({ length: 40 }, () => [m.u64(1), root(2)]).flat(), m.u16(1024), Buffer.alloc(1024), path, path, path);
+  const dear = m.cat(m.u64(0), m.u32(1 << 26), root(1), m.u64((1n << 40n) - 1n), ...Array.from({ length: 40 }, () => [m.u64(1), root(2)]).flat(), m.u16(1024), Buffer.alloc(1024), path, path);
   const done = world.at(7, 3).submit('ann', { beacon: world.beacon(7), answers: Array.from({ length: 16 }, (_, d) => [d, dear]) });
   assert.ok(done.gas < 200e6, String(done.gas));
 });

@@ -82,7 +82,7 @@ test('6: no operation has more than 25 events: what does not fit is left for the
   assert.ok(names.every((name) => world.result(name, 3).state === 3));
 });
 
-test('6: 16 failed draws, four accepted roots, a slash, a distribution and a claim fit one operation', () => {
+test('6: 16 failed draws, eight root votes, a slash, a distribution and a claim fit one operation: what has no room is left for the next', () => {
   const world = World.running(['ann'], { config: { maxAllocatedGb: 16_384n, stakePerGb: 1n } });
   world.at(2, 0).ok('updateStorageAllocation', m.u64(8192), as(world, 'ann'));
   const claim = { root: m.hash(m.u8(1)), sum: 12n << 28n };
@@ -90,9 +90,15 @@ test('6: 16 failed draws, four accepted roots, a slash, a distribution and a cla
   world.at(6, 3).submit('ann', { claim });
   const answers = Array.from({ length: 16 }, (_, d) => [d, m.u8(0)]);
   world.at(7, 3).submit('ann', { beacon: world.beacon(7), answers, claim });
-  const roots = [1, 2, 3, 4].map((s) => [s, m.hash(m.u8(s))]);
+  const roots = [1, 2, 3, 4, 5, 6, 7, 8].map((s) => [s, m.hash(m.u8(s))]);
   const done = world.at(8, 3).submit('ann', { beacon: world.beacon(8), answers, claim, roots });
-  assert.equal(done.events.length, 24);
+  assert.equal(done.events.length, 25);
+  assert.deepEqual(done.events.slice(-2).map((e) => e.split(':')[0]), ['ROOT_VOTES_LEFT', 'STORAGE_CLAIMED']);
+  const left = Number(world.state().nextSegment);
+  assert.ok(done.events.includes(`ROOT_VOTES_LEFT:${world.nodes.get('ann').address},${left}`));
+  assert.ok(left > 1 && left < 9);
+  world.submit('ann', { roots: roots.filter(([s]) => s >= left) });
+  assert.equal(world.state().nextSegment, 9n);
 });
 
 test('7: sums do not wrap, bounds hold, and what is credited is set aside', () => {

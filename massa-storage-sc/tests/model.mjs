@@ -1,5 +1,5 @@
-// The formats of the archive and of claims, written down a second time, without the contract's code: what an honest node
-// sends. Source: docs/formats.md and README.md.
+// Trees, claims, draws and submissions, written down a second time, without the contract's code: what an honest node sends. The
+// archive is in segment.mjs. Source: docs/formats.md and README.md.
 import { blake3 } from './host.mjs';
 
 export const u8 = (n) => Buffer.from([n]);
@@ -11,7 +11,6 @@ export const sized = (content) => { const b = Buffer.from(content); return cat(u
 export const texts = (list) => sized(cat(...list.map(sized)));
 export const hash = (...parts) => blake3(cat(...parts));
 const EMPTY = Buffer.alloc(32);
-const LEAF = 1024;
 
 // RFC 6962 as the RFC defines it: split at the largest power of two below the count.
 const split = (n) => { let k = 1; while (k * 2 < n) k *= 2; return k; };
@@ -31,54 +30,6 @@ export function treePath(leaves, index) {
 export const encodePath = (path) =>
   cat(u16(path.reduce((bits, [left], k) => bits | (left << k), 0)), u8(path.length), ...path.map(([, sibling]) => sibling));
 export const leafHash = (...content) => hash(u8(0), ...content);
-
-/** A chunk of pseudorandom bytes. */
-export class Chunk {
-  constructor(length, seed) {
-    const block = blake3(Buffer.from('chunk ' + seed));
-    this.bytes = Buffer.alloc(length);
-    for (let at = 0; at < length; at += 32) hash(block, u32(at)).copy(this.bytes, at);
-    this.leaves = [];
-    for (let at = 0; at < length; at += LEAF) this.leaves.push(leafHash(this.bytes.subarray(at, at + LEAF)));
-    this.id = treeRoot(this.leaves);
-  }
-  leaf(i) { return this.bytes.subarray(i * LEAF, i * LEAF + LEAF); }
-}
-
-/** A segment whose periods `inSegment → chunk lengths` have chunks; the others have a root of nothing. */
-export class Segment {
-  constructor({ chainId = 77n, segment, periods, chunkLengths, threads = 2, previous = EMPTY }) {
-    this.segment = segment;
-    this.periods = periods;
-    this.chunks = new Map();
-    this.trees = [];
-    const first = segment * periods;
-    const leaves = [leafHash(u8(4), u64(chainId), u64(segment), u64(first), u32(periods), previous)];
-    for (let p = 0; p < periods; p++) {
-      const lengths = chunkLengths[p] ?? [];
-      const total = lengths.reduce((a, b) => a + b, 0);
-      const tree = [leafHash(u8(1), u8(1), u64(chainId), u64(first + p), u8(threads), u32(1 << 20), u64(total), u32(lengths.length))];
-      for (let t = 0; t < threads; t++) tree.push(leafHash(u8(2), u8(t), u8(0)));
-      lengths.forEach((length, c) => {
-        const chunk = new Chunk(length, `${segment} ${p} ${c}`);
-        this.chunks.set(this.position(p, c), chunk);
-        tree.push(leafHash(u8(3), u32(c), u32(length), chunk.id));
-      });
-      this.trees.push(tree);
-      leaves.push(leafHash(u8(5), u64(first + p), treeRoot(tree)));
-    }
-    this.threads = threads;
-    this.leaves = leaves;
-    this.root = treeRoot(leaves);
-  }
-  position(p, c) { return (BigInt(this.segment) << 16n) | (BigInt(p) << 8n) | BigInt(c); }
-  paths(position) {
-    const p = Number((position >> 8n) & 0xffn);
-    const c = Number(position & 0xffn);
-    const periodPath = treePath(this.trees[p], 1 + this.threads + c);
-    return { periodPath, segmentPath: treePath(this.leaves, 1 + p) };
-  }
-}
 
 /** The sum tree of a claim over `position → { leaves, id }`, sparse. */
 export class Claim {
@@ -129,32 +80,6 @@ export class Claim {
   }
 }
 
-/** What a node holds: all chunks of some segments, or those that `keep` picks. */
-export class Holding {
-  constructor(segments, keep = () => true) {
-    this.segments = new Map(segments.map((s) => [BigInt(s.segment), s]));
-    this.chunks = new Map();
-    for (const s of segments) for (const [position, chunk] of s.chunks) if (keep(position)) this.chunks.set(position, chunk);
-    this.claim = new Claim([...this.chunks].map(([position, c]) => [position, { leaves: c.leaves.length, id: c.id }]));
-  }
-  parts(j) {
-    const { position, index } = this.claim.find(j);
-    const chunk = this.chunks.get(position);
-    return { position, chunk, ...this.claim.path(position), leaf: chunk.leaf(index), leafPath: treePath(chunk.leaves, index), ...this.segments.get(position >> 16n).paths(position) };
-  }
-  answer(j) { return encodeAnswer(this.parts(j)); }
-  /** What shows a chunk without a leaf. */
-  exhibit(position) {
-    const chunk = this.chunks.get(position);
-    return encodeAnswer({ position, chunk, ...this.claim.path(position), leaf: Buffer.alloc(0), leafPath: [], ...this.segments.get(position >> 16n).paths(position) });
-  }
-}
-
-export function encodeAnswer({ position, chunk, mask, siblings, leaf, leafPath, periodPath, segmentPath, length, id }) {
-  return cat(u64(position), u32(length ?? chunk.bytes.length), id ?? chunk.id, u64(mask), ...siblings.flatMap((s) => [u64(s.sum), s.hash]),
-    u16(leaf.length), leaf, encodePath(leafPath), encodePath(periodPath), encodePath(segmentPath));
-}
-
 const roundContext = (chainId, registry, round) => cat(u64(chainId), u8(registry.length), Buffer.from(registry), u64(round));
 export const drawCount = (leaves) => Math.min(16, 4 + Number(leaves >> 28n));
 export function drawnLeaf({ chainId, registry, round, key, beacon, d, leaves }) {
@@ -199,8 +124,9 @@ export const submissionMessage = (chainId, registry, content) => signed('massa d
 export const nodeIdMessage = (chainId, registry, address) => signed('massa distributed storage: node id', chainId, registry, Buffer.from(address));
 
 export const CONFIG_FIELDS = ['rewardPerGbPerPeriod', 'minAllocatedGb', 'maxAllocatedGb', 'challengeResponseTimeout', 'slashPercentage',
-  'minStake', 'stakePerGb', 'replicationFactor', 'chunkSizeBytes', 'challengeFrequencyPeriods', 'firstSegment'];
+  'minStake', 'stakePerGb', 'replicationFactor', 'chunkSizeBytes', 'challengeFrequencyPeriods', 'firstSegment', 'roundSegments'];
+/** Rounds of 100 periods. */
 export const DEFAULT_CONFIG = { rewardPerGbPerPeriod: 1_000_000n, minAllocatedGb: 1n, maxAllocatedGb: 16_384n, challengeResponseTimeout: 60_000n,
   slashPercentage: 10n, minStake: 100_000_000_000n, stakePerGb: 1_000_000_000n, replicationFactor: 3n, chunkSizeBytes: 1n << 20n,
-  challengeFrequencyPeriods: 100n, firstSegment: 0n };
+  challengeFrequencyPeriods: 25n, firstSegment: 0n, roundSegments: 4n };
 export const encodeConfig = (c) => cat(...CONFIG_FIELDS.map((f) => u64(c[f])));

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { user } from './host.mjs';
 import * as m from './model.mjs';
+import * as s from './segment.mjs';
 import { ADMIN, MAS, World } from './world.mjs';
 
 const STEPS = Number(process.env.STEPS ?? 20_000);
@@ -22,7 +23,7 @@ class Dice {
 class Chaos {
   constructor(seed) {
     this.dice = new Dice(seed);
-    this.world = new World({ config: { challengeFrequencyPeriods: 8n, minStake: 10n * MAS, stakePerGb: MAS, replicationFactor: 1n }, period: 0 });
+    this.world = new World({ config: { challengeFrequencyPeriods: 4n, roundSegments: 2n, minStake: 10n * MAS, stakePerGb: MAS, replicationFactor: 1n }, period: 0 });
     this.names = Array.from({ length: 9 }, (_, i) => 'u' + i);
     for (const name of this.names) { const who = user(name); this.world.nodes.set(name, who); this.world.give(who.address); }
     this.stranger = user('stranger');
@@ -41,8 +42,8 @@ class Chaos {
   }
   wealth() { return [...this.world.chain.balances.values()].reduce((a, b) => a + b, 0n) + this.world.chain.storagePaid; }
   segment() {
-    const s = this.world.segment(0, { 0: [5000], 5: [1024, 1500] });
-    this.holdings = [new m.Holding([s]), new m.Holding([s], (p) => p !== s.position(0, 0))];
+    const first = this.world.segment(0, [5000, 1024, 1500]);
+    this.holdings = [new s.Holding([first]), new s.Holding([first], (p) => p !== first.position(0))];
   }
   address(name) { return this.world.nodes.get(name).address; }
   options(name, coins) { return { from: this.address(name), coins: coins ?? this.dice.pick([0n, MAS / 10n, MAS, 50n * MAS]) }; }
@@ -79,7 +80,7 @@ class Chaos {
   }
   refutation(name, other) {
     const round = Math.max(0, this.world.round - this.dice.below(3));
-    const proof = this.holdings[0].exhibit(this.world.segments[0].position(0, 0));
+    const proof = this.holdings[0].exhibit(this.world.segments[0].position(0));
     const witnesses = [other].map((n) => this.address(n)).sort().map((a) => m.sized(a));
     return m.cat(m.sized(this.address(name)), m.u64(round), m.sized(proof), ...witnesses);
   }
@@ -115,7 +116,7 @@ class Chaos {
     }
     if (honest) {
       const next = Number(world.state().nextSegment);
-      if (votes) parts.roots = [next, next + 1].filter((s) => s < world.round).map((s) => [s, this.rootOf(s)]);
+      if (votes) parts.roots = [next, next + 1].filter((segment) => (segment + 1) * world.segmentPeriods <= world.chain.period).map((s) => [s, this.rootOf(s)]);
       if (claims) parts.claim = holding.claim;
       return world.submitArgs(name, parts);
     }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as m from './model.mjs';
+import * as s from './segment.mjs';
 import { ADMIN, MAS, World } from './world.mjs';
 
 test('an honest round pays every node by the formula, after the round that follows it', () => {
@@ -184,7 +185,7 @@ test('segment roots: stake of nodes that are gone for eight rounds does not coun
 test('leaving: stake less slashes after ten rounds, the index closes the gap, and the node may come back', () => {
   const world = World.running();
   world.ok('unregisterStorageNode', undefined, as(world, 'ann'));
-  assert.equal(world.info('ann').leaveSegment, 3n);
+  assert.equal(world.info('ann').leaveRound, 3n);
   world.at(2, 3);
   for (const name of ['bob', 'cat']) world.honest(name);
   const parts = world.answersFor('ann', world.holding, 2, world.beacon(2));
@@ -201,7 +202,7 @@ test('leaving: stake less slashes after ten rounds, the index closes the gap, an
   assert.equal(world.view('getTotalNodes').readBigUInt64LE(), 3n);
 });
 
-test('a join and a change count from the second segment that starts after them; both values can be read', () => {
+test('a join and a change count from the second round that opens after them; both values can be read', () => {
   const world = new World();
   world.register('ann');
   assert.deepEqual([world.info('ann').weight, world.info('ann').weightSoon], [0n, 10n]);
@@ -214,7 +215,7 @@ test('a join and a change count from the second segment that starts after them; 
   assert.equal(world.info('ann').weight, 30n);
 });
 
-test('weight lapses after eight rounds without a counted one, and returns two segments after the next', () => {
+test('weight lapses after eight rounds without a counted one, and returns two rounds after the next', () => {
   const world = World.running();
   world.at(8, 99);
   assert.equal(world.info('ann').weight, 10n);
@@ -250,10 +251,9 @@ test('manual challenges: passed, failed and expired, with their events; they nei
   const world = World.running();
   const ann = world.nodes.get('ann').address;
   world.ok('addChallenger', m.sized(ADMIN.address), admin);
-  const segment = world.segments[0];
-  const position = segment.position(3, 0);
-  const chunk = segment.chunks.get(position);
-  const answer = m.encodeAnswer({ position, chunk, mask: 0n, siblings: [], leaf: chunk.leaf(0), leafPath: [], ...segment.paths(position) });
+  const [segment] = world.segments;
+  const chunk = segment.chunks[2];
+  const answer = s.manualAnswer(segment, 2, 0);
   const id = (n) => m.hash(m.u8(n)).toString('hex');
   const issue = (n) => world.ok('issueChallenge', m.cat(m.sized(id(n)), m.sized(ann), m.sized(chunk.id.toString('hex')), m.u64(7)), admin).events;
   assert.deepEqual(issue(1), [`CHALLENGE_ISSUED:${id(1)},${ann},${chunk.id.toString('hex')}`]);
@@ -344,7 +344,7 @@ test('refutation: each guard', () => {
   const first = worse.map((n) => world.nodes.get(n).address).sort()[0];
   refuses(`witness has no lower score: ${first}`, ranked[5], 8, worse);
   refuses('answer is malformed', last, 8, best, Buffer.alloc(3));
-  const position = world.segments[0].position(0, 0);
+  const position = world.segments[0].position(0);
   refuses('a refutation shows no leaf', last, 8, best, world.holding.answer(0n));
   const bad = Buffer.from(world.holding.exhibit(position));
   bad[bad.length - 1] ^= 1;
@@ -374,9 +374,9 @@ test('a witness that may have been full proves nothing', () => {
   const world = new World({ config: { replicationFactor: 1n } });
   for (const name of names) world.register(name);
   const segment = world.segment(0);
-  const held = [...segment.chunks].map(([position, c]) => [position, { leaves: c.leaves.length, id: c.id }]);
-  const air = (leaves) => new m.Claim([...held, [segment.position(9, 9), { leaves: leaves - held.reduce((a, [, c]) => a + c.leaves, 0), id: m.hash(m.u8(0)) }]]);
-  const holding = new m.Holding([segment]);
+  const held = segment.chunks.map((c) => [segment.position(c.index), { leaves: c.leaves.length, id: c.id }]);
+  const air = (leaves) => new m.Claim([...held, [segment.position(99), { leaves: leaves - held.reduce((a, [, c]) => a + c.leaves, 0), id: m.hash(m.u8(0)) }]]);
+  const holding = new s.Holding([segment]);
   world.at(1, 60);
   for (const name of names) world.submit(name, { roots: [[0, segment.root]] });
   const claims = { full: air(8 * (1 << 20) + 1), most: air(8 * (1 << 20)) };
@@ -388,10 +388,10 @@ test('a witness that may have been full proves nothing', () => {
       for (const name of names) world.submit(name, round >= from ? { beacon, claim } : { claim });
     }
     holding.claim = claim;
-    const { id } = segment.chunks.get(segment.position(0, 0));
+    const { id } = segment.chunks[0];
     const ranked = [...names].sort((a, b) => (m.score(id, world.key(a), 10n) < m.score(id, world.key(b), 10n) ? -1 : 1));
     const [best, last] = [ranked[0], ranked[4]].map((n) => world.nodes.get(n).address);
-    const args = m.cat(m.sized(last), m.u64(world.round), m.sized(holding.exhibit(segment.position(0, 0))), m.sized(best));
+    const args = m.cat(m.sized(last), m.u64(world.round), m.sized(holding.exhibit(segment.position(0))), m.sized(best));
     if (kind === 'full') world.refuses(`witness may have been full: ${best}`, 'refuteClaim', args, admin);
     else world.ok('refuteClaim', args, admin);
     world.at(world.round, 51);
@@ -400,9 +400,9 @@ test('a witness that may have been full proves nothing', () => {
   }
 });
 
-test('a node is filled from nine tenths of its share on, until below three quarters, with two segments of notice', () => {
+test('a node is filled from nine tenths of its share on, until below three quarters, with two rounds of notice', () => {
   const world = World.running();
-  const one = world.segment(1, { 0: [40_000] });
+  const one = world.segment(1, [40_000]);
   const all = world.holding;
   const leaves = Number(all.claim.sum);
   assert.ok(leaves > 70);
@@ -590,10 +590,9 @@ test('a manual challenge asks for the leaf that its nonce names: 7 of 5 leaves i
   const ann = world.nodes.get('ann').address;
   world.ok('addChallenger', m.sized(ADMIN.address), admin);
   const [segment] = world.segments;
-  const position = segment.position(0, 0);
-  const chunk = segment.chunks.get(position);
+  const [chunk] = segment.chunks;
   assert.equal(chunk.leaves.length, 5);
-  const answer = (leaf) => m.encodeAnswer({ position, chunk, mask: 0n, siblings: [], leaf: chunk.leaf(leaf), leafPath: m.treePath(chunk.leaves, leaf), ...segment.paths(position) });
+  const answer = (leaf) => s.manualAnswer(segment, 0, leaf);
   const play = (n, leaf) => {
     const id = m.hash(m.u8(n)).toString('hex');
     world.ok('issueChallenge', m.cat(m.sized(id), m.sized(ann), m.sized(chunk.id.toString('hex')), m.u64(7)), admin);

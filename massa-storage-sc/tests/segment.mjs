@@ -112,15 +112,21 @@ export class BodyChunk {
   leaf(i) { return this.bytes.subarray(i * LEAF, i * LEAF + LEAF); }
 }
 
+function cut(body, chunkSize) {
+  const parts = [];
+  for (let at = 0; at < body.length; at += chunkSize) parts.push(body.subarray(at, at + chunkSize));
+  return parts;
+}
+
 /** A segment of periods: body, chunks, leaves, root, paths. */
 export class ArchiveSegment {
-  constructor({ chainId, threads, segment, periods, chunkSize, bytesBefore = 0, previous = Buffer.alloc(32) }) {
+  /** `parts`: the bytes of the chunks, if they are not to be cut at every `chunkSize`. */
+  constructor({ chainId, threads, segment, periods, chunkSize, bytesBefore = 0, previous = Buffer.alloc(32), parts }) {
     this.segment = segment;
     this.periods = periods;
     this.body = cat(...periods.map((period) => period.bytes));
     this.bytesBefore = bytesBefore;
-    this.chunks = [];
-    for (let at = 0; at < this.body.length; at += chunkSize) this.chunks.push(new BodyChunk(this.chunks.length, this.body.subarray(at, at + chunkSize)));
+    this.chunks = (parts ?? cut(this.body, chunkSize)).map((bytes, index) => new BodyChunk(index, bytes));
     const header = { chainId, segment, firstPeriod: periods[0].number, periods: periods.length, threads, chunkSize, bodyLength: this.body.length, bytesBefore, previous };
     this.contents = [
       headerLeaf(header),
@@ -136,12 +142,28 @@ export class ArchiveSegment {
   chunkPath(index) { return treePath(this.leaves, 1 + this.periods.length + index); }
 }
 
+/** Pseudorandom bytes. */
+function noise(length, seed) {
+  const block = hash(Buffer.from('noise ' + seed));
+  const bytes = Buffer.alloc(length);
+  for (let at = 0; at < length; at += 32) hash(block, u32(at)).copy(bytes, at);
+  return bytes;
+}
+
+/** A segment with chunks of these lengths, which no archive would cut so: the registry sees the tree alone. All bytes are its first period's. */
+export function madeSegment({ chainId = 77n, threads = 2, segment, periods, chunkLengths, previous }) {
+  const parts = chunkLengths.map((length, index) => noise(length, `${segment} ${index}`));
+  const missed = new Array(threads).fill(undefined);
+  const of = (k) => new Period(segment * periods + k, 0, missed, k === 0 ? cat(...parts) : Buffer.alloc(0));
+  return new ArchiveSegment({ chainId, threads, segment, periods: Array.from({ length: periods }, (_, k) => of(k)), chunkSize: 1 << 20, previous, parts });
+}
+
 export const headerLeaf = (h) =>
   cat(u8(1), u8(FORMAT), u64(h.chainId), u64(h.segment), u64(h.firstPeriod), u32(h.periods), u8(h.threads), u32(h.chunkSize), u64(h.bodyLength), u64(h.bytesBefore), h.previous);
 export const chunkLeaf = ({ index, bytes, id }) => cat(u8(3), u32(index), u32(bytes.length), id);
 
 /** What a node holds of some segments: `keep` picks positions. Gives the answers of an honest node. */
-export class SegmentHolding {
+export class Holding {
   constructor(segments, keep = () => true) {
     this.segments = new Map(segments.map((s) => [BigInt(s.segment), s]));
     this.chunks = new Map();
@@ -158,14 +180,21 @@ export class SegmentHolding {
     const segmentPath = this.segments.get(position >> 16n).chunkPath(chunk.index);
     return { position, length: chunk.bytes.length, id: chunk.id, ...this.claim.path(position), leaf: Buffer.alloc(0), leafPath: [], segmentPath };
   }
-  answer(j) { return encodeSegmentAnswer(this.parts(j)); }
+  answer(j) { return encodeAnswer(this.parts(j)); }
   /** What shows a chunk without a leaf. */
-  exhibit(position) { return encodeSegmentAnswer(this.chunkParts(position)); }
+  exhibit(position) { return encodeAnswer(this.chunkParts(position)); }
 }
 
-export const encodeSegmentAnswer = ({ position, length, id, mask, siblings, leaf, leafPath, segmentPath }) =>
+export const encodeAnswer = ({ position, length, id, mask, siblings, leaf, leafPath, segmentPath }) =>
   cat(u64(position), u32(length), id, u64(mask), ...siblings.flatMap((s) => [u64(s.sum), s.hash]), u16(leaf.length), leaf,
     encodePath(leafPath), encodePath(segmentPath));
+
+/** The answer to a manual challenge for a leaf of a chunk: without a sum path. */
+export function manualAnswer(segment, index, leaf) {
+  const chunk = segment.chunks[index];
+  return encodeAnswer({ position: segment.position(index), length: chunk.bytes.length, id: chunk.id, mask: 0n, siblings: [],
+    leaf: chunk.leaf(leaf), leafPath: treePath(chunk.leaves, leaf), segmentPath: segment.chunkPath(index) });
+}
 
 export const PASSED = 0, MALFORMED = 2, SUM_PATH = 3, NOT_DRAWN = 4, LEAF_LENGTH = 5, LEAF_PATH = 6, SEGMENT_UNKNOWN = 7, ARCHIVE_PATH = 8;
 const EMPTY = Buffer.alloc(32);
@@ -178,7 +207,7 @@ function decodePath(cursor) {
 }
 
 /** Throws if the bytes are no answer. */
-export function decodeSegmentAnswer(bytes) {
+export function decodeAnswer(bytes) {
   const cursor = new Cursor(bytes);
   const answer = { position: cursor.u64(), length: cursor.u32(), id: cursor.take(32), mask: cursor.u64() };
   if (answer.position >> 40n !== 0n || answer.mask >> 40n !== 0n) throw new Error('beyond 40 bits');
@@ -222,9 +251,9 @@ function sides(index, count) {
 }
 
 /** The reason that the registry gives to an answer to the draw of claimed leaf `drawn`; `rootOf(segment)` gives accepted roots. */
-export function checkSegmentAnswer(bytes, claim, drawn, rootOf) {
+export function checkAnswer(bytes, claim, drawn, rootOf) {
   let answer;
-  try { answer = decodeSegmentAnswer(bytes); } catch { return MALFORMED; }
+  try { answer = decodeAnswer(bytes); } catch { return MALFORMED; }
   const root = rootOf(answer.position >> 16n);
   if (!root) return SEGMENT_UNKNOWN;
   const count = Math.ceil(answer.length / LEAF);

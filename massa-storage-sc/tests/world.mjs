@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { Chain, user } from './host.mjs';
 import * as m from './model.mjs';
+import * as s from './segment.mjs';
 
 export const WASM = readFileSync(new URL('../build/storage-registry.wasm', import.meta.url));
 export const MAS = 1_000_000_000n;
@@ -13,7 +14,9 @@ export class World {
   constructor({ config = {}, wasm = WASM, period = 5, funds = 1_000n * MAS } = {}) {
     this.chain = new Chain(wasm);
     this.config = { ...m.DEFAULT_CONFIG, ...config };
-    this.P = Number(this.config.challengeFrequencyPeriods);
+    this.segmentPeriods = Number(this.config.challengeFrequencyPeriods);
+    this.roundSegments = Number(this.config.roundSegments);
+    this.P = this.segmentPeriods * this.roundSegments;
     this.chain.period = period;
     this.nodes = new Map();
     this.segments = [];
@@ -71,10 +74,10 @@ export class World {
   }
   key(name) { return m.placementKey(this.nodes.get(name).address, this.registry); }
 
-  segment(segment, chunkLengths = { 0: [5000, 1024], 3: [1], [this.P - 1]: [70_000] }) {
-    const s = new m.Segment({ chainId: this.chain.chainId, segment, periods: this.P, chunkLengths });
-    this.segments[segment] = s;
-    return s;
+  segment(segment, chunkLengths = [5000, 1024, 1, 70_000]) {
+    const made = s.madeSegment({ chainId: this.chain.chainId, segment, periods: this.segmentPeriods, chunkLengths });
+    this.segments[segment] = made;
+    return made;
   }
   beacon(round, salt = '') { return m.hash(Buffer.from(`beacon ${round} ${salt}`)); }
   answersFor(name, holding, round, beacon) {
@@ -117,10 +120,10 @@ export class World {
     const world = new World(options);
     for (const name of names) world.register(name, 10, { stake: options.stakes?.[name] });
     const segment = world.segment(0, options.chunkLengths);
-    world.holding = new m.Holding([segment]);
-    world.at(1, 60);
+    world.holding = new s.Holding([segment]);
+    world.at(1, Math.floor(0.6 * world.P));
     for (const name of names) world.submit(name, { roots: [[0, segment.root]] });
-    world.at(1, 70);
+    world.at(1, Math.floor(0.7 * world.P));
     for (const name of names) world.submit(name, { claim: world.holding.claim });
     return world;
   }
@@ -133,8 +136,8 @@ export class World {
       for (const name of names) world.honest(name);
     }
     world.at(8, 10);
-    const position = world.segments[0].position(0, 0);
-    const { id } = world.segments[0].chunks.get(position);
+    const position = world.segments[0].position(0);
+    const { id } = world.segments[0].chunks[0];
     const ranked = names.map((name) => ({ name, score: m.score(id, world.key(name), 10n) })).sort((a, b) => (a.score < b.score ? -1 : 1)).map((n) => n.name);
     const address = (name) => world.nodes.get(name).address;
     const witnesses = (list) => m.cat(...list.map(address).sort().map((a) => m.sized(a)));
@@ -155,7 +158,7 @@ export function readNode(b) {
   const text = () => { const n = b.readUInt32LE(at); at += 4 + n; return b.subarray(at - n, at).toString(); };
   const node = { address: text(), allocatedGb: u64(), registeredPeriod: u64(), totalChallenges: u64(), passedChallenges: u64(),
     pendingRewards: u64(), lastChallengedPeriod: u64(), active: flag(), stake: u64(), matured: u64(), weight: u64(), weightSoon: u64(),
-    leaveSegment: u64(), lastCounted: u64(), noClaimBefore: u64(), retentionPeriods: u64(), votesRound: u64(), filled: flag(), hasKey: flag() };
+    leaveRound: u64(), lastCounted: u64(), noClaimBefore: u64(), retentionPeriods: u64(), votesRound: u64(), filled: flag(), hasKey: flag() };
   node.key = b.subarray(at, at + 32);
   at += 32;
   node.nodeId = text();

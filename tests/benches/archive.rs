@@ -5,16 +5,29 @@
 
 #[path = "archive/baseline.rs"]
 mod baseline;
-#[path = "archive/cases.rs"]
-mod cases;
+#[allow(dead_code)]
+#[path = "../../massa-distributed-storage-worker/tests/common/claims.rs"]
+mod claims;
+#[path = "archive/closing.rs"]
+mod closing;
 #[path = "archive/consensus.rs"]
 mod consensus;
 #[path = "archive/data.rs"]
 mod data;
+#[path = "archive/hook.rs"]
+mod hook;
+#[path = "archive/imports.rs"]
+mod imports;
 #[path = "archive/placement.rs"]
 mod placement;
+#[path = "archive/proofs.rs"]
+mod proofs;
+#[path = "archive/reads.rs"]
+mod reads;
 #[path = "archive/report.rs"]
 mod report;
+#[path = "archive/timing.rs"]
+mod timing;
 #[path = "archive/transfer.rs"]
 mod transfer;
 
@@ -41,7 +54,11 @@ fn main() {
         Some(path) => data::Data::read(path),
         None => data::Data::generate(),
     };
-    let mut rows = cases::all(&data);
+    let mut rows = vec![hook::row(&data.everyday)];
+    rows.extend(closing::rows(&data.full));
+    rows.extend(imports::rows(&data.everyday, &data.full));
+    rows.extend(reads::rows(&data.everyday));
+    rows.extend(proofs::rows(&data.everyday));
     rows.extend(consensus::rows());
     rows.extend(transfer::rows(&data));
     rows.extend(placement::rows());

@@ -27,6 +27,8 @@ const SECONDS_PER_MONTH: f64 = 30.0 * 86_400.0;
 pub struct Economy {
     /// nanoMAS for a GB and period.
     pub rate: u64,
+    /// Segments of a round.
+    pub round_segments: u64,
     /// Periods of a round.
     pub periods: u64,
     /// Copies of each chunk.
@@ -39,7 +41,8 @@ impl Economy {
         let config = DistributedStorageConfig::default();
         Self {
             rate: config.reward_per_gb_per_period.to_raw(),
-            periods: config.challenge_frequency_periods,
+            round_segments: config.round_segments,
+            periods: config.round_segments * config.challenge_frequency_periods,
             copies: u64::from(config.replication_factor),
         }
     }
@@ -75,9 +78,9 @@ impl Economy {
         FEE
     }
 
-    /// nanoMAS that the network pays beside, once for each round: closing it, its record and the segment's root.
+    /// nanoMAS that the network pays beside, once for each round: closing it, its record and its segments' roots.
     pub fn round_costs(&self) -> u64 {
-        FEE + deposit("period_".len() + 8, 144) + deposit("segment_".len() + 8, 40)
+        FEE + record_deposit() + self.round_segments * root_deposit()
     }
 
     /// GB below which the fees of a month exceed the pay, the monthly claim of the pay included.
@@ -103,6 +106,14 @@ pub fn block_rewards_per_month() -> f64 {
 
 fn deposit(key: usize, value: usize) -> u64 {
     (key as u64 + value as u64 + ENTRY_BYTES) * BYTE
+}
+
+fn record_deposit() -> u64 {
+    deposit("period_".len() + 8, 144)
+}
+
+fn root_deposit() -> u64 {
+    deposit("segment_".len() + 8, 40)
 }
 
 /// `docs/economics.md`.
@@ -133,7 +144,7 @@ const TAIL: &str = "
 - Every slot has a block and every draw passes. A missed block changes what is stored, not what a GB is paid.
 - The pool has enough. When it has not, the next rounds pay less, the same for everybody, and what is credited stays payable.
 - One operation for each node and round. A manual challenge, a change of the allocation or a refutation costs its own fee.
-- The dollar figures say nothing about what a MAS will be worth. `updateConfig` changes the rate from the second segment after it on.
+- The dollar figures say nothing about what a MAS will be worth. `updateConfig` changes the rate from the second round that opens after it on.
 ";
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
@@ -142,14 +153,22 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 }
 
 fn pay(text: &mut String, economy: &Economy) {
-    let Economy { rate, periods, copies } = economy;
+    let Economy {
+        rate,
+        round_segments,
+        periods,
+        copies,
+    } = economy;
     line(text, format_args!("## What a GB is paid\n"));
     line(text, format_args!("| | |\n|---|---:|"));
     line(
         text,
         format_args!("| rate (`reward_per_gb_per_period`) | {rate} nanoMAS |"),
     );
-    line(text, format_args!("| periods of a round | {periods} |"));
+    line(
+        text,
+        format_args!("| periods of a round ({round_segments} segments) | {periods} |"),
+    );
     line(
         text,
         format_args!("| rounds in a month | {:.0} |", economy.rounds_per_month()),
@@ -219,15 +238,20 @@ fn costs(text: &mut String, economy: &Economy) {
         ),
     );
     line(text, format_args!("| once: closing the round | {:.4} |", mas(FEE)));
-    let record = deposit("period_".len() + 8, 144);
-    let root = deposit("segment_".len() + 8, 40);
     line(
         text,
-        format_args!("| once: deposit for the round's record | {:.4} |", mas(record)),
+        format_args!(
+            "| once: deposit for the round's record | {:.4} |",
+            mas(record_deposit())
+        ),
     );
     line(
         text,
-        format_args!("| once: deposit for the segment's root | {:.4} |", mas(root)),
+        format_args!(
+            "| once: deposits for the roots of its {} segments | {:.4} |",
+            economy.round_segments,
+            mas(economy.round_segments * root_deposit())
+        ),
     );
     line(
         text,

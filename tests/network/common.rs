@@ -1,6 +1,6 @@
 //! What the scenarios share: a small fast network, and the conditions that they wait for.
 
-use massa_localnet::readback::{read_back, Chain, ReadBack, Readers};
+use massa_localnet::readback::{read_back, ReadBack, Readers};
 use massa_localnet::survey::Survey;
 use massa_localnet::wait::wait_for;
 use massa_localnet::{Network, NetworkOptions, Node, Programs};
@@ -33,13 +33,13 @@ pub fn network_with_periods_of(nodes: usize, t0_ms: u64) -> (TempDir, Network) {
     (directory, network.unwrap())
 }
 
-/// Waits until all of `nodes` have archived the periods up to `last`.
+/// Waits until all of `nodes` have archived the periods up to `last`, and closed the segments that are over with them.
 pub fn archived_everywhere(network: &mut Network, nodes: &[usize], last: u64, deadline: Instant) {
     survey_without(network, nodes, last, deadline, |survey| survey.problems(0));
 }
 
-/// Waits until all of `nodes` have archived the periods up to `last`, each chunk has as many holders as the network asks
-/// for, and each node holds what is assigned to it.
+/// Waits until all of `nodes` have archived the periods up to `last`, each chunk of the segments that are closed everywhere has as
+/// many holders as the network asks for, and each node holds what is assigned to it.
 pub fn settled(network: &mut Network, nodes: &[usize], last: u64, deadline: Instant) -> Survey {
     let replicas = usize::from(network.genesis().storage.replication_factor);
     survey_without(network, nodes, last, deadline, |survey| {
@@ -61,7 +61,7 @@ fn survey_without(
             panic!("{error}");
         }
         let asked = nodes.iter().map(|node| &network.nodes()[*node]);
-        let survey = Survey::fetch(asked, 0, last).map_err(|error| error.to_string())?;
+        let survey = Survey::fetch(asked, network.span(0, last)).map_err(|error| error.to_string())?;
         let problems = problems(&survey);
         if problems.is_empty() {
             Ok(survey)
@@ -74,14 +74,23 @@ fn survey_without(
 
 /// Reads back all that was surveyed; the survey was of all nodes.
 pub fn read_everything(network: &Network, survey: &Survey, readers: Readers, deadline: Instant) -> ReadBack {
-    let genesis = network.genesis();
-    let of = Chain {
-        chain_id: genesis.chain_id,
-        thread_count: genesis.thread_count,
-        chunk_size: genesis.storage.chunk_size,
-    };
     let nodes: Vec<&Node> = network.nodes().iter().collect();
-    read_back(&nodes, survey, &of, readers, deadline)
+    read_back(&nodes, survey, &network.chain(), readers, deadline)
+}
+
+/// Waits until the newest period that `node` archived is inside of a segment: not its first, and not its last.
+pub fn inside_a_segment(network: &Network, node: usize, deadline: Instant) {
+    let periods = network.genesis().storage.challenge_frequency_periods;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let waited = wait_for("a segment that is half full", left, || {
+        let status = network.nodes()[node].client().storage_status();
+        let newest = status.map_err(|error| error.to_string())?.last_archived_period;
+        match newest.map(|newest| newest % periods) {
+            Some(place) if place != 0 && place + 1 < periods => Ok(()),
+            _ => Err(format!("{newest:?} is the newest period")),
+        }
+    });
+    waited.unwrap_or_else(|error| panic!("{error}\n{}", logs(network)));
 }
 
 /// Changes a line of the settings of a node that does not run yet.

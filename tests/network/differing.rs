@@ -1,24 +1,35 @@
 //! A node whose archive of an anchored segment is not what was accepted: it says so, fetches the segment again, and claims.
 
-use crate::common::{logs, network_with_periods_of};
-use massa_api_exports::distributed_storage::{StoragePeriod, StorageStatus};
-use massa_distributed_storage_exports::manifest::Manifest;
-use massa_distributed_storage_exports::SegmentRoot;
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
-use massa_distributed_storage_worker::storage_backend::{PendingRows, StoreOptions};
-use massa_distributed_storage_worker::Store;
+use crate::common::{logs, network_with_periods_of, read_everything, settled, THREADS};
+use massa_api_exports::distributed_storage::{ArchivedSlot, StoragePeriod, StorageStatus};
+use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::period::{EncodedPeriod, TaggedSignature};
+use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::segment_table::{SegmentHeader, SegmentTable};
+use massa_distributed_storage_exports::stored_page::StoredPage;
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, SegmentRoot};
+use massa_distributed_storage_worker::chunking::objects::IndexedObjects;
+use massa_distributed_storage_worker::chunking::segment::{FinishedChunk, SegmentStream};
+use massa_distributed_storage_worker::storage_backend::{
+    ChunkToStore, Keep, OwnChanges, PageToStore, ReachingEntry, SegmentStore, SegmentStoreOptions,
+};
+use massa_localnet::readback::Readers;
 use massa_localnet::registry::RegistryPlan;
 use massa_localnet::wait::wait_for;
-use massa_localnet::{Network, Node};
+use massa_localnet::{Network, Node, NodeClient};
+use massa_models::slot::Slot;
+use massa_time::MassaTime;
 use std::time::{Duration, Instant};
 
 const NODES: usize = 4;
 const T0_MS: u64 = 1_000;
 const BYTES_PER_PERIOD: u64 = 200_000;
 const DEADLINE: Duration = Duration::from_secs(300);
+/// How long a block may take to be read.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The node whose archive is changed, and the period of segment 0 that it takes for lost.
 const CHANGED: usize = 2;
-const PERIOD: u64 = 3;
+const PERIOD: u64 = 2;
 
 #[test]
 fn a_node_whose_segment_root_is_not_the_accepted_one_fetches_the_segment_again() {
@@ -28,36 +39,40 @@ fn a_node_whose_segment_root_is_not_the_accepted_one_fetches_the_segment_again()
     let _load = network.start_load(NODES, BYTES_PER_PERIOD);
     RegistryPlan::new(&network, NODES).run().unwrap();
     await_status(&network, "segment 0 anchored", deadline, |status| {
-        rounds(status, |rounds| rounds.0 > 0)
+        status.segments_anchored > 0 && status.differing_segment.is_none()
     });
-    let (_, root) = period_of(&network.nodes()[CHANGED]).unwrap();
+    let accepted = period_of(&network.nodes()[CHANGED]).unwrap();
 
     assert!(network.node_mut(CHANGED).stop().unwrap().success());
-    let changed = take_for_lost(&network.nodes()[CHANGED]);
-    let restarted_in = network.clock().period_at(massa_time::MassaTime::now());
+    let changed = take_for_lost(&network);
+    let restarted_in = network.clock().period_at(MassaTime::now());
     network.node_mut(CHANGED).start().unwrap();
     network.node_mut(CHANGED).wait_ready().unwrap();
 
     let left = deadline.saturating_duration_since(Instant::now());
     let fetched = wait_for("the period as it is accepted", left, || {
-        let node = &network.nodes()[CHANGED];
-        let (period, now) = period_of(node)?;
-        (now == root && !period.lost)
-            .then_some(())
-            .ok_or_else(|| format!("{period:?}"))
+        let now = period_of(&network.nodes()[CHANGED])?;
+        let same = (now.root, now.bytes) == (accepted.root, accepted.bytes);
+        same.then_some(()).ok_or_else(|| format!("{now:?}"))
     });
     fetched.unwrap_or_else(|error| panic!("{error}\n{}", logs(&network)));
     let log = std::fs::read_to_string(network.nodes()[CHANGED].log_path()).unwrap();
-    let said = "this node's root is not the accepted one";
-    let line = log.lines().find(|line| line.contains(said)).expect("it says so");
-    assert!(line.contains(&changed.to_string()), "{line}");
+    let said = format!("the root of segment 0 is {changed} here and ");
+    assert!(log.contains(&said), "it does not say that {said}");
 
-    let segment_periods = network.genesis().storage.challenge_frequency_periods;
-    let next = restarted_in / segment_periods + 1;
+    let storage = &network.genesis().storage;
+    let next = restarted_in / (storage.challenge_frequency_periods * storage.round_segments) + 1;
     await_status(&network, "a claim of what it has again", deadline, |status| {
-        let claimed = |(_, round, leaves): (u64, u64, u64)| round > next && leaves > 0;
-        status.chunks_missing == 0 && rounds(status, claimed)
+        let rounds = status.registry.rounds.as_ref();
+        let open = rounds.and_then(|rounds| rounds.open.as_ref());
+        let claimed = open.is_some_and(|open| open.round > next && open.leaves > 0);
+        status.differing_segment.is_none() && status.chunks_missing == 0 && claimed
     });
+    let all: Vec<usize> = (0..NODES).collect();
+    let survey = settled(&mut network, &all, PERIOD + 1, deadline);
+    let read = read_everything(&network, &survey, Readers::All, deadline);
+    assert_eq!(read.failures, []);
+    assert_eq!((read.blocks, read.lost), (read.blocks_proven * NODES as u64, 0));
     network.stop().unwrap();
 }
 
@@ -74,38 +89,93 @@ fn await_status(network: &Network, what: &str, deadline: Instant, check: impl Fn
     waited.unwrap_or_else(|error| panic!("{error}\n{}", logs(network)));
 }
 
-/// Whether segments that are anchored, the open round, and the leaves claimed for it are so; a segment that differs is none.
-fn rounds(status: &StorageStatus, check: impl Fn((u64, u64, u64)) -> bool) -> bool {
-    status.registry.rounds.as_ref().is_some_and(|rounds| {
-        let leaves = rounds.open.as_ref().map_or(0, |open| open.leaves);
-        let seen = (rounds.segments_anchored, rounds.round.unwrap_or(0), leaves);
-        rounds.differing_segment.is_none() && check(seen)
-    })
+fn period_of(node: &Node) -> Result<StoragePeriod, String> {
+    let periods = node.client().periods(PERIOD, PERIOD);
+    let periods = periods.map_err(|error| error.to_string())?;
+    periods.into_iter().next().ok_or_else(|| "not archived".into())
 }
 
-fn period_of(node: &Node) -> Result<(StoragePeriod, String), String> {
-    let periods = node
-        .client()
-        .periods(PERIOD, PERIOD)
-        .map_err(|error| error.to_string())?;
-    let period = periods.into_iter().next().ok_or("not archived")?;
-    let root = period.root.to_string();
-    Ok((period, root))
-}
-
-/// Changes the store of a node that does not run, as if it had never had the period whole. Gives the root of the segment.
-fn take_for_lost(node: &Node) -> SegmentRoot {
-    let store = Store::open_existing(StoreOptions::new(node.store_path())).unwrap();
-    let manifest = store.manifest(PERIOD).unwrap().unwrap();
-    let ids: Vec<_> = manifest.places.iter().map(|place| place.block_id()).collect();
-    assert!(ids.iter().any(Option::is_some));
-    let lost = Manifest::lost(store.parameters(), PERIOD, &ids);
+/// Changes the store of the node that does not run, as if it had never had the period whole: the segment has other chunks behind
+/// it, and another root, and so has every segment after it. Gives the root of the segment.
+fn take_for_lost(network: &Network) -> SegmentRoot {
+    let store = SegmentStore::open(SegmentStoreOptions::new(network.nodes()[CHANGED].store_path())).unwrap();
     let before = store.segment_root(0).unwrap();
-    store
-        .enter_lost(&lost, &PendingRows::default(), Durability::Synced)
-        .unwrap();
-    store.update_segments(0).unwrap();
-    let after = store.segment_root(0).unwrap();
-    assert_ne!(before, after);
-    after.unwrap()
+    let (table, chunks) = segment_with_lost(store.parameters(), network.nodes()[0].client());
+    let root = table.root();
+    assert_ne!(before, Some(root));
+    let held = store.held(0).unwrap();
+    let chunks = chunks.into_iter().filter(|chunk| held.contains(chunk.index));
+    let chunks: Vec<ChunkToStore> = chunks.map(to_store).collect();
+    let mut tables = vec![(table, root)];
+    for segment in 1..=store.last_segment().unwrap().unwrap() {
+        let table = following(&store.table(segment).unwrap().unwrap(), &tables[segment as usize - 1]);
+        let root = table.root();
+        tables.push((table, root));
+    }
+    store.replace_segments(&tables, &chunks, OwnChanges::default()).unwrap();
+    root
+}
+
+/// Segment 0 without the blocks of the period, from what another node has of it.
+fn segment_with_lost(parameters: &ArchiveParameters, client: &NodeClient) -> (SegmentTable, Vec<FinishedChunk>) {
+    let mut stream = SegmentStream::new(parameters, 0, IndexedObjects::None);
+    for period in 0..parameters.segment_periods {
+        let records: Vec<Option<BlockRecord>> = (0..THREADS)
+            .map(|thread| block_of(client, Slot::new(period, thread)))
+            .collect();
+        let slots: Vec<Option<&BlockRecord>> = records.iter().map(Option::as_ref).collect();
+        let mut encoded = EncodedPeriod::whole(parameters, period, &slots).unwrap();
+        if period == PERIOD {
+            let ids: Vec<_> = encoded.entry.ids().collect();
+            encoded = EncodedPeriod::lost(period, PeriodEntry::lost(&ids).unwrap());
+        }
+        stream.push(&encoded).unwrap();
+    }
+    stream.finish([0; 32], 0).unwrap()
+}
+
+fn block_of(client: &NodeClient, slot: Slot) -> Option<BlockRecord> {
+    let read = wait_for(format!("the block of slot {slot}"), READ_TIMEOUT, || {
+        client.archived_slot(slot).map_err(|error| error.to_string())
+    });
+    match read.unwrap() {
+        ArchivedSlot::Block(block) => {
+            let operations: Vec<Vec<u8>> = block.operations.iter().map(|bytes| bytes.0.clone()).collect();
+            Some(BlockRecord::new(&block.block.0, &operations).unwrap())
+        }
+        ArchivedSlot::Miss(_) => None,
+        ArchivedSlot::Lost(lost) => panic!("block {} is lost", lost.block_id),
+    }
+}
+
+/// The table of a segment that follows another one than it did.
+fn following(table: &SegmentTable, (before, root): &(SegmentTable, SegmentRoot)) -> SegmentTable {
+    let header = SegmentHeader {
+        previous: root.to_bytes(),
+        bytes_before: before.header().bytes_before + before.header().body_length,
+        ..*table.header()
+    };
+    SegmentTable::new(header, table.periods().to_vec(), table.chunk_ids().to_vec()).unwrap()
+}
+
+fn to_store(chunk: FinishedChunk) -> ChunkToStore {
+    let page = |(page, tagged): (&Vec<u8>, &Vec<TaggedSignature>)| {
+        let mut signatures = Vec::new();
+        tagged.iter().for_each(|tagged| tagged.write(&mut signatures));
+        PageToStore {
+            stored: StoredPage::plain(page).into_bytes(),
+            signatures,
+        }
+    };
+    ChunkToStore {
+        position: ChunkPosition::new(0, chunk.index).unwrap(),
+        keep: Keep::Holder,
+        pages: chunk.pages.iter().zip(&chunk.signatures).map(page).collect(),
+        page_roots: chunk.page_roots,
+        reaching: chunk.reaching_in.map(|into| ReachingEntry {
+            period: into.period,
+            start: into.start,
+            entry: into.entry,
+        }),
+    }
 }

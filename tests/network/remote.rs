@@ -9,6 +9,8 @@ use massa_client::operation::Signer;
 use massa_distributed_storage_exports::contract::{
     ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
 };
+use massa_distributed_storage_worker::rounds::decide::Snapshot;
+use massa_distributed_storage_worker::rounds::snapshot::{whole_period, SnapshotReader};
 use massa_distributed_storage_worker::smart_contract::storage_registry::{parse_submission_answers, Call};
 use massa_localnet::genesis::{Clock, CHAIN_ID};
 use massa_localnet::Node;
@@ -82,6 +84,12 @@ impl Remote {
         };
         let api = Api::public(&arguments).unwrap();
         Self { arguments, api, clock }
+    }
+
+    /// The registry's final state.
+    pub fn snapshot(&self, reader: &mut SnapshotReader, threads: u8) -> Option<Snapshot> {
+        let period = whole_period(self.final_slot(), threads)?;
+        reader.read(self, period)
     }
 
     /// Ids of the final blocks of a period whose slots are all final, by thread; `None` if the node cannot be asked.

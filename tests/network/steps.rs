@@ -3,7 +3,8 @@
 
 use crate::common::{change_settings, logs, network_with_periods_of};
 use massa_localnet::registry::RegistryPlan;
-use massa_localnet::rounds::{Observer, Subject};
+use massa_localnet::rounds::Observer;
+use massa_localnet::sample::Subject;
 use massa_localnet::wait::wait_for;
 use massa_localnet::wallets::unexplained_coins;
 use massa_localnet::{Network, Node};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 const NODES: usize = 4;
 const T0_MS: u64 = 1_000;
 const BYTES_PER_PERIOD: u64 = 200_000;
-/// Credit matures 60 periods after its round opened, and the first round that is claimed is the third.
+/// Credit matures two rounds after its own opened, and the first round that is claimed is the third.
 const DEADLINE: Duration = Duration::from_secs(300);
 /// The period whose chunks are looked at.
 const PERIOD: u64 = 2;
@@ -113,10 +114,14 @@ impl Steps<'_> {
                 "1",
             ]);
             let period = found["periods"][0].clone();
-            let settled = period["chunks"].is_u64();
-            settled.then_some(period).ok_or_else(|| found.to_string())
+            let is_there = period["last_chunk"].is_u64();
+            is_there.then_some(period).ok_or_else(|| found.to_string())
         });
-        let (blocks, chunks) = (&period["blocks"], &period["chunks"]);
+        let shown = self.json(&["storage", "get-period", &PERIOD.to_string()]);
+        let slots = shown["slots"].as_array().unwrap_or_else(|| panic!("{shown}"));
+        let blocks = slots.iter().filter(|slot| !slot["block_id"].is_null()).count();
+        let number = |field: &str| period[field].as_u64().unwrap();
+        let chunks = number("last_chunk") - number("first_chunk") + 1;
         self.wait("its line in the log", || {
             let log = self.log();
             let mut lines = log
@@ -137,18 +142,11 @@ impl Steps<'_> {
         let own = self.node().identity().node_id.to_string();
         let period = PERIOD.to_string();
         self.wait("held chunks", || {
-            let list = [
-                "storage",
-                "list-chunks",
-                "--first-period",
-                &period,
-                "--last-period",
-                &period,
-            ];
-            let found = self.json(&list);
+            let found = self.json(&["storage", "list-chunks", "--period", &period]);
             let chunks = found["chunks"].as_array().unwrap();
             assert!(!chunks.is_empty());
-            if chunks.iter().any(|chunk| chunk["held"] != chunk["assigned_here"]) {
+            let is_settled = |chunk: &Value| chunk["state"] != "filling" && chunk["held"] == chunk["assigned_here"];
+            if !chunks.iter().all(is_settled) {
                 return Err(found.to_string());
             }
             let holders = |chunk: &Value| chunk["holders"].as_array().unwrap().clone();
@@ -195,11 +193,11 @@ impl Steps<'_> {
         assert_eq!(info["allocated_gb"], 1);
         assert_ne!(info["pending_rewards"], "0");
         let round = info["last_counted_round"].as_u64().unwrap();
-        let segment_periods = self.network.genesis().storage.challenge_frequency_periods;
-        let first = (round * segment_periods).to_string();
+        let storage = &self.network.genesis().storage;
+        let first = (round * storage.round_segments * storage.challenge_frequency_periods).to_string();
         let stats = self.json(&["sc", "call", "storage_registry", "get_period_stats", &first]);
         assert_eq!(stats["challenges_issued"], stats["challenges_passed"], "{stats}");
-        let verified = self.cli(&["storage", "challenges", "--segment", &round.to_string(), "--verify"]);
+        let verified = self.cli(&["storage", "challenges", "--round", &round.to_string(), "--verify"]);
         assert!(
             verified.as_ref().is_ok_and(|text| text.contains("nothing differs")),
             "{verified:?}"

@@ -3,7 +3,7 @@
 //! Inputs are blocks of the `.mblk` file in which the period and, where a length matters, the operations are replaced: encoding
 //! looks at bytes, not at ids.
 
-use crate::archive_vectors::with_filler;
+use crate::filler;
 use crate::mblk::{data_path, read_mblk, MblkFile};
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::period::EncodedPeriod;
@@ -198,4 +198,12 @@ fn skip_varint(bytes: &[u8], at: &mut usize) {
         *at += 1;
     }
     *at += 1;
+}
+
+/// The block of `record` with one filler of `length` bytes in place of its operations.
+///
+/// # Panics
+/// When a record cannot have such an operation.
+pub fn with_filler(record: &BlockRecord, length: usize) -> BlockRecord {
+    BlockRecord::new(record.block(), &[filler(length)]).expect("the filler fits a record")
 }

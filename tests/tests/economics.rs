@@ -30,12 +30,12 @@ fn the_default_is_cheaper_than_an_object_store_and_the_plans_rate_is_not() {
     assert!(cost(&Economy::at_rate(PLAN_RATE)) > OBJECT_STORE_USD);
 }
 
-/// 10⁶ nanoMAS for a GB and period, 100 periods, 1620 rounds of 1600 s in 30 days.
+/// 10⁶ nanoMAS for a GB and period, 400 periods, 405 rounds of 6400 s in 30 days.
 #[test]
 fn the_plans_rate_by_hand() {
     let plan = Economy::at_rate(PLAN_RATE);
-    assert_eq!(plan.round_credit(1), 100_000_000);
-    assert!((plan.rounds_per_month() - 1620.0).abs() < 1e-9);
+    assert_eq!(plan.round_credit(1), 400_000_000);
+    assert!((plan.rounds_per_month() - 405.0).abs() < 1e-9);
     assert!((plan.mas_per_gb_month() - 162.0).abs() < 1e-9);
-    assert!((plan.break_even_gb() - 0.1).abs() < 1e-3);
+    assert!((plan.break_even_gb() - 0.025).abs() < 1e-3);
 }

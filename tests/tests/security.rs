@@ -11,8 +11,8 @@ use std::path::Path;
 const REPLICAS: usize = 3;
 /// Chunks that are placed.
 const CHUNKS: u32 = 20_000;
-/// 100 periods of 16 s.
-const ROUNDS_PER_DAY: u32 = 54;
+/// 4 segments of 100 periods of 16 s.
+const ROUNDS_PER_DAY: f64 = 86_400.0 / (400.0 * 16.0);
 
 fn detection() -> String {
     let mut text =

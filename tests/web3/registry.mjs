@@ -19,7 +19,7 @@ const MAS = 1_000_000_000n;
 const STAKE_PER_GB = MAS;
 const MIN_STAKE = 10n * MAS;
 /** The constructor's u64, in their order: see StorageConfig of the contract. Rounds are as long as they can be, so that none ends meanwhile. */
-const CONFIG = [1_000_000n, 1n, 16_384n, 600_000n, 10n, MIN_STAKE, STAKE_PER_GB, 3n, 65_536n, 256n, 0n];
+const CONFIG = [1_000_000n, 1n, 16_384n, 600_000n, 10n, MIN_STAKE, STAKE_PER_GB, 3n, 65_536n, 256n, 0n, 64n];
 /** Offsets in a node's record: README of the contract, "State". */
 const WEIGHT_NEXT_AT = 40;
 

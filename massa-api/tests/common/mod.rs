@@ -331,13 +331,32 @@ impl Parts {
         }
         Ok(())
     }
+
+    /// Looks an id up: what is found is read, and counted.
+    fn find<T>(
+        &self,
+        budget: &dyn ReadBudget,
+        of: impl FnMut(&ArchivedBlock) -> Option<T>,
+    ) -> Result<Option<T>, StorageApiError> {
+        let found = self.0.lock().archive.values().find_map(of);
+        if let Some(error) = &self.0.lock().archive_error {
+            return Err(error.clone());
+        }
+        if found.is_some() {
+            budget.take()?;
+            self.read()?;
+        }
+        Ok(found)
+    }
 }
 
 impl StorageApi for Parts {
     fn status(&self) -> Result<StorageStatus, StorageApiError> {
         let node_id = NodeId::new(KeyPair::generate(0).unwrap().get_public_key());
-        let chain_id = CHAIN_ID;
-        DisabledStorage { node_id, chain_id }.status()
+        Ok(StorageStatus::of_node(node_id, CHAIN_ID))
+    }
+    fn segments(&self, _: &ListSegments) -> Result<Vec<StorageSegment>, StorageApiError> {
+        Ok(Vec::new())
     }
     fn chunks(&self, _: &ListChunks) -> Result<Vec<StorageChunk>, StorageApiError> {
         Ok(Vec::new())
@@ -345,41 +364,51 @@ impl StorageApi for Parts {
     fn periods(&self, _: &ListPeriods) -> Result<Vec<StoragePeriod>, StorageApiError> {
         Ok(Vec::new())
     }
-    fn nodes(&self) -> Result<Vec<StorageNodeInfo>, StorageApiError> {
+    fn nodes(&self, _: &ListNodes) -> Result<Vec<StorageNodeInfo>, StorageApiError> {
         Ok(Vec::new())
     }
-    fn archived_period(&self, period: u64) -> Result<ArchivedPeriodInfo, StorageApiError> {
+    fn archived_period(&self, period: u64, budget: &dyn ReadBudget) -> Result<ArchivedPeriodInfo, StorageApiError> {
+        budget.take()?;
         self.read()?;
         Err(StorageApiError::NotArchived { period })
     }
-    fn archived_block(&self, block: &BlockOrSlot) -> Result<ArchivedPlace, StorageApiError> {
-        self.read()?;
-        let world = self.0.lock();
-        let mut blocks = world.archive.values();
-        let found = blocks.find(|found| match block {
-            BlockOrSlot::Id(id) => found.id() == *id,
-            BlockOrSlot::Slot(slot) => found.slot() == *slot,
-        });
-        let found = found.ok_or_else(|| StorageApiError::NotFound("such block".to_string()))?;
-        Ok(ArchivedPlace::Block(ArchivedBlockInfo::new(
-            found,
-            ArchiveProof::default(),
-        )))
+    fn archived_block(&self, block: &BlockOrSlot, budget: &dyn ReadBudget) -> Result<ArchivedSlot, StorageApiError> {
+        let found = self.find(budget, |found| {
+            let is_it = match block {
+                BlockOrSlot::Id(id) => found.id() == *id,
+                BlockOrSlot::Slot(slot) => found.slot() == *slot,
+            };
+            is_it.then(|| ArchivedBlockInfo::new(found, ArchiveProof::default()))
+        })?;
+        found.map(ArchivedSlot::Block).ok_or_else(|| unknown("such block"))
     }
-    fn archived_operation(&self, id: &OperationId) -> Result<ArchivedOperationInfo, StorageApiError> {
-        let operation = self.operation(id)?;
-        let operation = operation.ok_or_else(|| StorageApiError::NotFound(format!("operation {id}")))?;
+    fn archived_operation(
+        &self,
+        id: &OperationId,
+        budget: &dyn ReadBudget,
+    ) -> Result<ArchivedOperationInfo, StorageApiError> {
+        let found = self.operations(&[*id], budget)?.pop().flatten();
+        let operation = found.ok_or_else(|| unknown("such operation"))?;
         Ok(ArchivedOperationInfo::new(&operation, ArchiveProof::default()))
     }
-    fn block(&self, id: &BlockId) -> Result<Option<ArchivedBlock>, StorageApiError> {
-        self.read()?;
-        Ok(self.0.lock().archive.get(id).cloned())
+    fn blocks(&self, ids: &[BlockId], budget: &dyn ReadBudget) -> Result<Vec<Option<ArchivedBlock>>, StorageApiError> {
+        let block = |id: &BlockId| self.find(budget, |block| (block.id() == *id).then(|| block.clone()));
+        ids.iter().map(block).collect()
     }
-    fn operation(&self, id: &OperationId) -> Result<Option<ArchivedOperation>, StorageApiError> {
-        self.read()?;
-        let world = self.0.lock();
-        let mut blocks = world.archive.values().cloned();
-        Ok(blocks.find_map(|block| ArchivedOperation::find(block, id)))
+    fn operations(
+        &self,
+        ids: &[OperationId],
+        budget: &dyn ReadBudget,
+    ) -> Result<Vec<Option<ArchivedOperation>>, StorageApiError> {
+        let operation = |id: &OperationId| self.find(budget, |block| ArchivedOperation::find(block.clone(), id));
+        ids.iter().map(operation).collect()
+    }
+}
+
+fn unknown(what: &str) -> StorageApiError {
+    StorageApiError::Unknown {
+        what: what.to_string(),
+        why: UnknownId::NoProvider,
     }
 }
 

@@ -1,83 +1,121 @@
-//! From the file to the store's one writer, on all cores.
+//! From the file to the writer of segments, on all cores.
 //!
 //! ```text
-//! reader thread ── batches, in file order ──────────────────► the calling thread, which archives
-//!              └── the same batches ─► checking threads ─┘ (each batch comes back to its place in the order)
+//! reader thread ── batches, in file order ─────────────────────────► the calling thread, which encodes, hashes and writes
+//!              └── the same batches ─► checking threads: ids, signatures ─┘ (each comes back to its place in the order)
 //! ```
 //!
-//! Every queue is bounded, so memory does not grow with the file.
+//! Every queue is bounded, so memory does not grow with the file. Ids are always checked, on the checking threads.
 
-use crate::archive::import::RefusedBlock;
-use crate::mblk::{Entry, MblkError};
+use crate::mblk::{Entry, MblkError, Position};
 use crossbeam_channel::{bounded, Receiver, Sender};
-use massa_distributed_storage_exports::verification::verify_blocks;
-use massa_distributed_storage_worker::Store;
-use massa_models::block_id::BlockId;
+use massa_distributed_storage_exports::verification::{verify_blocks, VerifyBlockError};
+use massa_distributed_storage_exports::ArchiveParameters;
+use massa_distributed_storage_worker::archive::ingest::CheckedBlock;
 use massa_models::slot::Slot;
 
 /// Blocks that travel together at most: their signatures are checked in one batch.
-const BATCH_BLOCKS: usize = 32;
+const BATCH_BLOCKS: usize = 128;
 /// A batch is closed when its records have this many bytes; one more record may have two mebibytes.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 512 << 10;
 /// Batches in each queue, for each checking thread.
 const BATCHES_PER_THREAD: usize = 4;
 
-/// Why the blocks of a file end before the file does.
+/// Whether signatures are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    /// Those of headers and operations.
+    Checked,
+    /// Ids and operation roots alone are.
+    Unchecked,
+}
+
+/// A block of the file whose ids, and signatures if asked for, were checked.
+#[derive(Debug)]
+pub struct CheckedEntry {
+    /// Where it begins.
+    pub at: Position,
+    /// The block.
+    pub block: CheckedBlock,
+}
+
+/// A block of the file that is not valid.
+#[derive(Debug, thiserror::Error)]
+#[error("{at} (slot {}:{})", slot.period, slot.thread)]
+pub struct InvalidBlock {
+    /// Where it begins.
+    pub at: Position,
+    /// Its slot.
+    pub slot: Slot,
+    /// What is wrong with it.
+    #[source]
+    pub fault: VerifyBlockError,
+}
+
+/// Why the blocks of a file end before the file does. The file is at fault.
 #[derive(Debug)]
 pub enum Stop {
-    /// The file cannot be read on.
+    /// It cannot be read on.
     File(Box<MblkError>),
-    /// A block is not valid, or the archive does not take it.
-    Block(Box<RefusedBlock>),
+    /// A block is not valid.
+    Block(Box<InvalidBlock>),
 }
 
 /// Blocks in file order, and what came after them if that was not another batch.
 #[derive(Default)]
-struct Batch {
-    entries: Vec<Entry>,
+struct Batch<T> {
+    entries: Vec<T>,
     stop: Option<Stop>,
 }
 
 /// A batch to be checked, and where it goes then.
-type Job = (Batch, Sender<Batch>);
+type Job = (Batch<Entry>, Sender<Batch<CheckedEntry>>);
 
-/// Calls `action` with the blocks of `entries`, in order, on the calling thread.
-///
-/// With `check_threads` above 0, signatures are checked on that many threads, except of blocks that `store` has
-/// archived. `action` sees no block behind an invalid one.
+/// What is to be checked, and how.
+#[derive(Clone, Copy)]
+pub struct Checks<'a> {
+    /// The chain.
+    pub parameters: &'a ArchiveParameters,
+    /// Whether signatures are checked.
+    pub signatures: Signatures,
+    /// Threads that check.
+    pub threads: usize,
+}
+
+/// Calls `action` with the blocks of `entries`, in order, on the calling thread, once they were checked. `action` sees no block
+/// behind an invalid one.
 ///
 /// # Errors
-/// [`Stop`], the first in file order.
-pub fn for_each_block(
+/// Those of `action`, and the first [`Stop`] in file order.
+pub fn for_each_block<E: From<Stop>>(
     entries: impl Iterator<Item = Result<Entry, MblkError>> + Send,
-    store: &Store,
-    check_threads: usize,
-    mut action: impl FnMut(Entry) -> Result<(), Stop>,
-) -> Result<(), Stop> {
-    let queued = BATCHES_PER_THREAD * check_threads.max(1);
+    checks: Checks<'_>,
+    mut action: impl FnMut(CheckedEntry) -> Result<(), E>,
+) -> Result<(), E> {
+    let threads = checks.threads.max(1);
+    let queued = BATCHES_PER_THREAD * threads;
     std::thread::scope(|scope| {
         let (ordered, in_order) = bounded(queued);
-        let (jobs, waiting) = bounded(queued);
-        for _ in 0..check_threads {
+        let (jobs, waiting) = bounded::<Job>(queued);
+        for _ in 0..threads {
             let waiting = waiting.clone();
-            scope.spawn(move || check_batches(&waiting, store));
+            scope.spawn(move || check_batches(&waiting, checks));
         }
         drop(waiting);
-        let jobs = (check_threads > 0).then_some(jobs);
-        scope.spawn(move || read_batches(entries, jobs.as_ref(), &ordered));
+        scope.spawn(move || read_batches(entries, &jobs, &ordered));
         take_batches(&in_order, &mut action)
     })
 }
 
 /// Ends when the queue is empty and closed, at the first reason to stop, or when a thread panicked.
-fn take_batches(
-    in_order: &Receiver<Receiver<Batch>>,
-    action: &mut impl FnMut(Entry) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+fn take_batches<E: From<Stop>>(
+    in_order: &Receiver<Receiver<Batch<CheckedEntry>>>,
+    action: &mut impl FnMut(CheckedEntry) -> Result<(), E>,
+) -> Result<(), E> {
     for batch in in_order.iter().map_while(|batch| batch.recv().ok()) {
         batch.entries.into_iter().try_for_each(&mut *action)?;
         if let Some(stop) = batch.stop {
-            return Err(stop);
+            return Err(stop.into());
         }
     }
     Ok(())
@@ -86,8 +124,8 @@ fn take_batches(
 /// Fills batches until the file or the interest in it ends.
 fn read_batches(
     mut entries: impl Iterator<Item = Result<Entry, MblkError>>,
-    jobs: Option<&Sender<Job>>,
-    ordered: &Sender<Receiver<Batch>>,
+    jobs: &Sender<Job>,
+    ordered: &Sender<Receiver<Batch<CheckedEntry>>>,
 ) {
     loop {
         let batch = next_batch(&mut entries);
@@ -96,18 +134,17 @@ fn read_batches(
             return;
         }
         let (done, result) = bounded(1);
-        let sent = match jobs {
-            Some(jobs) => jobs.send((batch, done)).is_ok(),
-            None => done.send(batch).is_ok(),
-        };
-        if !sent || ordered.send(result).is_err() || last {
+        if jobs.send((batch, done)).is_err() || ordered.send(result).is_err() || last {
             return;
         }
     }
 }
 
-fn next_batch(entries: &mut impl Iterator<Item = Result<Entry, MblkError>>) -> Batch {
-    let mut batch = Batch::default();
+fn next_batch(entries: &mut impl Iterator<Item = Result<Entry, MblkError>>) -> Batch<Entry> {
+    let mut batch = Batch {
+        entries: Vec::new(),
+        stop: None,
+    };
     let mut bytes = 0;
     while batch.entries.len() < BATCH_BLOCKS && bytes < BATCH_BYTES {
         match entries.next() {
@@ -126,64 +163,36 @@ fn next_batch(entries: &mut impl Iterator<Item = Result<Entry, MblkError>>) -> B
 }
 
 /// Checks batches until there are no more.
-fn check_batches(waiting: &Receiver<Job>, store: &Store) {
-    let mut known = ArchivedIds {
-        store,
-        period: None,
-        ids: Vec::new(),
-    };
-    for (mut batch, done) in waiting {
-        check_batch(&mut batch, &mut known);
+fn check_batches(waiting: &Receiver<Job>, checks: Checks<'_>) {
+    for (batch, done) in waiting {
         // Nobody waits for it any more when the import failed meanwhile.
-        let _ = done.send(batch);
+        let _ = done.send(check_batch(batch, checks));
     }
 }
 
-/// Cuts the batch off before its first invalid block.
-fn check_batch(batch: &mut Batch, known: &mut ArchivedIds<'_>) {
-    let parameters = known.store.parameters();
-    let unknown: Vec<usize> = (0..batch.entries.len())
-        .filter(|index| !known.has(&batch.entries[*index]))
-        .collect();
-    let records = unknown.iter().map(|index| &batch.entries[*index].record);
-    if let Err((position, error)) = verify_blocks(records, parameters.chain_id, parameters.thread_count) {
-        let invalid = unknown[position];
-        let entry = &batch.entries[invalid];
-        batch.stop = Some(Stop::Block(Box::new(RefusedBlock {
-            at: entry.at,
-            slot: entry.slot,
-            fault: error.into(),
-        })));
-        batch.entries.truncate(invalid);
-    }
-}
-
-/// The block ids of the archived period that was asked for last.
-struct ArchivedIds<'a> {
-    store: &'a Store,
-    period: Option<u64>,
-    ids: Vec<Option<BlockId>>,
-}
-
-impl ArchivedIds<'_> {
-    /// Whether the store has archived this block, or has pruned its period: its signatures were checked then.
-    fn has(&mut self, entry: &Entry) -> bool {
-        let Slot { period, thread } = entry.slot;
-        if period < self.store.floor() {
-            return true;
+/// Checks a batch, and cuts it off before its first invalid block.
+fn check_batch(batch: Batch<Entry>, checks: Checks<'_>) -> Batch<CheckedEntry> {
+    let Batch { mut entries, mut stop } = batch;
+    let parameters = checks.parameters;
+    if checks.signatures == Signatures::Checked {
+        let records = entries.iter().map(|entry| &entry.record);
+        let verified = verify_blocks(records, parameters.chain_id, parameters.thread_count);
+        if let Err((position, fault)) = verified {
+            let Entry { at, slot, .. } = entries[position];
+            stop = Some(Stop::Block(Box::new(InvalidBlock { at, slot, fault })));
+            entries.truncate(position);
         }
-        if self.period != Some(period) {
-            self.period = Some(period);
-            self.ids.clear();
-            // Whoever archives the block meets the error again, and reports it.
-            if let Ok(Some(manifest)) = self.store.manifest(period) {
-                self.ids.extend(manifest.places.iter().map(|place| place.block_id()));
+    }
+    let mut checked = Vec::with_capacity(entries.len());
+    for Entry { at, slot, record } in entries {
+        match CheckedBlock::new(record, parameters) {
+            Ok(block) => checked.push(CheckedEntry { at, block }),
+            Err(error) => {
+                let fault = error.into();
+                stop = Some(Stop::Block(Box::new(InvalidBlock { at, slot, fault })));
+                break;
             }
         }
-        let Some(Some(archived)) = self.ids.get(usize::from(thread)) else {
-            return false;
-        };
-        let view = entry.record.view(self.store.parameters().thread_count);
-        view.is_ok_and(|view| view.block_id() == *archived)
     }
+    Batch { entries: checked, stop }
 }

@@ -1,16 +1,18 @@
 //! `massa-cli archive get-block` and `get-operation`.
 //!
-//! What is shown was verified down to its signatures, unless `--merkle-only` says otherwise.
+//! What is shown was verified down to its signatures, unless `--merkle-only` says otherwise: then its bytes lead to the table of
+//! the segment, and the block's id is the one that its period lists.
 
+use crate::archive::period::{not_held, pruned};
+use crate::archive::proofs::print_proof;
 use crate::archive::{parse_slot, slot_text, ArchiveError, StoreArguments};
 use crate::output::{count, name_value_lines, table, Output, Report};
 use clap::{ArgGroup, Args};
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::verification::{parse_secure_share_block, parse_secure_share_operation};
-use massa_distributed_storage_worker::ingest::restore;
-use massa_distributed_storage_worker::proofs::{prove_block, prove_lost, prove_miss, prove_operation};
-use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent, ReadError};
-use massa_distributed_storage_worker::Store;
+use massa_distributed_storage_exports::verification::{
+    parse_secure_share_block, parse_secure_share_operation, verify_block,
+};
+use massa_distributed_storage_worker::storage_backend::{IndexScope, SegmentStore, SlotRead, StoreError};
 use massa_models::block::SecureShareBlock;
 use massa_models::block_id::BlockId;
 use massa_models::operation::{OperationId, OperationType, SecureShareOperation};
@@ -65,41 +67,84 @@ pub struct GetOperationArguments {
 /// How far a read is checked.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
-    /// Check the bytes up to the period root, but neither ids nor signatures: faster.
+    /// Check the bytes up to the segment's table and the block's id, but neither operation ids nor signatures: faster.
     #[arg(long)]
     pub merkle_only: bool,
 }
 
-impl CheckArguments {
-    fn check(&self) -> Check {
-        if self.merkle_only {
-            Check::Merkle
-        } else {
-            Check::Meaning
-        }
-    }
+/// How far a thing was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checked {
+    /// Its path, ids, signatures.
+    Meaning,
+    /// Its path and the block's id.
+    Merkle,
+    /// Ids and signatures: there is no path before the segment is closed.
+    Ids,
+    /// The block's id.
+    BlockId,
+}
 
-    fn name(&self) -> &'static str {
-        if self.merkle_only {
-            "merkle"
-        } else {
-            "meaning"
+impl Checked {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Meaning => "path to the segment's table, ids, signatures of header and operations",
+            Self::Merkle => "path to the segment's table, block id; no signatures",
+            Self::Ids => "ids, signatures of header and operations; there is no path before the segment is closed",
+            Self::BlockId => "block id; no signatures, and there is no path before the segment is closed",
         }
     }
 }
 
-/// What is at a place.
+/// Where something stands in the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Its segment; nothing where the proof does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u64>,
+    /// Whether its period is archived; if not, the block waits for others.
+    pub archived: bool,
+    /// Whether its segment is closed.
+    pub closed: bool,
+}
+
+impl Standing {
+    fn of(store: &SegmentStore, period: u64) -> Result<Self, StoreError> {
+        let segment = store.parameters().segment_of(period);
+        let closed = store.segment_root(segment)?.is_some();
+        Ok(Self {
+            segment: Some(segment),
+            archived: closed || store.joined_period(period)?.is_some(),
+            closed,
+        })
+    }
+
+    pub(crate) fn text(self) -> String {
+        let segment = self
+            .segment
+            .map_or_else(|| "a segment".to_string(), |segment| format!("segment {segment}"));
+        match (self.archived, self.closed) {
+            (true, true) => format!("archived in {segment}"),
+            (true, false) => format!("archived in {segment}, which is open"),
+            (false, _) => "pending: its period is not complete, or waits for one before it".to_string(),
+        }
+    }
+}
+
+/// What is at a slot.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum PlaceReport {
+pub enum SlotReport {
     /// A block.
     Block(Box<BlockReport>),
     /// A missed slot.
     Miss {
         /// The slot.
         slot: Slot,
-        /// Whether its period is archived.
-        archived: bool,
+        /// Where it stands.
+        #[serde(flatten)]
+        standing: Standing,
     },
 }
 
@@ -110,10 +155,11 @@ pub struct BlockReport {
     pub block_id: BlockId,
     /// Its slot.
     pub slot: Slot,
-    /// Whether its period is archived; if not, the block waits for the others.
-    pub archived: bool,
-    /// How far it was checked: `meaning`, `merkle`, or `ids` where there is no path yet.
-    pub checked: &'static str,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// How far it was checked.
+    pub checked: Checked,
     /// Number of its operations.
     pub operation_count: usize,
     /// Bytes of the `SecureShareBlock`.
@@ -143,25 +189,26 @@ pub struct OperationReport {
     pub slot: Slot,
     /// Position in the block.
     pub index: u32,
-    /// Whether its period is archived.
-    pub archived: bool,
-    /// How far it was checked: `meaning` or `merkle`.
-    pub checked: &'static str,
+    /// Where its block stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// How far it was checked.
+    pub checked: Checked,
     /// The operation, in upstream's JSON.
     pub operation: SecureShareOperation,
     /// The `SecureShareOperation`, in hexadecimal.
     pub operation_hex: String,
 }
 
-impl Report for PlaceReport {
+impl Report for SlotReport {
     fn text(&self) -> String {
         match self {
-            PlaceReport::Block(block) => block.text(),
-            PlaceReport::Miss { slot, archived } => {
-                let pending = if *archived {
+            SlotReport::Block(block) => block.text(),
+            SlotReport::Miss { slot, standing } => {
+                let pending = if standing.archived {
                     ""
                 } else {
-                    " (its period is not complete yet)"
+                    " (its period is not archived yet)"
                 };
                 format!("slot {} was missed{pending}", slot_text(*slot))
             }
@@ -174,15 +221,14 @@ impl BlockReport {
     pub(crate) fn new(
         block: SecureShareBlock,
         record: &BlockRecord,
-        archived: bool,
-        checked: &'static str,
+        (standing, checked): (Standing, Checked),
         operations: Option<Vec<SecureShareOperation>>,
     ) -> Self {
         let hex = || record.operations().map(hex::encode).collect();
         Self {
             block_id: block.id,
             slot: block.content.header.content.slot,
-            archived,
+            standing,
             checked,
             operation_count: record.operation_count(),
             block_bytes: record.block().len(),
@@ -203,14 +249,14 @@ impl BlockReport {
         let lines = name_value_lines([
             ("block", self.block_id.to_string()),
             ("slot", slot_text(self.slot)),
-            ("state", state(self.archived).to_string()),
+            ("state", self.standing.text()),
             ("creator", self.block.content_creator_address.to_string()),
             ("parents", header.content.parents.len().to_string()),
             ("endorsements", header.content.endorsements.len().to_string()),
             ("denunciations", header.content.denunciations.len().to_string()),
             ("operations", self.operation_count.to_string()),
             ("size", size),
-            ("checked", checked(self.checked).to_string()),
+            ("checked", self.checked.text().to_string()),
         ]);
         match &self.operations {
             Some(operations) => format!("{lines}\n{}", operations_table(operations)),
@@ -227,30 +273,14 @@ impl Report for OperationReport {
             ("block", self.block_id.to_string()),
             ("slot", slot_text(self.slot)),
             ("position", self.index.to_string()),
-            ("state", state(self.archived).to_string()),
+            ("state", self.standing.text()),
             ("type", type_name(&content.op).to_string()),
             ("creator", self.operation.content_creator_address.to_string()),
             ("fee", content.fee.to_string()),
             ("expires", format!("period {}", content.expire_period)),
             ("size", count(self.operation_hex.len() as u64 / 2, "byte", "bytes")),
-            ("checked", checked(self.checked).to_string()),
+            ("checked", self.checked.text().to_string()),
         ])
-    }
-}
-
-fn state(archived: bool) -> &'static str {
-    if archived {
-        "archived"
-    } else {
-        "pending: its period is not complete"
-    }
-}
-
-fn checked(name: &str) -> &'static str {
-    match name {
-        "merkle" => "path to the period root; neither ids nor signatures",
-        "ids" => "ids, signatures of header and operations; there is no path yet",
-        _ => "path to the period root, ids, signatures of header and operations",
     }
 }
 
@@ -281,60 +311,95 @@ fn type_name(operation: &OperationType) -> &'static str {
 
 /// Prints a block, its bytes or a proof of it.
 ///
-/// A missed slot is an answer, and provable; only bytes of it there are none.
+/// A missed slot is an answer, and provable; only bytes of it there are none. Of a lost block the id is provable.
 ///
 /// # Errors
 /// [`ArchiveError`].
 pub fn get_block(arguments: &GetBlockArguments, output: Output) -> Result<(), ArchiveError> {
     let store = arguments.store.open()?;
     let slot = match (arguments.id, arguments.slot) {
-        (Some(id), _) => store.find_block(&id)?,
+        (Some(id), _) => find_block(&store, id)?,
         (None, slot) => existing_slot(&store, slot.expect("clap requires an id or a slot"))?,
     };
-    let content = match store.place(slot, arguments.check.check()) {
-        Err(ReadError::LostBlock { .. }) if arguments.proof => {
-            return Ok(output.print_document(&prove_lost(&store, slot)?)?);
+    let read = store.slot(slot)?;
+    check_id(&store, arguments.id, slot, &read)?;
+    match read {
+        SlotRead::Block(record) => print_block(&store, arguments, slot, &record, output),
+        SlotRead::Miss if arguments.raw => Err(ArchiveError::Missed { slot }),
+        SlotRead::Miss if arguments.proof => {
+            print_proof(&store, slot.period, output, |evidence| evidence.miss(slot.thread))
         }
-        content => content?,
-    };
-    check_id(&store, arguments.id, slot, &content)?;
-    match content {
-        PlaceContent::Miss if arguments.raw => Err(ArchiveError::Missed { slot }),
-        PlaceContent::Miss if arguments.proof => Ok(output.print_document(&prove_miss(&store, slot)?)?),
-        PlaceContent::Miss => {
-            let archived = store.manifest(slot.period)?.is_some();
-            Ok(output.print(&PlaceReport::Miss { slot, archived })?)
+        SlotRead::Miss => {
+            let standing = Standing::of(&store, slot.period)?;
+            Ok(output.print(&SlotReport::Miss { slot, standing })?)
         }
-        PlaceContent::Block(record) => print_block(&store, arguments, slot, &record, output),
+        SlotRead::Lost(_) if arguments.proof => {
+            print_proof(&store, slot.period, output, |evidence| evidence.lost(slot.thread))
+        }
+        other => Err(not_readable(&store, slot, other)),
     }
 }
 
-fn existing_slot(store: &Store, slot: Slot) -> Result<Slot, ArchiveError> {
-    let thread_count = store.parameters().thread_count;
-    if slot.thread < thread_count {
-        Ok(slot)
+/// Why there is no block where the archive has one.
+fn not_readable(store: &SegmentStore, slot: Slot, read: SlotRead) -> ArchiveError {
+    match read {
+        SlotRead::Lost(id) => ArchiveError::Lost { id, slot },
+        SlotRead::Pruned => pruned(store, slot.period),
+        SlotRead::NotHeld { chunks } => {
+            let segment = store.parameters().segment_of(slot.period);
+            not_held(format!("slot {}", slot_text(slot)), segment, &chunks)
+        }
+        SlotRead::Miss => ArchiveError::Missed { slot },
+        SlotRead::Missing | SlotRead::Block(_) => missing(store, slot),
+    }
+}
+
+fn missing(store: &SegmentStore, slot: Slot) -> ArchiveError {
+    let period = slot.period;
+    let of_period = period.checked_add(1).map(|end| store.open_slots(period..end));
+    if of_period.is_some_and(|slots| !slots.is_empty()) {
+        ArchiveError::Missing { slot }
     } else {
-        Err(ArchiveError::NoSuchThread { slot, thread_count })
+        ArchiveError::NotArchived { period }
     }
 }
 
-/// Checks that the place has the block that was asked for.
-fn check_id(store: &Store, id: Option<BlockId>, slot: Slot, content: &PlaceContent) -> Result<(), ArchiveError> {
-    let Some(id) = id else { return Ok(()) };
-    let found = match content {
-        PlaceContent::Miss => None,
-        PlaceContent::Block(record) => Some(block_id(store, record)?),
+fn find_block(store: &SegmentStore, id: BlockId) -> Result<Slot, ArchiveError> {
+    let what = format!("block {id}");
+    match store.find_block(&id)? {
+        Some(slot) => Ok(slot),
+        None if store.indexes().blocks == IndexScope::None => Err(ArchiveError::NoIndex { what, of: "blocks" }),
+        None => Err(ArchiveError::NotFound(what)),
+    }
+}
+
+fn existing_slot(store: &SegmentStore, slot: Slot) -> Result<Slot, ArchiveError> {
+    let parameters = store.parameters();
+    let (thread_count, period) = (parameters.thread_count, slot.period);
+    if slot.thread >= thread_count {
+        return Err(ArchiveError::NoSuchThread { slot, thread_count });
+    }
+    if period < parameters.first_period {
+        return Err(ArchiveError::NotArchived { period });
+    }
+    Ok(slot)
+}
+
+/// Checks that the slot has the block that was asked for.
+fn check_id(store: &SegmentStore, id: Option<BlockId>, slot: Slot, read: &SlotRead) -> Result<(), ArchiveError> {
+    let found = match (id, read) {
+        (Some(_), SlotRead::Miss) => None,
+        (Some(_), SlotRead::Block(record)) => Some(block_id(store, record)?),
+        _ => return Ok(()),
     };
-    if found == Some(id) {
+    if found == id {
         return Ok(());
     }
-    Err(ArchiveError::Misplaced {
-        what: format!("block {id}"),
-        slot,
-    })
+    let what = id.map_or_else(|| "a block".to_string(), |id| format!("block {id}"));
+    Err(ArchiveError::Misplaced { what, slot })
 }
 
-fn block_id(store: &Store, record: &BlockRecord) -> Result<BlockId, ArchiveError> {
+fn block_id(store: &SegmentStore, record: &BlockRecord) -> Result<BlockId, ArchiveError> {
     let view = record.view(store.parameters().thread_count);
     let view = view.map_err(|error| unreadable("block", error))?;
     Ok(view.block_id())
@@ -347,13 +412,30 @@ fn unreadable(what: impl ToString, reason: impl ToString) -> ArchiveError {
     }
 }
 
+/// Checks a block as far as was asked for; its bytes, and that it is the block of its slot, the store has checked.
+fn check_record(
+    store: &SegmentStore,
+    record: &BlockRecord,
+    arguments: &CheckArguments,
+    closed: bool,
+) -> Result<Checked, ArchiveError> {
+    if arguments.merkle_only {
+        return Ok(if closed { Checked::Merkle } else { Checked::BlockId });
+    }
+    let parameters = store.parameters();
+    verify_block(record, parameters.chain_id, parameters.thread_count)?;
+    Ok(if closed { Checked::Meaning } else { Checked::Ids })
+}
+
 fn print_block(
-    store: &Store,
+    store: &SegmentStore,
     arguments: &GetBlockArguments,
     slot: Slot,
     record: &BlockRecord,
     output: Output,
 ) -> Result<(), ArchiveError> {
+    let standing = Standing::of(store, slot.period)?;
+    let checked = check_record(store, record, &arguments.check, standing.closed)?;
     if arguments.raw {
         let objects = if arguments.with_operations {
             record.operation_count() + 1
@@ -363,18 +445,20 @@ fn print_block(
         return Ok(output.write(record.objects().take(objects))?);
     }
     if arguments.proof {
-        let proof = prove_block(store, slot, record, arguments.with_operations)?;
-        return Ok(output.print_document(&proof)?);
+        let with_operations = arguments.with_operations;
+        return print_proof(store, slot.period, output, |evidence| {
+            evidence.block(slot.thread, record, with_operations)
+        });
     }
-    let report = block_report(store, arguments, slot, record)?;
-    Ok(output.print(&PlaceReport::Block(Box::new(report)))?)
+    let report = block_report(store, arguments, record, (standing, checked))?;
+    Ok(output.print(&SlotReport::Block(Box::new(report)))?)
 }
 
 fn block_report(
-    store: &Store,
+    store: &SegmentStore,
     arguments: &GetBlockArguments,
-    slot: Slot,
     record: &BlockRecord,
+    standing: (Standing, Checked),
 ) -> Result<BlockReport, ArchiveError> {
     let parameters = store.parameters();
     let block_id = block_id(store, record)?;
@@ -384,18 +468,11 @@ fn block_report(
         record.operations().map(parse).collect()
     };
     let block = block.map_err(|reason| unreadable(format!("block {block_id}"), reason))?;
-    let archived = store.manifest(slot.period)?.is_some();
     let operations = arguments.with_operations.then(operations).transpose()?;
-    Ok(BlockReport::new(
-        block,
-        record,
-        archived,
-        arguments.check.name(),
-        operations,
-    ))
+    Ok(BlockReport::new(block, record, standing, operations))
 }
 
-fn parse_operation(store: &Store, bytes: &[u8]) -> Result<SecureShareOperation, ArchiveError> {
+fn parse_operation(store: &SegmentStore, bytes: &[u8]) -> Result<SecureShareOperation, ArchiveError> {
     parse_secure_share_operation(bytes, store.parameters().chain_id).map_err(|reason| unreadable("operation", reason))
 }
 
@@ -406,53 +483,68 @@ fn parse_operation(store: &Store, bytes: &[u8]) -> Result<SecureShareOperation, 
 pub fn get_operation(arguments: &GetOperationArguments, output: Output) -> Result<(), ArchiveError> {
     let store = arguments.store.open()?;
     let id = arguments.id;
-    let (slot, index) = match store.find_operation(&id) {
-        Err(ReadError::NotFound(what)) => find_pending(&store, &id)?.ok_or(ReadError::NotFound(what))?,
-        found => found?,
-    };
+    let (slot, index) = find_operation(&store, &id)?;
     let misplaced = || ArchiveError::Misplaced {
         what: format!("operation {id}"),
         slot,
     };
-    let PlaceContent::Block(record) = store.place(slot, arguments.check.check())? else {
-        return Err(misplaced());
+    let record = match store.slot(slot)? {
+        SlotRead::Block(record) => record,
+        SlotRead::Miss => return Err(misplaced()),
+        other => return Err(not_readable(&store, slot, other)),
     };
     let bytes = record.operations().nth(index as usize).ok_or_else(misplaced)?;
     let operation = parse_operation(&store, bytes)?;
     if operation.id != id {
         return Err(misplaced());
     }
+    let standing = Standing::of(&store, slot.period)?;
+    let checked = check_record(&store, &record, &arguments.check, standing.closed)?;
     if arguments.raw {
         return Ok(output.write([bytes])?);
     }
     if arguments.proof {
-        return Ok(output.print_document(&prove_operation(&store, slot, &record, index)?)?);
+        return print_proof(&store, slot.period, output, |evidence| {
+            evidence.operation(slot.thread, &record, index)
+        });
     }
     Ok(output.print(&OperationReport {
         operation_id: id,
         block_id: block_id(&store, &record)?,
         slot,
         index,
-        archived: store.manifest(slot.period)?.is_some(),
-        checked: arguments.check.name(),
+        standing,
+        checked,
         operation_hex: hex::encode(bytes),
         operation,
     })?)
 }
 
-/// Looks for an operation in the blocks of open periods, which no index has.
-fn find_pending(store: &Store, id: &OperationId) -> Result<Option<(Slot, u32)>, ReadError> {
-    let tracker = restore(store)?;
-    for (period, _) in tracker.open_periods() {
-        for (place, thread) in tracker.places(period).unwrap_or_default().iter().zip(0..) {
-            let slot = Slot::new(period, thread);
-            if place.is_none() {
-                continue;
-            }
-            let PlaceContent::Block(record) = store.place(slot, Check::Merkle)? else {
+fn find_operation(store: &SegmentStore, id: &OperationId) -> Result<(Slot, u32), ArchiveError> {
+    let what = || format!("operation {id}");
+    if let Some(found) = store.find_operation(id)? {
+        return Ok(found);
+    }
+    match find_in_rows(store, id)? {
+        Some(found) => Ok(found),
+        None if store.indexes().operations == IndexScope::None => Err(ArchiveError::NoIndex {
+            what: what(),
+            of: "operations",
+        }),
+        None => Err(ArchiveError::NotFound(what())),
+    }
+}
+
+/// Looks for an operation in the blocks of open segments, of which an index may have nothing.
+fn find_in_rows(store: &SegmentStore, id: &OperationId) -> Result<Option<(Slot, u32)>, StoreError> {
+    let threads = store.parameters().thread_count;
+    for segment in store.open_segments() {
+        let slots = store.open_slots(store.periods_of(segment.segment)).into_iter();
+        for (slot, _) in slots.filter(|(_, block)| block.is_some()) {
+            let Some(record) = store.open_block(slot)? else {
                 continue;
             };
-            let view = record.view(store.parameters().thread_count);
+            let view = record.view(threads);
             let index = view
                 .ok()
                 .and_then(|view| view.operation_ids().position(|listed| listed == *id));

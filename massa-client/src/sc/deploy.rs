@@ -78,11 +78,14 @@ pub struct RegistryConfigArguments {
     /// Bytes of a chunk; by default as the node has it.
     #[arg(long, value_name = "BYTES")]
     pub chunk_size_bytes: Option<u64>,
-    /// Periods of a segment and of a round; by default as the node has it. Never changes.
+    /// Periods of a segment; by default as the node has it. Never changes.
     #[arg(long, value_name = "PERIODS")]
     pub challenge_frequency_periods: Option<u64>,
-    /// The first segment that is anchored; by default the open one: what came before would be decided by whoever registers
-    /// first. Never changes.
+    /// Segments of a round; by default as the node has it. Never changes.
+    #[arg(long, value_name = "SEGMENTS")]
+    pub round_segments: Option<u64>,
+    /// The first segment that is anchored, the first of a round; by default that of the open round: what came before would be
+    /// decided by whoever registers first. Never changes.
     #[arg(long, value_name = "SEGMENT")]
     pub first_segment: Option<u64>,
 }
@@ -95,7 +98,9 @@ impl RegistryConfigArguments {
     pub fn config(&self, node: &Node) -> Result<StorageConfig, NodeCommandError> {
         let status = node.call(|client| client.get_storage_status())?;
         let periods = self.challenge_frequency_periods.unwrap_or(status.segment_periods);
+        let segments = self.round_segments.unwrap_or(status.round_segments);
         let open = status.last_period_final.unwrap_or(0).checked_div(periods).unwrap_or(0);
+        let first_of_round = open - open.checked_rem(segments).unwrap_or(0);
         Ok(StorageConfig {
             reward_per_gb_per_period: self.reward_per_gb_per_period,
             min_allocated_gb: self.min_allocated_gb,
@@ -107,7 +112,8 @@ impl RegistryConfigArguments {
             replication_factor: self.replication_factor.unwrap_or(status.replication_factor),
             chunk_size_bytes: self.chunk_size_bytes.unwrap_or(status.chunk_size),
             challenge_frequency_periods: periods,
-            first_segment: self.first_segment.unwrap_or(open),
+            first_segment: self.first_segment.unwrap_or(first_of_round),
+            round_segments: segments,
         })
     }
 }

@@ -348,7 +348,7 @@ fn node_text(info: &NodeInfo) -> String {
         (id, listeners) if listeners.is_empty() => id.to_string(),
         (id, listeners) => format!("{id} at {listeners}"),
     };
-    let leaving = |segment| format!("weighs nothing from segment {segment} on");
+    let leaving = |round| format!("weighs nothing from round {round} on");
     let challenged = match info.last_challenged_period {
         0 => "never".to_string(),
         period => format!("in period {period}"),
@@ -365,7 +365,7 @@ fn node_text(info: &NodeInfo) -> String {
         info.last_counted_round, info.no_claim_before_round
     );
     let weight = format!(
-        "{} GB in this segment, {} GB in the second after it",
+        "{} GB in this round, {} GB in the second after it",
         info.weight, info.weight_soon
     );
     let rewards = format!(
@@ -378,7 +378,7 @@ fn node_text(info: &NodeInfo) -> String {
         ("node", crate::output::unbroken(&id)),
         ("registered", format!("in period {}", info.registered_period)),
         ("active", yes_no(info.active)),
-        ("leaving", info.leave_segment.map_or_else(|| "no".to_string(), leaving)),
+        ("leaving", info.leave_round.map_or_else(|| "no".to_string(), leaving)),
         ("allocated", format!("{} GB", info.allocated_gb)),
         ("weight", weight),
         ("filled", yes_no(info.filled)),
@@ -490,6 +490,10 @@ pub fn config_lines(config: &StorageConfig) -> Vec<(&'static str, String)> {
         ),
         ("chunk", format!("{} bytes", config.chunk_size_bytes)),
         ("segment", format!("{} periods", config.challenge_frequency_periods)),
+        (
+            "round",
+            format!("{} segments, {} periods", config.round_segments, config.round_periods()),
+        ),
         ("first segment", config.first_segment.to_string()),
     ]
 }
@@ -550,70 +554,4 @@ fn state_text(state: &RegistryState) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| text.to_string()).collect()
-    }
-
-    #[test]
-    fn names_of_the_plan_become_those_of_the_contract() {
-        assert_eq!(camel_case("get_node_info"), "getNodeInfo");
-        assert_eq!(camel_case("fund"), "fund");
-        assert_eq!(camel_case("getNodeInfo"), "getNodeInfo");
-        for view in &VIEWS {
-            let sample = view.arguments.iter().map(|name| match *name {
-                "CHALLENGE_ID" | "BEACON" => "ab".repeat(32),
-                "NODE" | "ADDRESS" => "AU12oTkuZgcxV2wiQV7gc92DNXwW6RYP3A59NgnshdEJjCkrYiBc4".to_string(),
-                _ => "5".to_string(),
-            });
-            let asked = AskedView::find(view.name, &sample.collect::<Vec<_>>())
-                .unwrap()
-                .unwrap();
-            assert_eq!(asked.call.function, camel_case(view.name));
-        }
-    }
-
-    #[test]
-    fn a_node_is_named_by_address_or_node_id() {
-        let id = "N1joj3WoS3wZkFoy5834BZzjT62kRyQoMi4TJ9jyE1rRp9DbCC6";
-        assert!(AskedView::find("getNodeInfo", &words(&[id])).unwrap().is_some());
-        assert!(AskedView::find("get_node_info", &words(&["me"])).is_err());
-    }
-
-    #[test]
-    fn what_is_no_view_and_arguments_that_are_not_its_own_are_told_apart() {
-        assert!(AskedView::find("fund", &[]).unwrap().is_none());
-        for (name, given) in [
-            ("get_node_info", words(&[])),
-            ("get_config", words(&["5"])),
-            ("get_segment_root", words(&["last"])),
-            ("get_challenge", words(&["abc"])),
-        ] {
-            assert!(matches!(
-                AskedView::find(name, &given),
-                Err(NodeCommandError::Argument { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn nothing_where_something_was_asked_for_is_an_error() {
-        let asked = AskedView::find("get_segment_root", &words(&["7"])).unwrap().unwrap();
-        let error = asked.answer(&[]).unwrap_err().to_string();
-        assert_eq!(error, "the registry has no accepted root of segment 7");
-        assert!(matches!(asked.answer(&[1, 2]), Err(NodeCommandError::Contract(_))));
-    }
-
-    #[test]
-    fn answers_are_told_with_units() {
-        let asked = AskedView::find(
-            "calculate_pending_rewards",
-            &words(&["AU12oTkuZgcxV2wiQV7gc92DNXwW6RYP3A59NgnshdEJjCkrYiBc4"]),
-        );
-        let answer = asked.unwrap().unwrap().answer(&2_000_000_000u64.to_le_bytes()).unwrap();
-        assert_eq!(answer.text(), "2 MAS");
-        assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"pending_rewards":"2"}"#);
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@
 use crate::node::{Node, NodeArguments, NodeCommandError};
 use crate::output::{count, name_value_lines, table, Output, Report};
 use clap::Args;
-use massa_api_exports::challenge::{
+use massa_api_exports::distributed_storage::audits::{
     ChallengeHistory, ChallengeOutcome, ChallengeResult, ChunkOrPosition, GetChallengeHistory, IssuedChallenge,
     NodeAuditInfo, NodeOrAddress,
 };
@@ -27,7 +27,7 @@ pub struct IssueChallengeArguments {
     #[arg(long, value_name = "NODE")]
     pub node: NodeOrAddress,
     /// About which chunk: its id, or where it is (storage list-chunks tells both).
-    #[arg(long, value_name = "CHUNK or PERIOD:CHUNK")]
+    #[arg(long, value_name = "CHUNK or SEGMENT:CHUNK")]
     pub chunk: ChunkOrPosition,
 }
 
@@ -60,14 +60,14 @@ impl Report for ChallengeReport {
             (
                 "chunk",
                 format!(
-                    "{} (chunk {} of period {})",
-                    result.chunk_id, result.chunk, result.period
+                    "{} (chunk {} of segment {})",
+                    result.chunk_id, result.chunk, result.segment
                 ),
             ),
             ("result", verdict(result)),
         ];
         if let (Some(elapsed), Some(round_trip)) = (result.elapsed_ms, result.round_trip_ms) {
-            lines.push(("time", format!("{elapsed} ms, a small question {round_trip} ms")));
+            lines.push(("time", format!("{elapsed} ms, a small request {round_trip} ms")));
         }
         if let Some(audits) = &self.audits {
             let counted = count(audits.counted, "audit", "audits");
@@ -98,7 +98,7 @@ impl Report for HistoryReport {
             vec![
                 result.time_ms.to_string(),
                 result.node.to_string(),
-                format!("{}:{}", result.period, result.chunk),
+                format!("{}:{}", result.segment, result.chunk),
                 yes_no(result.by_hand),
                 result.elapsed_ms.map_or_else(String::new, |ms| ms.to_string()),
                 verdict(result),

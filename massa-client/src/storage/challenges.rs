@@ -10,7 +10,7 @@ use crate::output::{count, name_value_lines, table, Output, Report};
 use crate::sc::RegistryArguments;
 use crate::storage::read::{archived_blocks, chain_of, Chain};
 use crate::storage::status::bytes;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use massa_api_exports::datastore::DatastoreEntryInput;
 use massa_api_exports::rpc::MassaRpcClient;
 use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES};
@@ -36,10 +36,14 @@ const NODES_MAX: u64 = 100_000;
 
 /// Arguments of `storage challenges`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["round", "segment"])))]
 pub struct ChallengesArguments {
-    /// The segment, which is also the round in which its periods go by.
+    /// The round.
+    #[arg(long, value_name = "ROUND")]
+    pub round: Option<u64>,
+    /// A segment whose periods go by in the round.
     #[arg(long, value_name = "SEGMENT")]
-    pub segment: u64,
+    pub segment: Option<u64>,
     /// Compute the beacon from the archive and all draws, and compare them with the registry.
     #[arg(long)]
     pub verify: bool,
@@ -59,6 +63,8 @@ pub struct ChallengesReport {
     pub round: u64,
     /// Its first period.
     pub first_period: u64,
+    /// Its last period.
+    pub last_period: u64,
     /// The beacon that the registry accepted, 64 hexadecimal digits.
     pub accepted_beacon: Option<String>,
     /// Whether the round is closed.
@@ -122,7 +128,10 @@ pub struct Verified {
 impl Report for ChallengesReport {
     fn text(&self) -> String {
         let mut lines = vec![
-            ("round", format!("{}, from period {}", self.round, self.first_period)),
+            (
+                "round",
+                format!("{}, periods {} to {}", self.round, self.first_period, self.last_period),
+            ),
             (
                 "beacon",
                 self.accepted_beacon
@@ -165,7 +174,7 @@ impl Verified {
         let trust = if self.anchored {
             "proven up to the anchored segment root"
         } else {
-            "the segment is not anchored: the block ids are the node's word"
+            "its segment is not anchored: the block ids are the node's word"
         };
         let differences = match self.differences.as_slice() {
             [] => "nothing differs".to_string(),
@@ -212,20 +221,29 @@ struct Round {
     record: RoundRecord,
     /// With a claim for the round.
     nodes: Vec<NodeRecord>,
-    /// The segment's root, once it is accepted.
+    /// Root of the segment that has the beacon's period, once it is accepted.
     segment_root: Option<SegmentRoot>,
 }
 
 impl Round {
-    fn read(node: &Node, registry: Address, round: u64, chain_id: u64) -> Result<Self, NodeCommandError> {
+    fn read(
+        node: &Node,
+        registry: Address,
+        arguments: &ChallengesArguments,
+        chain_id: u64,
+    ) -> Result<Self, NodeCommandError> {
         let rows = Rows { node, registry };
         let config = rows.one(CONFIG_KEY.to_vec())?;
         let config = config.ok_or_else(|| NodeCommandError::Absent("configuration".to_string()))?;
-        let periods = ConfigRecord::decode(&config)?.next.challenge_frequency_periods.max(1);
+        let config = ConfigRecord::decode(&config)?;
+        let (periods, segments) = (config.round_periods(), config.next.round_segments);
+        let of_segment = arguments.segment.map(|segment| segment / segments.max(1));
+        let round = arguments.round.or(of_segment).unwrap_or_default();
         let times = RoundTimes { round, periods };
         let record = rows.one(round_key(times.opens()))?;
         let record = record.ok_or_else(|| NodeCommandError::Absent(format!("round {round}: nobody claimed it")))?;
-        let root = rows.one(segment_key(round))?;
+        let segment = times.beacon_period() / config.next.challenge_frequency_periods.max(1);
+        let root = rows.one(segment_key(segment))?;
         let root = root.map(|row| decode_segment_root(&row)).transpose()?.flatten();
         Ok(Self {
             context: RoundContext {
@@ -251,6 +269,7 @@ impl Round {
             chain_id: self.context.chain_id,
             round: self.context.round,
             first_period: self.times.opens(),
+            last_period: self.times.opens().saturating_add(self.times.periods).saturating_sub(1),
             accepted_beacon: self.record.beacon.map(hex::encode),
             closed: self.record.closed,
             claims: self.record.claims,
@@ -497,18 +516,16 @@ fn verify(node: &Node, round: &Round, chain: Chain, report: &ChallengesReport) -
 pub(super) fn challenges(arguments: &ChallengesArguments, node: &Node, output: Output) -> Result<(), NodeCommandError> {
     let chain = chain_of(node)?;
     let registry = arguments.registry.find(node)?;
-    let round = Round::read(node, registry, arguments.segment, chain.chain_id)?;
+    let round = Round::read(node, registry, arguments, chain.chain_id)?;
     let mut report = round.report();
     if arguments.verify {
         report.verified = Some(verify(node, &round, chain, &report)?);
     }
     output.print(&report)?;
+    let round = report.round;
     let differences = report.verified.map(|verified| verified.differences).unwrap_or_default();
     match differences.into_iter().next() {
         None => Ok(()),
-        Some(what) => Err(NodeCommandError::Differs {
-            round: arguments.segment,
-            what,
-        }),
+        Some(what) => Err(NodeCommandError::Differs { round, what }),
     }
 }

@@ -4,8 +4,8 @@ use crate::node::{Node, NodeCommandError};
 use crate::output::{count, table, unbroken, Report};
 use crate::storage::status::bytes;
 use clap::Args;
+use massa_api_exports::distributed_storage::rounds::{EarnedRound, MissedDraw, StorageEarnings};
 use massa_api_exports::distributed_storage::MAX_LIST_LIMIT;
-use massa_api_exports::rounds::{EarnedRound, MissedDraw, StorageEarnings};
 use massa_api_exports::rpc::MassaRpcClient;
 use massa_distributed_storage_exports::types::LEAF_BYTES;
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub struct EarningsReport(pub StorageEarnings);
 impl Report for EarningsReport {
     fn text(&self) -> String {
         let headings = [
-            "segment", "claim", "draws", "passed", "result", "credited", "matured", "claimed", "fees",
+            "round", "claim", "draws", "passed", "result", "credited", "matured", "claimed", "fees",
         ];
         let rows = table(headings, self.0.rounds.iter().map(row));
         format!("{rows}\n{}", summary(&self.0))

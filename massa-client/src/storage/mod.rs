@@ -1,7 +1,8 @@
 //! `massa-cli storage …`: the archive, as a node tells it, and its operator at the registry ([`registry`]).
 //!
 //! What comes from a node is checked before it is shown: ids, operation root, signatures, and where there is a proof, its
-//! path to a segment root. That root is the node's own word unless `--root` names a trusted one.
+//! path to a segment root, or to a period root while the segment is open. That root is the node's own word unless `--root` or
+//! `--period-root` names a trusted one.
 
 mod challenge;
 mod challenges;
@@ -15,10 +16,11 @@ use crate::archive::parse_slot;
 use crate::node::{Node, NodeArguments, NodeCommandError};
 use crate::output::Output;
 use clap::{ArgGroup, Args, Subcommand};
-use massa_api_exports::distributed_storage::{DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_LIST_OFFSET};
+use massa_api_exports::distributed_storage::{ChunkAt, DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT};
 use massa_api_exports::rpc::MassaRpcClient;
-use massa_distributed_storage_exports::SegmentRoot;
+use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
 use massa_models::block_id::BlockId;
+use massa_models::node::NodeId;
 use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
 use std::path::Path;
@@ -26,27 +28,29 @@ use std::path::Path;
 pub use challenge::{ChallengeHistoryArguments, ChallengeReport, HistoryReport, IssueChallengeArguments};
 pub use challenges::{ChallengesArguments, ChallengesReport, ClaimReport, DrawReport, Verified};
 pub use earnings::{EarningsArguments, EarningsReport};
-pub use lists::{ChunkList, NodeList, PeriodList};
-pub use read::{ProofLine, StorageBlock, StorageOperation, StoragePeriodReport, StoragePlace};
+pub use lists::{ChunkList, NodeList, PeriodList, SegmentList};
+pub use read::{ProofLine, StorageBlock, StorageOperation, StoragePeriodReport, StorageSlot};
 pub use registry::{FundArguments, OperatorArguments, RegisterArguments, UpdateArguments};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum StorageCommand {
-    /// Say what the node stores, is assigned and awaits, and why not more.
+    /// Say what the node stores, is assigned and misses, and why not more.
     Status,
+    /// List segments.
+    ListSegments(ListSegmentsArguments),
     /// List chunks and who should hold them.
     ListChunks(ListChunksArguments),
     /// List archived periods.
     ListPeriods(ListPeriodsArguments),
-    /// Show a period: its places and chunks.
+    /// Show a period: its slots and chunks.
     GetPeriod(GetPeriodArguments),
     /// Show a block, whichever node holds it.
     GetBlock(GetBlockArguments),
     /// Show an operation, whichever node holds it.
     GetOperation(GetOperationArguments),
     /// List the nodes that offer disk space.
-    Nodes,
+    Nodes(NodesArguments),
     /// Have the node challenge another one to show that it holds a chunk: needs the node's private port.
     IssueChallenge(IssueChallengeArguments),
     /// Say what came of the node's audits of others, with their success rates.
@@ -67,21 +71,46 @@ pub enum StorageCommand {
     Fund(FundArguments),
 }
 
+/// Arguments of `storage list-segments`.
+#[derive(Debug, Args)]
+pub struct ListSegmentsArguments {
+    /// First segment to list.
+    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
+    pub first: u64,
+    /// Segments at most.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIST_LIMIT, value_parser = clap::value_parser!(u64).range(1..=MAX_LIST_LIMIT))]
+    pub limit: u64,
+}
+
 /// Arguments of `storage list-chunks`.
 #[derive(Debug, Args)]
 pub struct ListChunksArguments {
-    /// First period to list.
+    /// First segment to list chunks of.
+    #[arg(long, value_name = "SEGMENT")]
+    pub first_segment: Option<u64>,
+    /// Last segment to list chunks of.
+    #[arg(long, value_name = "SEGMENT")]
+    pub last_segment: Option<u64>,
+    /// Only the chunks that this period touches.
     #[arg(long, value_name = "PERIOD")]
-    pub first_period: Option<u64>,
-    /// Last period to list.
-    #[arg(long, value_name = "PERIOD")]
-    pub last_period: Option<u64>,
+    pub period: Option<u64>,
+    /// Only chunks after this one: the last of the page before.
+    #[arg(long, value_name = "SEGMENT:CHUNK")]
+    pub after: Option<ChunkAt>,
     /// Chunks at most.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIST_LIMIT, value_parser = clap::value_parser!(u64).range(1..=MAX_LIST_LIMIT))]
     pub limit: u64,
-    /// Chunks to skip.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=MAX_LIST_OFFSET))]
-    pub offset: u64,
+}
+
+/// Arguments of `storage nodes`.
+#[derive(Debug, Args)]
+pub struct NodesArguments {
+    /// Only nodes whose id comes after this one: the last of the page before.
+    #[arg(long, value_name = "NODE")]
+    pub after: Option<NodeId>,
+    /// Nodes at most.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIST_LIMIT, value_parser = clap::value_parser!(u64).range(1..=MAX_LIST_LIMIT))]
+    pub limit: u64,
 }
 
 /// Arguments of `storage list-periods`.
@@ -117,6 +146,9 @@ pub struct GetBlockArguments {
     /// Also show the operations; with --raw, write theirs after the block's bytes.
     #[arg(long)]
     pub with_operations: bool,
+    /// Write the bytes as they travel between nodes.
+    #[arg(long, conflicts_with = "proof")]
+    pub raw: bool,
     /// What is written.
     #[command(flatten)]
     pub form: FormArguments,
@@ -127,6 +159,9 @@ pub struct GetBlockArguments {
 pub struct GetOperationArguments {
     /// Id of the operation: O…
     pub id: OperationId,
+    /// Write the bytes as they travel between nodes.
+    #[arg(long, conflicts_with = "proof")]
+    pub raw: bool,
     /// What is written.
     #[command(flatten)]
     pub form: FormArguments,
@@ -135,15 +170,15 @@ pub struct GetOperationArguments {
 /// What is written of a thing, and what it is checked against.
 #[derive(Debug, Args)]
 pub struct FormArguments {
-    /// Write the bytes as they travel between nodes (of a period, its manifest).
-    #[arg(long, conflicts_with = "proof")]
-    pub raw: bool,
     /// Write the proof, for archive check-proof.
     #[arg(long)]
     pub proof: bool,
     /// The segment root that is trusted: 64 hexadecimal digits. Without it, the root that the node names.
     #[arg(long, value_name = "ROOT")]
     pub root: Option<SegmentRoot>,
+    /// The period root that is trusted, of a period whose segment is open: 64 hexadecimal digits.
+    #[arg(long, value_name = "ROOT", conflicts_with = "root")]
+    pub period_root: Option<PeriodRoot>,
 }
 
 /// Runs a command and prints its result.
@@ -159,12 +194,13 @@ pub fn run(
     let node = Node::public(nodes)?;
     match command {
         StorageCommand::Status => Ok(output.print(&node.call(|client| client.get_storage_status())?)?),
+        StorageCommand::ListSegments(arguments) => Ok(output.print(&lists::segments(&arguments, &node)?)?),
         StorageCommand::ListChunks(arguments) => Ok(output.print(&lists::chunks(&arguments, &node)?)?),
         StorageCommand::ListPeriods(arguments) => Ok(output.print(&lists::periods(&arguments, &node)?)?),
         StorageCommand::GetPeriod(arguments) => read::period(&arguments, &node, output),
         StorageCommand::GetBlock(arguments) => read::block(&arguments, &node, output),
         StorageCommand::GetOperation(arguments) => read::operation(&arguments, &node, output),
-        StorageCommand::Nodes => Ok(output.print(&lists::nodes(&node)?)?),
+        StorageCommand::Nodes(arguments) => Ok(output.print(&lists::nodes(&arguments, &node)?)?),
         StorageCommand::IssueChallenge(arguments) => challenge::issue(&arguments, nodes, &node, output),
         StorageCommand::ChallengeHistory(arguments) => Ok(output.print(&challenge::history(&arguments, &node)?)?),
         StorageCommand::Challenges(arguments) => challenges::challenges(&arguments, &node, output),

@@ -1,25 +1,26 @@
 //! `massa-cli storage get-period`, `get-block` and `get-operation`: what a node read from the archive, checked here.
 
-use crate::archive::check_proof::{check_document, Proven};
-use crate::archive::period::PeriodReport;
-use crate::archive::show::{BlockReport, OperationReport};
+use crate::archive::list_segments::ListedState;
+use crate::archive::period::{ArchivePart, ChunkLine, PeriodReport, SlotLine, SlotState};
+use crate::archive::show::{BlockReport, Checked, OperationReport, Standing};
 use crate::archive::slot_text;
 use crate::node::{Node, NodeCommandError};
-use crate::output::{Output, Report};
+use crate::output::{name_value_lines, Output, Report};
 use crate::storage::{FormArguments, GetBlockArguments, GetOperationArguments, GetPeriodArguments};
 use massa_api_exports::distributed_storage::{
-    ArchiveProof, ArchivedBlockInfo, ArchivedMissInfo, ArchivedOperationInfo, ArchivedPeriodInfo, ArchivedPlace,
-    BlockOrSlot,
+    ArchiveProof, ArchivedBlockInfo, ArchivedLostInfo, ArchivedMissInfo, ArchivedOperationInfo, ArchivedPeriodInfo,
+    ArchivedSlot, BlockOrSlot, PeriodState,
 };
 use massa_api_exports::rpc::MassaRpcClient;
-use massa_distributed_storage_exports::manifest::{Manifest, Place};
-use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
 use massa_distributed_storage_exports::record::{operation_id, BlockRecord};
+use massa_distributed_storage_exports::segment_proof::check::{check, Proven, TrustedRoot};
+use massa_distributed_storage_exports::segment_proof::HexBytes;
+use massa_distributed_storage_exports::segment_proof::{ProofDocument, Subject};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
 use massa_distributed_storage_exports::verification::{
     parse_secure_share_block, parse_secure_share_operation, verify_block, VerifiedBlock, VerifyBlockError,
 };
-use massa_distributed_storage_exports::SegmentRoot;
+use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
 use massa_models::block_id::BlockId;
 use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
@@ -28,11 +29,13 @@ use serde::Serialize;
 /// What the proof that came with a thing proves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProofLine {
-    /// The segment, if there is a proof.
-    pub segment: Option<u64>,
-    /// The root that the proof leads to.
+    /// The segment that the proof leads to; nothing while that is open.
+    pub proven_segment: Option<u64>,
+    /// Its root.
     pub segment_root: Option<SegmentRoot>,
-    /// Whether the root is the one that was given as trusted; else it is the node's own word.
+    /// The root of the period, if there is a proof.
+    pub period_root: Option<PeriodRoot>,
+    /// Whether the root that the proof ends at is the one that was given as trusted; else it is the node's own word.
     pub root_trusted: bool,
     /// Why there is no proof.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,18 +44,31 @@ pub struct ProofLine {
 
 impl ProofLine {
     fn text(&self) -> String {
-        match (self.segment, self.segment_root, &self.why_no_proof) {
-            (Some(segment), Some(root), _) => {
-                let whose = if self.root_trusted {
-                    "the trusted one"
-                } else {
-                    "the node's word; --root checks another"
-                };
-                format!("segment      {segment}, {whose}\nroot         {root}")
+        let whose = if self.root_trusted {
+            "the trusted one"
+        } else {
+            "the node's word; --root or --period-root checks another"
+        };
+        let lines = match (
+            self.proven_segment,
+            self.segment_root,
+            self.period_root,
+            &self.why_no_proof,
+        ) {
+            (Some(segment), Some(root), ..) => {
+                vec![
+                    ("proven", format!("segment {segment}")),
+                    ("root", format!("{root}, {whose}")),
+                ]
             }
-            (_, _, Some(why)) => format!("proof        none: {}", crate::output::unbroken(why)),
-            _ => "proof        none".to_string(),
-        }
+            (_, _, Some(root), _) => vec![
+                ("proven", "the period: its segment is open".to_string()),
+                ("root", format!("{root}, {whose}")),
+            ],
+            (.., Some(why)) => vec![("proof", format!("none: {}", crate::output::unbroken(why)))],
+            _ => vec![("proof", "none".to_string())],
+        };
+        name_value_lines(lines)
     }
 }
 
@@ -70,10 +86,10 @@ pub struct StorageBlock {
 /// What the archive has at a slot, checked.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum StoragePlace {
+pub enum StorageSlot {
     /// A block.
     Block(Box<StorageBlock>),
-    /// The slot was missed.
+    /// A missed slot.
     Miss {
         /// The slot.
         slot: Slot,
@@ -81,13 +97,28 @@ pub enum StoragePlace {
         #[serde(flatten)]
         proof: ProofLine,
     },
+    /// A block of a lost period.
+    Lost {
+        /// The slot.
+        slot: Slot,
+        /// The block.
+        block_id: BlockId,
+        /// What is proven.
+        #[serde(flatten)]
+        proof: ProofLine,
+    },
 }
 
-impl Report for StoragePlace {
+impl Report for StorageSlot {
     fn text(&self) -> String {
         match self {
-            StoragePlace::Block(place) => format!("{}\n{}", place.block.text(), place.proof.text()),
-            StoragePlace::Miss { slot, proof } => format!("slot {} was missed\n{}", slot_text(*slot), proof.text()),
+            StorageSlot::Block(found) => format!("{}\n{}", found.block.text(), found.proof.text()),
+            StorageSlot::Miss { slot, proof } => format!("slot {} was missed\n{}", slot_text(*slot), proof.text()),
+            StorageSlot::Lost { slot, block_id, proof } => format!(
+                "block {block_id} of slot {} is lost: only its id is known\n{}",
+                slot_text(*slot),
+                proof.text()
+            ),
         }
     }
 }
@@ -115,6 +146,8 @@ pub struct StoragePeriodReport {
     /// The period.
     #[serde(flatten)]
     pub period: PeriodReport,
+    /// Whether the registry accepted its segment's root, as the node says.
+    pub anchored: bool,
     /// What is proven.
     #[serde(flatten)]
     pub proof: ProofLine,
@@ -122,7 +155,12 @@ pub struct StoragePeriodReport {
 
 impl Report for StoragePeriodReport {
     fn text(&self) -> String {
-        format!("{}\n{}", self.period.text(), self.proof.text())
+        let anchored = if self.anchored {
+            "anchored  yes, the node says\n"
+        } else {
+            ""
+        };
+        format!("{}\n{anchored}{}", self.period.text(), self.proof.text())
     }
 }
 
@@ -147,8 +185,9 @@ pub(super) fn block(arguments: &GetBlockArguments, node: &Node, output: Output) 
     let asked = id.or(slot).expect("clap asks for an id or a slot");
     let chain = chain_of(node)?;
     match node.call(|client| client.get_archived_block(asked))? {
-        ArchivedPlace::Block(info) => show_block(arguments, asked, chain, info, output),
-        ArchivedPlace::Miss(info) => show_miss(&arguments.form, asked, chain, info, output),
+        ArchivedSlot::Block(info) => show_block(arguments, asked, chain, info, output),
+        ArchivedSlot::Miss(info) => show_miss(arguments, asked, chain, info, output),
+        ArchivedSlot::Lost(info) => show_lost(arguments, asked, chain, info, output),
     }
 }
 
@@ -165,7 +204,7 @@ fn show_block(
     check_asked(asked, Some(id), slot)?;
     let proven = check_proof(&info.proof, &arguments.form, chain)?;
     check_proven(proven.as_ref(), "block", slot, Some(id))?;
-    if arguments.form.raw {
+    if arguments.raw {
         let objects = if arguments.with_operations {
             record.operation_count() + 1
         } else {
@@ -176,32 +215,53 @@ fn show_block(
     if arguments.form.proof {
         return print_proof(info.proof, output);
     }
-    let (archived, checked) = (proven.is_some(), checked(proven.as_ref()));
     let operations = arguments.with_operations.then(|| verified.operations().to_vec());
-    let report = BlockReport::new(block.clone(), &record, archived, checked, operations);
+    let standing = (standing(proven.as_ref()), checked(proven.as_ref()));
+    let report = BlockReport::new(block.clone(), &record, standing, operations);
     let proof = proof_line(proven.as_ref(), &info.proof, &arguments.form);
-    Ok(output.print(&StoragePlace::Block(Box::new(StorageBlock { block: report, proof })))?)
+    Ok(output.print(&StorageSlot::Block(Box::new(StorageBlock { block: report, proof })))?)
 }
 
 fn show_miss(
-    form: &FormArguments,
+    arguments: &GetBlockArguments,
     asked: BlockOrSlot,
     chain: Chain,
     info: ArchivedMissInfo,
     output: Output,
 ) -> Result<(), NodeCommandError> {
-    let slot = info.slot;
+    let (slot, form) = (info.slot, &arguments.form);
     check_asked(asked, None, slot)?;
     let proven = check_proof(&info.proof, form, chain)?;
     check_proven(proven.as_ref(), "miss", slot, None)?;
-    if form.raw {
+    if arguments.raw {
         return Err(NodeCommandError::Missed { slot });
     }
     if form.proof {
         return print_proof(info.proof, output);
     }
     let proof = proof_line(proven.as_ref(), &info.proof, form);
-    Ok(output.print(&StoragePlace::Miss { slot, proof })?)
+    Ok(output.print(&StorageSlot::Miss { slot, proof })?)
+}
+
+fn show_lost(
+    arguments: &GetBlockArguments,
+    asked: BlockOrSlot,
+    chain: Chain,
+    info: ArchivedLostInfo,
+    output: Output,
+) -> Result<(), NodeCommandError> {
+    let ArchivedLostInfo { slot, block_id, proof } = info;
+    check_asked(asked, Some(block_id), slot)?;
+    let proven = check_proof(&proof, &arguments.form, chain)?;
+    check_proven(proven.as_ref(), "lost", slot, Some(block_id))?;
+    if arguments.raw {
+        return Err(NodeCommandError::Lost { block_id, slot });
+    }
+    if arguments.form.proof {
+        return print_proof(proof, output);
+    }
+    let proof = proof_line(proven.as_ref(), &proof, &arguments.form);
+    Ok(output.print(&StorageSlot::Lost { slot, block_id, proof })?)
 }
 
 /// Shows an operation.
@@ -219,7 +279,7 @@ pub(super) fn operation(
         equal("proof.operation_id", Some(arguments.id), proven.operation_id)?;
         equal("proof.operation_index", Some(info.index), proven.operation_index)?;
     }
-    if arguments.form.raw {
+    if arguments.raw {
         return Ok(output.write([&info.operation.0[..]])?);
     }
     if arguments.form.proof {
@@ -231,7 +291,7 @@ pub(super) fn operation(
         block_id: info.block_id,
         slot: info.slot,
         index: info.index,
-        archived: proven.is_some(),
+        standing: standing(proven.as_ref()),
         checked: checked(proven.as_ref()),
         operation: parsed.map_err(|reason| unreadable("operation", reason))?,
         operation_hex: hex::encode(&info.operation.0),
@@ -276,18 +336,19 @@ fn check_operation(info: &ArchivedOperationInfo, asked: &OperationId, chain: Cha
 pub(super) fn period(arguments: &GetPeriodArguments, node: &Node, output: Output) -> Result<(), NodeCommandError> {
     let chain = chain_of(node)?;
     let info = node.call(|client| client.get_archived_period(arguments.period))?;
-    let manifest = check_manifest(&info, arguments.period, chain)?;
     let proven = check_proof(&info.proof, &arguments.form, chain)?;
-    check_period(&info, arguments.period, &manifest)?;
-    if arguments.form.raw {
-        return Ok(output.write([&info.manifest.0[..]])?);
-    }
+    check_period(&info, arguments.period, chain)?;
     if arguments.form.proof {
         return print_proof(info.proof, output);
     }
     let proof = proof_line(proven.as_ref(), &info.proof, &arguments.form);
-    let period = PeriodReport::new(&manifest, &info.held);
-    Ok(output.print(&StoragePeriodReport { period, proof })?)
+    let anchored = info.state == PeriodState::Anchored;
+    let period = period_report(&info, proven.as_ref());
+    Ok(output.print(&StoragePeriodReport {
+        period,
+        anchored,
+        proof,
+    })?)
 }
 
 /// The blocks of an archived period, one for each thread, `None` for a miss. Proven up to `root`, or without one up to the root
@@ -299,35 +360,75 @@ pub(super) fn archived_blocks(
     root: Option<SegmentRoot>,
 ) -> Result<Vec<Option<BlockId>>, NodeCommandError> {
     let info = node.call(|client| client.get_archived_period(period))?;
-    let manifest = check_manifest(&info, period, chain)?;
     let form = FormArguments {
-        raw: false,
         proof: true,
         root,
+        period_root: None,
     };
     check_proof(&info.proof, &form, chain)?;
-    check_period(&info, period, &manifest)?;
-    Ok(manifest.places.iter().map(Place::block_id).collect())
+    check_period(&info, period, chain)?;
+    Ok(info.slots)
 }
 
-/// Checks that the proof, if there is one, is of this manifest.
-fn check_period(info: &ArchivedPeriodInfo, period: u64, manifest: &Manifest) -> Result<(), NodeCommandError> {
-    if let Some(document) = &info.proof.proof {
-        equal("proof.period", period, document.period.period)?;
-        let root = hex::encode(document.period.root.0);
-        equal("proof.period.root", manifest.root().to_string(), root)?;
+/// Checks that the answer is the period that was asked for, and that the proof, if there is one, is of these slots.
+fn check_period(info: &ArchivedPeriodInfo, period: u64, chain: Chain) -> Result<(), NodeCommandError> {
+    equal("period", period, info.period)?;
+    equal("slots", usize::from(chain.thread_count), info.slots.len())?;
+    let Some(document) = &info.proof.proof else {
+        return Ok(());
+    };
+    let Subject::Period(subject) = &document.subject else {
+        return Err(NodeCommandError::answer("proof.kind", "period", "another kind"));
+    };
+    let part = document.period.as_ref();
+    equal("proof.period", Some(period), part.map(|part| part.period))?;
+    let root = part.map(|part| hex::encode(part.root.0));
+    equal("proof.period.root", Some(info.root.to_string()), root)?;
+    if subject.slots != info.slots {
+        return Err(NodeCommandError::answer("slots", "those of the proof", "others"));
     }
-    Ok(())
+    if let Some(segment) = &document.segment {
+        equal("proof.segment", info.segment, segment.segment)?;
+    }
+    let lost = part.is_some_and(|part| part.state == massa_distributed_storage_exports::segment_proof::State::Lost);
+    equal("state", lost, info.state == PeriodState::Lost)
 }
 
-fn check_manifest(info: &ArchivedPeriodInfo, period: u64, chain: Chain) -> Result<Manifest, NodeCommandError> {
-    let manifest = Manifest::from_bytes(&info.manifest.0).map_err(|error| unreadable("manifest", error))?;
-    equal("period", period, manifest.header.period)?;
-    equal("chain_id", chain.chain_id, manifest.header.chain_id)?;
-    equal("thread_count", chain.thread_count, manifest.header.threads)?;
-    equal("root", info.root, manifest.root())?;
-    equal("held", manifest.chunks.len(), info.held.len())?;
-    Ok(manifest)
+fn period_report(info: &ArchivedPeriodInfo, proven: Option<&Proven>) -> PeriodReport {
+    let lost = info.state == PeriodState::Lost;
+    let slots = info.slots.iter().zip(0..).map(|(id, thread)| SlotLine {
+        thread,
+        state: match id {
+            None => SlotState::Miss,
+            Some(_) if lost => SlotState::Lost,
+            Some(_) => SlotState::Block,
+        },
+        block_id: *id,
+    });
+    let chunks = info.chunks.iter().map(|chunk| ChunkLine {
+        chunk: chunk.chunk,
+        length: None,
+        chunk_id: None,
+        held: chunk.held,
+    });
+    let closed = match info.state {
+        PeriodState::Open => false,
+        PeriodState::Closed | PeriodState::Anchored => true,
+        PeriodState::Lost => proven.is_some_and(|proven| proven.segment.is_some()),
+    };
+    PeriodReport {
+        period: info.period,
+        segment: info.segment,
+        archived: true,
+        slots: slots.collect(),
+        archive: Some(ArchivePart {
+            state: if closed { ListedState::Closed } else { ListedState::Open },
+            root: info.root,
+            lost,
+            bytes: info.bytes,
+            chunks: chunks.collect(),
+        }),
+    }
 }
 
 /// Verifies a block with its operations down to the signatures.
@@ -342,7 +443,7 @@ fn verify_record(
     Ok((record, verified))
 }
 
-/// Checks that a place is the one that was asked for.
+/// Checks that a slot is the one that was asked for.
 fn check_asked(asked: BlockOrSlot, id: Option<BlockId>, slot: Slot) -> Result<(), NodeCommandError> {
     match asked {
         BlockOrSlot::Slot(asked) => equal("slot", slot_text(asked), slot_text(slot)),
@@ -355,16 +456,29 @@ fn check_asked(asked: BlockOrSlot, id: Option<BlockId>, slot: Slot) -> Result<()
 
 /// Checks the proof, if there is one, against the trusted root or its own.
 fn check_proof(proof: &ArchiveProof, form: &FormArguments, chain: Chain) -> Result<Option<Proven>, NodeCommandError> {
+    let trusted = form.root.map(TrustedRoot::Segment);
+    let trusted = trusted.or(form.period_root.map(TrustedRoot::Period));
     let Some(document) = &proof.proof else {
-        if form.proof || form.root.is_some() {
+        if form.proof || trusted.is_some() {
             return Err(NodeCommandError::NoProof(why(proof)));
         }
         return Ok(None);
     };
-    let stated = SegmentRoot::from_bytes(document.segment_root.0);
-    let proven = check_document(document, &form.root.unwrap_or(stated))?;
+    let proven = match trusted.or_else(|| stated_root(document)) {
+        Some(root) => check(document, &root)?,
+        None => return Err(NodeCommandError::answer("proof", "a period or a segment", "neither")),
+    };
     equal("proof.chain_id", chain.chain_id, proven.chain_id)?;
     Ok(Some(proven))
+}
+
+/// Where the document itself says that it ends.
+fn stated_root(document: &ProofDocument) -> Option<TrustedRoot> {
+    if let Some(segment) = &document.segment {
+        return Some(TrustedRoot::Segment(SegmentRoot::from_bytes(segment.root.0)));
+    }
+    let period = document.period.as_ref()?;
+    Some(TrustedRoot::Period(PeriodRoot::from_bytes(period.root.0)))
 }
 
 /// Checks that what is proven is what is shown.
@@ -378,16 +492,19 @@ fn check_proven(
         return Ok(());
     };
     equal("proof.kind", kind, proven.kind)?;
-    let found = proven.thread.map(|thread| slot_text(Slot::new(proven.period, thread)));
+    let found = proven.period.zip(proven.thread);
+    let found = found.map(|(period, thread)| slot_text(Slot::new(period, thread)));
     equal("proof.slot", Some(slot_text(slot)), found)?;
     equal("proof.block_id", block_id, proven.block_id)
 }
 
 fn proof_line(proven: Option<&Proven>, proof: &ArchiveProof, form: &FormArguments) -> ProofLine {
+    let segment = proven.and_then(|proven| proven.segment.as_ref());
     ProofLine {
-        segment: proven.map(|proven| proven.segment),
-        segment_root: proven.map(|proven| proven.segment_root),
-        root_trusted: proven.is_some() && form.root.is_some(),
+        proven_segment: segment.map(|segment| segment.segment),
+        segment_root: segment.map(|segment| segment.root),
+        period_root: proven.and_then(|proven| proven.period_root),
+        root_trusted: proven.is_some() && (form.root.is_some() || form.period_root.is_some()),
         why_no_proof: proven.is_none().then(|| why(proof)),
     }
 }
@@ -403,11 +520,21 @@ fn why(proof: &ArchiveProof) -> String {
     why.unwrap_or_else(|| "it does not say why".to_string())
 }
 
-fn checked(proven: Option<&Proven>) -> &'static str {
-    if proven.is_some() {
-        "meaning"
+fn checked(proven: Option<&Proven>) -> Checked {
+    if proven.is_some_and(|proven| proven.segment.is_some()) {
+        Checked::Meaning
     } else {
-        "ids"
+        Checked::Ids
+    }
+}
+
+/// Where something stands, by its proof.
+fn standing(proven: Option<&Proven>) -> Standing {
+    let segment = proven.and_then(|proven| proven.segment.as_ref());
+    Standing {
+        segment: segment.map(|segment| segment.segment),
+        archived: proven.is_some(),
+        closed: segment.is_some(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::node::{Node, NodeArguments, NodeCommandError};
 use crate::operation::Signer;
 use crate::sc::RegistryArguments;
 use clap::Args;
+use massa_api_exports::distributed_storage::{ListNodes, MAX_LIST_LIMIT};
 use massa_api_exports::rpc::MassaRpcClient;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{
     self as registry, Call, Identity, Registration, StorageConfig,
@@ -23,6 +24,8 @@ const BYTE_COST: u64 = 100_000;
 const ENTRY_BYTES: usize = 4;
 /// Bytes of a node's record before its identity.
 const NODE_RECORD_BYTES: usize = 592;
+/// Pages of nodes that are looked through: as many nodes as placement can count.
+const NODE_PAGES_MAX: usize = 66;
 /// For calls that write entries of the same size: what they take comes back.
 const STORAGE_MARGIN: Amount = Amount::from_raw(50_000_000);
 
@@ -68,7 +71,7 @@ pub struct UpdateArguments {
     /// Who and where.
     #[command(flatten)]
     pub operator: OperatorArguments,
-    /// Disk space to offer from the second segment after this one on.
+    /// Disk space to offer from the second round after this one on.
     #[arg(long, value_name = "N")]
     pub gb: u64,
     /// Stake to add; by default what the registry needs for the allocation.
@@ -144,7 +147,7 @@ impl<'a> Operator<'a> {
             None => self.required_stake(gb)?.saturating_sub(self.stake()?),
         };
         let did = format!(
-            "{gb} GB from the second segment after this one on: stake added {added} MAS, storage at most {STORAGE_MARGIN} MAS, the rest came back"
+            "{gb} GB from the second round after this one on: stake added {added} MAS, storage at most {STORAGE_MARGIN} MAS, the rest came back"
         );
         let call = registry::update_storage_allocation(gb, added);
         self.execute(call, added.saturating_add(STORAGE_MARGIN), did)
@@ -203,7 +206,7 @@ impl<'a> Operator<'a> {
         Ok(contract::read(self.signer.node(), &call, None, None)?.returned)
     }
 
-    /// A change of configuration may count from the segment on from which the allocation does: the higher one covers both.
+    /// A change of configuration may count from the round on from which the allocation does: the higher one covers both.
     fn required_stake(&self, gb: u64) -> Result<Amount, NodeCommandError> {
         let now = registry::decode_config(&self.view(registry::get_config())?)?;
         let (next, _) = registry::decode_next_config(&self.view(registry::get_next_config())?)?;
@@ -250,8 +253,8 @@ fn unregistered_text(events: &[String]) -> String {
         let event = events.iter().find_map(|event| event.strip_prefix(name));
         event.and_then(|fields| fields.rsplit(',').next())
     };
-    if let Some(segment) = field("STORAGE_NODE_LEAVING:") {
-        return format!("leaving: weighs nothing from segment {segment} on; once more ten rounds later pays the stake");
+    if let Some(round) = field("STORAGE_NODE_LEAVING:") {
+        return format!("leaving: weighs nothing from round {round} on; once more ten rounds later pays the stake");
     }
     let raw = field("STORAGE_NODE_UNREGISTERED:").and_then(|raw| raw.parse().ok());
     let stake = raw.map_or_else(|| "the".to_string(), |raw| format!("{} MAS of", Amount::from_raw(raw)));
@@ -281,10 +284,22 @@ pub(super) fn register(
 
 /// Where nobody said how the node is reached, what the node itself says.
 fn with_known_listeners(mut identity: Identity, node: &Node) -> Result<Identity, NodeCommandError> {
-    if identity.listeners.is_empty() {
-        let nodes = node.call(|client| client.get_storage_nodes())?;
-        let own = nodes.into_iter().find(|info| info.node_id == identity.node_id);
-        identity.listeners = own.map(|info| info.listeners).unwrap_or_default();
+    let mut after = None;
+    for _ in 0..NODE_PAGES_MAX {
+        if !identity.listeners.is_empty() {
+            break;
+        }
+        let limit = MAX_LIST_LIMIT;
+        let nodes = node.call(|client| client.get_storage_nodes(Some(ListNodes { after, limit })))?;
+        let own = nodes.iter().find(|info| info.node_id == identity.node_id);
+        if let Some(own) = own {
+            identity.listeners = own.listeners.clone();
+            break;
+        }
+        match nodes.last() {
+            Some(last) if nodes.len() as u64 == limit => after = Some(last.node_id),
+            _ => break,
+        }
     }
     Ok(identity)
 }
@@ -351,7 +366,7 @@ mod tests {
     fn leaving_and_having_left_are_told_apart() {
         let events = |text: &str| vec![text.to_string()];
         let leaving = unregistered_text(&events("STORAGE_NODE_LEAVING:AU1,7"));
-        assert!(leaving.contains("from segment 7 on"), "{leaving}");
+        assert!(leaving.contains("from round 7 on"), "{leaving}");
         let left = unregistered_text(&events("STORAGE_NODE_UNREGISTERED:AU1,2000000000"));
         assert_eq!(left, "left: 2 MAS of stake was paid");
     }

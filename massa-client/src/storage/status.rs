@@ -2,8 +2,8 @@
 
 use crate::output::{count, name_value_lines, Report};
 use crate::storage::earnings::result;
-use massa_api_exports::distributed_storage::{RegisteredNode, RegistryInfo, StorageStatus};
-use massa_api_exports::rounds::{EarnedRound, RoundsInfo};
+use massa_api_exports::distributed_storage::rounds::{EarnedRound, RoundsInfo};
+use massa_api_exports::distributed_storage::{Progress, RegisteredNode, RegistryInfo, StorageStatus};
 use massa_distributed_storage_exports::types::LEAF_BYTES;
 use massa_models::amount::Amount;
 
@@ -11,7 +11,7 @@ use massa_models::amount::Amount;
 const COLUMNS: usize = 80;
 /// Lines of the screen, less one for the prompt.
 const LINES: usize = 23;
-/// Reasons for awaited places that are shown.
+/// Reasons for missing slots that are shown.
 const REASONS: usize = 3;
 /// Lines that are kept for the reasons why not more.
 const REASON_LINES: usize = 2;
@@ -22,16 +22,24 @@ const INDENT: usize = 14;
 
 impl Report for StorageStatus {
     fn text(&self) -> String {
-        if !self.enabled {
-            return name_value_lines([
-                ("node", self.node_id.to_string()),
-                ("archive", self.why_not_more.join("; ")),
-            ]);
+        if !self.running {
+            return name_value_lines([("node", self.node_id.to_string()), ("archive", not_running(self))]);
         }
         let lines = lines(self).into_iter();
         let lines = lines.map(|(name, value)| cut(&format!("{name:width$}{value}", width = INDENT)));
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Why a node archives nothing.
+fn not_running(status: &StorageStatus) -> String {
+    let why = status.problem.clone().unwrap_or_else(|| status.why_not_more.join("; "));
+    let text = if status.enabled {
+        format!("NOT RUNNING: {why}")
+    } else {
+        why
+    };
+    crate::output::unbroken(&text)
 }
 
 /// Names and values, as many as the screen has lines.
@@ -47,25 +55,15 @@ fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
         ("stored", stored(status)),
         ("segments", segments(status)),
         ("chain", chain(status)),
-        (
-            "chunks",
-            format!(
-                "{} held of {}, {}",
-                status.chunks_held,
-                status.chunks_total,
-                bytes(status.bytes_held)
-            ),
-        ),
+        ("chunks", chunks(status)),
         ("assigned", assigned(status)),
         ("disk", disk(status)),
-        ("awaited", awaited(status)),
+        ("missing", missing(status)),
     ]);
-    lines.extend(awaited_reasons(status).into_iter().map(|reason| ("", reason)));
-    lines.extend([
-        ("repairing", repairing(status)),
-        ("peers", peers(status)),
-        ("network", network(status)),
-    ]);
+    lines.extend(missing_details(status).into_iter().map(|detail| ("", detail)));
+    lines.extend(repairing(status));
+    lines.extend([("peers", peers(status)), ("network", network(status))]);
+    lines.extend(copies(status).map(|copies| ("copies", copies)));
     lines.extend(registry(&status.registry));
     lines.extend(status.registry.rounds.iter().flat_map(rounds));
     make_room(&mut lines);
@@ -81,9 +79,17 @@ fn alarms(status: &StorageStatus) -> Vec<(&'static str, String)> {
         let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
         lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
     }
-    let rounds = status.registry.rounds.as_ref();
-    let differing = rounds.and_then(|rounds| rounds.differing_segment);
-    lines.extend(differing.map(|segment| {
+    if let Some(damage) = status.damages.last() {
+        let more = status.damages.len() - 1;
+        let more = if more > 0 {
+            format!(" (and {more} more)")
+        } else {
+            String::new()
+        };
+        let wrapped = wrap(&format!("{damage}{more}"), COLUMNS - INDENT);
+        lines.extend(headed("DAMAGED", wrapped.into_iter().take(2).collect()));
+    }
+    lines.extend(status.differing_segment.map(|segment| {
         (
             "DIFFERS",
             format!("THE ROOT OF SEGMENT {segment} IS NOT THE ACCEPTED ONE"),
@@ -104,10 +110,15 @@ fn make_room(lines: &mut Vec<(&'static str, String)>) {
 }
 
 fn segments(status: &StorageStatus) -> String {
-    let rounds = status.registry.rounds.as_ref();
-    let anchored = rounds.map_or_else(String::new, |rounds| format!("{} anchored, ", rounds.segments_anchored));
-    let (complete, next) = (status.segments_complete, status.next_segment);
-    format!("{complete} complete, {anchored}filling {next}")
+    let state = if status.is_closing { "closing" } else { "filling" };
+    let anchored = match status.registry.address {
+        Some(_) => format!("{} anchored, ", status.segments_anchored),
+        None => String::new(),
+    };
+    format!(
+        "{} closed, {anchored}{state} {}",
+        status.segments_closed, status.first_open_segment
+    )
 }
 
 fn stored(status: &StorageStatus) -> String {
@@ -119,6 +130,16 @@ fn stored(status: &StorageStatus) -> String {
         lost => format!("; {lost} LOST"),
     };
     format!("{periods}{last}{lost}; pruned below {}", status.floor)
+}
+
+fn chunks(status: &StorageStatus) -> String {
+    format!(
+        "{} held of {}, {} stored as {}",
+        status.chunks_held,
+        status.chunks_total,
+        bytes(status.bytes_held),
+        bytes(status.bytes_stored)
+    )
 }
 
 fn chain(status: &StorageStatus) -> String {
@@ -133,9 +154,10 @@ fn chain(status: &StorageStatus) -> String {
 
 fn assigned(status: &StorageStatus) -> String {
     format!(
-        "{} to this node, {} missing, {} held beyond them",
+        "{} to this node, {} missing, {} as next holder, {} beyond",
         count(status.chunks_assigned, "chunk", "chunks"),
         status.chunks_missing,
+        status.chunks_backup,
         status.chunks_extra
     )
 }
@@ -150,50 +172,86 @@ fn disk(status: &StorageStatus) -> String {
     )
 }
 
-fn awaited(status: &StorageStatus) -> String {
-    let oldest = status.awaited.oldest_period;
+fn missing(status: &StorageStatus) -> String {
+    let missing = &status.missing;
+    let oldest = missing.oldest_period;
     let oldest = oldest.map_or_else(String::new, |period| format!(", the oldest in period {period}"));
     let full = match status.queue_full_count {
         0 => String::new(),
         count => format!("; the queue was full {count} times"),
     };
-    format!("{}{oldest}{full}", count(status.awaited.places, "place", "places"))
+    format!("{}{oldest}{full}", count(missing.slots, "slot", "slots"))
 }
 
-/// The most frequent ones first.
-fn awaited_reasons(status: &StorageStatus) -> Vec<String> {
-    let mut reasons: Vec<(&String, u64)> = status
-        .awaited
-        .reasons
-        .iter()
-        .map(|(reason, count)| (reason, *count))
-        .collect();
+/// What keeps a segment open, and why slots are missing: the most frequent reasons first.
+fn missing_details(status: &StorageStatus) -> Vec<String> {
+    let missing = &status.missing;
+    let mut details = Vec::new();
+    details.extend(missing.blocked.map(|blocked| {
+        let slot = format!("{}:{}", blocked.slot.period, blocked.slot.thread);
+        let waiting = match blocked.waiting {
+            0 => String::new(),
+            segments => format!(", {} behind it", count(segments, "whole segment", "whole segments")),
+        };
+        format!("segment {} waits for slot {slot}{waiting}", blocked.segment)
+    }));
+    let mut reasons: Vec<(&String, u64)> = missing.reasons.iter().map(|(reason, count)| (reason, *count)).collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let more = reasons.len().saturating_sub(REASONS);
     let shown = reasons
         .iter()
         .take(REASONS)
         .map(|(reason, count)| format!("{count}: {reason}"));
-    shown
-        .chain((more > 0).then(|| format!("and {more} more reasons")))
-        .collect()
+    details.extend(shown.chain((more > 0).then(|| format!("and {more} more reasons"))));
+    details
 }
 
-fn repairing(status: &StorageStatus) -> String {
+/// What is fetched, and how long it takes still.
+fn repairing(status: &StorageStatus) -> Vec<(&'static str, String)> {
     let repairing = &status.repairing;
-    let mut text = format!(
-        "{}, {}, {}",
-        count(repairing.manifests, "manifest", "manifests"),
-        count(repairing.chunks, "chunk", "chunks"),
-        count(repairing.blocks, "block", "blocks")
-    );
+    let mut parts = Vec::new();
+    if repairing.periods > 0 {
+        let periods = count(repairing.periods, "open period", "open periods");
+        parts.push(format!("blocks of {periods}"));
+    }
+    parts.extend(repairing.replacing.map(|segment| format!("segment {segment} again")));
     if repairing.handing_over > 0 {
-        text += &format!("; handing over {}", count(repairing.handing_over, "chunk", "chunks"));
+        let chunks = count(repairing.handing_over, "chunk", "chunks");
+        parts.push(format!("handing over {chunks}"));
     }
     if repairing.damaged > 0 {
-        text += &format!("; {} were damaged", repairing.damaged);
+        parts.push(format!("{} were damaged", repairing.damaged));
     }
-    text
+    let progress = [("tables", &repairing.tables), ("fetching", &repairing.chunks)];
+    let unfinished: Vec<_> = progress
+        .into_iter()
+        .filter(|(_, progress)| progress.done < progress.total)
+        .map(|(name, progress)| (name, progress_text(name, progress)))
+        .collect();
+    let mut lines = Vec::new();
+    if !parts.is_empty() || unfinished.is_empty() {
+        let text = if parts.is_empty() {
+            "nothing".to_string()
+        } else {
+            parts.join("; ")
+        };
+        lines.push(("repairing", text));
+    }
+    lines.extend(unfinished);
+    lines
+}
+
+fn progress_text(name: &str, progress: &Progress) -> String {
+    let what = if name == "fetching" { " chunks" } else { "" };
+    let left = progress.seconds_left;
+    let left = left.map_or_else(
+        || "time left not known".to_string(),
+        |left| format!("{} left", duration(left)),
+    );
+    format!(
+        "{} of {}{what}, {} a minute, {left}",
+        progress.done, progress.total, progress.per_minute
+    )
 }
 
 fn peers(status: &StorageStatus) -> String {
@@ -206,11 +264,18 @@ fn peers(status: &StorageStatus) -> String {
 
 fn network(status: &StorageStatus) -> String {
     format!(
-        "each chunk on {}; chunks of {}; segments of {}",
-        count(status.replication_factor, "node", "nodes"),
+        "chunks of {} on {}; segments of {}, rounds of {}",
         bytes(status.chunk_size),
-        count(status.segment_periods, "period", "periods")
+        count(status.replication_factor, "node", "nodes"),
+        count(status.segment_periods, "period", "periods"),
+        status.round_segments
     )
+}
+
+/// While the nodes offer too little room for all copies.
+fn copies(status: &StorageStatus) -> Option<String> {
+    let (now, full) = (status.factor_in_force, status.replication_factor);
+    (now < full).then(|| format!("{now} of each chunk for now: too little room for {full}"))
 }
 
 /// The registry, this node in it, and what its operator should see to.
@@ -238,6 +303,7 @@ fn rounds(rounds: &RoundsInfo) -> Vec<(&'static str, String)> {
         return vec![("round", "not known yet".to_string())];
     };
     let mut lines = vec![("round", claims(round, rounds))];
+    lines.extend(next_round(round, rounds).map(|next| ("next round", next)));
     lines.extend(rounds.last.as_ref().map(|last| ("last result", last_result(last))));
     lines.push(("earned", earned(rounds)));
     lines.extend(pool(rounds).map(|pool| ("pool", pool)));
@@ -253,6 +319,18 @@ fn claims(round: u64, rounds: &RoundsInfo) -> String {
         claimed(open),
         claimed(next)
     )
+}
+
+/// When the next round opens, once that is known.
+fn next_round(round: u64, rounds: &RoundsInfo) -> Option<String> {
+    let opens = round
+        .saturating_add(1)
+        .checked_mul(rounds.round_periods)
+        .filter(|opens| *opens > 0)?;
+    let left = opens.saturating_sub(rounds.period);
+    let milliseconds = u128::from(left) * u128::from(rounds.round_ms) / u128::from(rounds.round_periods);
+    let seconds = u64::try_from(milliseconds / 1000).unwrap_or(u64::MAX);
+    Some(format!("opens in {}, with period {opens}", duration(seconds)))
 }
 
 fn size(leaves: u64) -> String {
@@ -304,9 +382,9 @@ fn duration(seconds: u64) -> String {
 }
 
 fn registered(own: &RegisteredNode) -> String {
-    let weight = match (own.has_placement_key, own.leave_segment) {
+    let weight = match (own.has_placement_key, own.leave_round) {
         (false, _) => "no placement key yet".to_string(),
-        (true, Some(segment)) => format!("leaves with segment {segment}"),
+        (true, Some(round)) => format!("leaves with round {round}"),
         (true, None) if own.weight == own.weight_soon => format!("weight {} GB", own.weight),
         (true, None) => format!("weight {} GB, soon {} GB", own.weight, own.weight_soon),
     };
@@ -387,7 +465,6 @@ fn cut(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use massa_api_exports::distributed_storage::{DisabledStorage, StorageApi};
 
     #[test]
     fn a_duration_is_told_in_the_largest_unit_that_is_there_twice() {
@@ -406,23 +483,81 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_is_handed_over_and_what_was_damaged_is_told_where_there_is_any() {
-        let mut status: StorageStatus = StorageStatus {
+    fn status() -> StorageStatus {
+        let node_id = "N12EwXhhnJRxcgSWDPNJAGJTqKm1mLSAuuJnXUczrwYWCsffaUHK".parse().unwrap();
+        StorageStatus {
             enabled: true,
-            ..DisabledStorage {
-                node_id: "N12EwXhhnJRxcgSWDPNJAGJTqKm1mLSAuuJnXUczrwYWCsffaUHK".parse().unwrap(),
-                chain_id: 1,
-            }
-            .status()
-            .unwrap()
-        };
-        assert_eq!(repairing(&status), "0 manifests, 0 chunks, 0 blocks");
+            running: true,
+            ..StorageStatus::of_node(node_id, 1)
+        }
+    }
+
+    #[test]
+    fn what_is_repaired_is_told_with_rate_and_time_left_where_there_is_any() {
+        let mut status = status();
+        assert_eq!(repairing(&status), [("repairing", "nothing".to_string())]);
         (status.repairing.handing_over, status.repairing.damaged) = (1, 3);
         assert_eq!(
             repairing(&status),
-            "0 manifests, 0 chunks, 0 blocks; handing over 1 chunk; 3 were damaged"
+            [("repairing", "handing over 1 chunk; 3 were damaged".to_string())]
         );
+        status.repairing = Default::default();
+        status.repairing.tables = Progress {
+            done: 120,
+            total: 4000,
+            per_minute: 30,
+            seconds_left: Some(7760),
+        };
+        status.repairing.chunks = Progress {
+            total: 9,
+            ..Progress::default()
+        };
+        assert_eq!(
+            repairing(&status),
+            [
+                ("tables", "120 of 4000, 30 a minute, 2 hours left".to_string()),
+                ("fetching", "0 of 9 chunks, 0 a minute, time left not known".to_string())
+            ]
+        );
+    }
+
+    #[test]
+    fn an_archive_that_does_not_run_says_why() {
+        let mut status = status();
+        status.running = false;
+        status.problem = Some("config.toml: path is missing".to_string());
+        assert!(status
+            .text()
+            .ends_with("archive  NOT RUNNING: config.toml: path is missing"));
+        (status.enabled, status.problem) = (false, None);
+        status.why_not_more = vec!["storage is disabled".to_string()];
+        assert!(status.text().ends_with("archive  storage is disabled"));
+    }
+
+    #[test]
+    fn what_keeps_a_segment_open_is_named() {
+        let mut status = status();
+        assert_eq!(missing_details(&status), Vec::<String>::new());
+        status.missing.blocked = Some(massa_api_exports::distributed_storage::BlockedAt {
+            segment: 5,
+            slot: massa_models::slot::Slot::new(503, 4),
+            waiting: 1,
+        });
+        assert_eq!(
+            missing_details(&status),
+            ["segment 5 waits for slot 503:4, 1 whole segment behind it"]
+        );
+    }
+
+    #[test]
+    fn the_next_round_is_told_in_time() {
+        let mut rounds = RoundsInfo {
+            period: 850,
+            ..RoundsInfo::default()
+        };
+        assert_eq!(next_round(2, &rounds), None);
+        (rounds.round_periods, rounds.round_ms) = (400, 6_400_000);
+        assert_eq!(next_round(2, &rounds).unwrap(), "opens in 93 minutes, with period 1200");
     }
 
     #[test]

@@ -10,8 +10,23 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-/// Segment root over the four periods of the upstream file: frozen.
-pub const ROOT: &str = "0f6414367a038b380a8ac1fe7aaba90e655b8cea6e62936d023d01a660bca17f";
+/// Options of the stores of these tests: the four periods of the upstream file are segments 0 (period 1) and 1 (periods 2 and 3),
+/// and the beginning of segment 2 (period 4).
+pub const SEGMENTS: [&str; 2] = ["--segment-periods", "2"];
+
+/// Roots of the two closed segments, as another implementation computed them: `segment-vectors.json`.
+pub static ROOTS: LazyLock<Vec<String>> = LazyLock::new(|| vector_roots(1 << 20));
+
+/// Roots of the closed segments in chunks of this size, as another implementation computed them.
+pub fn vector_roots(chunk_size: u64) -> Vec<String> {
+    let vectors: Value = serde_json::from_slice(&std::fs::read(data_path("segment-vectors.json")).unwrap()).unwrap();
+    let mut sets = vectors["sets"].as_array().unwrap().iter();
+    let set = sets.find(|set| set["chunk_size"] == chunk_size).unwrap();
+    let segments = set["segments"].as_array().unwrap().iter().take(2);
+    segments
+        .map(|segment| segment["root"].as_str().unwrap().to_string())
+        .collect()
+}
 
 /// 125 blocks, 370 operations, 3 missed slots, written by upstream's serializers.
 pub static UPSTREAM: LazyLock<MblkFile> = LazyLock::new(|| read_mblk(&upstream_path()));
@@ -56,9 +71,9 @@ impl TestDir {
         path
     }
 
-    /// Imports a file into the store.
+    /// Imports a file into the store, in segments of two periods.
     pub fn import(&self, file: &Path) -> Finished {
-        self.import_with(file, &[])
+        self.import_with(file, &SEGMENTS)
     }
 
     pub fn import_with(&self, file: &Path, options: &[&str]) -> Finished {
@@ -80,10 +95,20 @@ impl TestDir {
         Finished(command.output().unwrap())
     }
 
-    /// The segment root of the store.
-    pub fn root(&self) -> String {
-        let stat = self.archive(&["stat", "--json"]).json();
-        stat["open_segment"]["root"].as_str().unwrap().to_string()
+    /// Roots of the closed segments of the store.
+    pub fn roots(&self) -> Vec<String> {
+        let list = self.archive(&["list-segments", "--json"]).json();
+        let segments = list["segments"].as_array().unwrap().iter();
+        let root = |segment: &Value| segment["root"].as_str().map(str::to_string);
+        segments.filter_map(root).collect()
+    }
+
+    /// Checks that the store has the upstream file.
+    #[track_caller]
+    pub fn assert_whole(&self) {
+        assert_eq!(self.roots(), *ROOTS);
+        assert_eq!(self.period_roots().len(), 4);
+        self.archive(&["verify"]).expect_success();
     }
 
     /// The roots of the archived periods.
@@ -110,6 +135,18 @@ pub fn run(arguments: &[&str]) -> Finished {
 pub struct Finished(pub Output);
 
 impl Finished {
+    /// Exit status 0 and one note on standard error; returns standard output and the note.
+    pub fn expect_note(self) -> (Vec<u8>, String) {
+        let errors = String::from_utf8(self.0.stderr).unwrap();
+        assert_eq!(self.0.status.code(), Some(0), "{errors}");
+        let note = errors.strip_prefix("note: ").and_then(|note| note.strip_suffix('\n'));
+        let note = note.filter(|note| !note.contains('\n'));
+        (
+            self.0.stdout,
+            note.unwrap_or_else(|| panic!("not one note: {errors:?}")).to_string(),
+        )
+    }
+
     /// Exit status 0 and nothing on standard error; returns standard output.
     pub fn expect_success(self) -> Vec<u8> {
         let errors = String::from_utf8_lossy(&self.0.stderr);

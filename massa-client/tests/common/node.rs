@@ -7,11 +7,12 @@ use jsonrpsee::types::ErrorObjectOwned;
 use jsonrpsee::Extensions;
 use massa_api_exports::address::{AddressFilter, AddressInfo};
 use massa_api_exports::block::{BlockInfo, BlockSummary};
-use massa_api_exports::challenge::*;
 use massa_api_exports::config::CompactConfig;
 use massa_api_exports::datastore::{
     DatastoreEntryInput, DatastoreEntryOutput, DatastoreKeysInput, DatastoreKeysOutput,
 };
+use massa_api_exports::distributed_storage::audits::*;
+use massa_api_exports::distributed_storage::rounds::{EarnedRound, EarningTotals, MissedDraw, StorageEarnings};
 use massa_api_exports::distributed_storage::*;
 use massa_api_exports::execution::{
     EventExecutionContext, EventFilter, ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall,
@@ -20,16 +21,14 @@ use massa_api_exports::execution::{
 use massa_api_exports::node::*;
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_api_exports::page::{PageRequest, TimeInterval};
-use massa_api_exports::rounds::{EarnedRound, EarningTotals, MissedDraw, StorageEarnings};
 use massa_api_exports::rpc::MassaRpcServer;
 use massa_api_exports::ApiError;
-use massa_distributed_storage_exports::proof_document::{HexBytes, ProofDocument};
+use massa_distributed_storage_exports::segment_proof::{ProofDocument, ProveError};
 use massa_distributed_storage_exports::types::ChallengeId;
 use massa_distributed_storage_exports::verification::parse_secure_share_operation;
 use massa_distributed_storage_exports::ChunkId;
-use massa_distributed_storage_worker::proofs::{prove_block, prove_miss, prove_operation, prove_period};
-use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent, ReadError};
-use massa_distributed_storage_worker::Store;
+use massa_distributed_storage_worker::serve::proofs::Evidence;
+use massa_distributed_storage_worker::storage_backend::{EntryRead, SegmentStore, SlotRead};
 use massa_hash::Hash;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -98,7 +97,7 @@ pub struct TestNode {
 
 struct Answers {
     world: Arc<Mutex<World>>,
-    store: Store,
+    store: SegmentStore,
 }
 
 impl TestNode {
@@ -111,7 +110,7 @@ impl TestNode {
         let world = Arc::new(Mutex::new(World::default()));
         let answers = Answers {
             world: Arc::clone(&world),
-            store: Store::open_read_only(STORE.store()).unwrap(),
+            store: SegmentStore::open_read_only(STORE.store()).unwrap(),
         };
         let server = runtime.block_on(Server::builder().build("127.0.0.1:0")).unwrap();
         let port = server.local_addr().unwrap().port();
@@ -157,7 +156,7 @@ impl Answers {
         Ok(serde_json::from_value(lied).expect("lies have the same type"))
     }
 
-    fn proof(&self, proof: Result<ProofDocument, ReadError>) -> ArchiveProof {
+    fn proof(&self, period: u64, prove: impl FnOnce(&Evidence) -> Result<ProofDocument, ProveError>) -> ArchiveProof {
         if self.world.lock().unwrap().without_proofs {
             let why_no_proof = Some("period 2 is not complete".to_string());
             return ArchiveProof {
@@ -165,9 +164,9 @@ impl Answers {
                 why_no_proof,
             };
         }
-        let proof = Some(proof.unwrap());
+        let evidence = Evidence::of_store(&self.store, period).unwrap();
         ArchiveProof {
-            proof,
+            proof: Some(prove(&evidence).unwrap()),
             why_no_proof: None,
         }
     }
@@ -212,8 +211,8 @@ fn none<T>() -> RpcResult<T> {
     Err(ApiError::WrongAPI("other").into())
 }
 
-fn not_found(error: ReadError) -> ErrorObjectOwned {
-    ApiError::NotFound(error.to_string()).into()
+fn not_found(what: impl ToString) -> ErrorObjectOwned {
+    ApiError::NotFound(what.to_string()).into()
 }
 
 pub fn status() -> NodeStatus {
@@ -314,53 +313,65 @@ pub fn storage_status() -> StorageStatus {
     let reasons = [("the queue was full", 2), ("operations are missing", 1)];
     StorageStatus {
         enabled: true,
-        node_id: NodeId::new(KEY.get_public_key()),
+        running: true,
         operator_address: Some(Address::from_public_key(&KEY.get_public_key())),
-        chain_id: 77,
-        first_period: 0,
         last_archived_period: Some(222),
         archived_periods: 221,
-        lost_periods: 0,
-        floor: 0,
-        next_segment: 2,
-        segments_complete: 2,
+        segments_closed: 2,
+        first_open_segment: 2,
         chunks_total: 1200,
         chunks_held: 897,
+        chunks_backup: 1,
         chunks_assigned: 900,
         chunks_missing: 5,
         chunks_extra: 2,
+        bytes_total: 700_000_000,
         bytes_held: 512_345_678,
+        bytes_stored: 300_000_000,
+        bytes_assigned: 515_000_000,
         disk_bytes: 530_000_000,
         allocated_bytes: 10 << 30,
-        awaited: AwaitedPlaces {
-            places: 3,
+        missing: MissingSlots {
+            slots: 3,
             oldest_period: Some(221),
             reasons: reasons
                 .into_iter()
                 .map(|(reason, count)| (reason.to_string(), count))
                 .collect(),
+            blocks: 2,
+            periods: 2,
+            blocked: Some(BlockedAt {
+                segment: 2,
+                slot: Slot::new(221, 7),
+                waiting: 1,
+            }),
         },
         queue_full_count: 2,
-        repairing: RepairCounts {
-            manifests: 1,
-            chunks: 5,
-            blocks: 3,
+        repairing: RepairProgress {
+            chunks: Progress {
+                done: 895,
+                total: 900,
+                per_minute: 2,
+                seconds_left: Some(150),
+            },
+            periods: 2,
             handing_over: 2,
-            damaged: 0,
+            ..RepairProgress::default()
         },
-        store_error: None,
         peers: StoragePeerCounts {
             connected: 4,
             storage: 3,
             quarantined: 0,
         },
         replication_factor: 3,
+        factor_in_force: 2,
         chunk_size: 1 << 20,
         segment_periods: 100,
+        round_segments: 4,
         last_period_final: Some(224),
         synced: true,
-        why_not_more: vec!["3 places of 2 periods are awaited from other nodes".to_string()],
-        registry: Default::default(),
+        why_not_more: vec!["3 slots of 2 periods are missing, and asked for".to_string()],
+        ..StorageStatus::of_node(NodeId::new(KEY.get_public_key()), 77)
     }
 }
 
@@ -497,91 +508,157 @@ impl MassaRpcServer for Answers {
         status.registry.address = self.world.lock().unwrap().registry;
         self.answer(status)
     }
+    fn list_storage_segments(&self, request: ListSegments) -> RpcResult<Vec<StorageSegment>> {
+        let segments = self.store.segments(request.first, request.limit as usize).unwrap();
+        let segment = |info: massa_distributed_storage_worker::storage_backend::SegmentInfo| StorageSegment {
+            segment: info.segment,
+            first_period: info.first_period,
+            periods: info.periods,
+            lost_periods: info.lost_periods,
+            bytes: info.body_bytes,
+            chunks: info.chunks,
+            chunks_held: info.chunks_held,
+            chunks_assigned: info.chunks,
+            state: match info.root {
+                None => SegmentState::Open,
+                Some(_) if info.segment == 0 => SegmentState::Anchored,
+                Some(_) => SegmentState::Closed,
+            },
+            root: info.root,
+            accepted_root: None,
+        };
+        self.answer(segments.into_iter().map(segment).collect())
+    }
     fn list_storage_chunks(&self, request: ListChunks) -> RpcResult<Vec<StorageChunk>> {
-        let first = request.first_period.unwrap_or(1);
-        let chunks = (first..=request.last_period.unwrap_or(4)).map(|period| {
-            let entry = self.store.archived_manifest(period).unwrap().chunks[0];
-            StorageChunk {
-                period,
-                chunk: 0,
-                chunk_id: entry.id,
-                length: entry.length,
-                held: period != 2,
-                assigned_here: true,
-                holders: vec![NodeId::new(KEY.get_public_key())],
+        let segments = request.first_segment.unwrap_or(0)..=request.last_segment.unwrap_or(1).min(1);
+        let mut chunks = Vec::new();
+        for segment in segments {
+            let (table, held) = self.store.table_and_held(segment).unwrap().unwrap();
+            for (row, chunk) in table.chunks().zip(0..) {
+                let periods = table.periods_of_chunk(chunk).unwrap();
+                let at = ChunkAt { segment, chunk };
+                if request.period.is_some_and(|period| !periods.contains(&period))
+                    || request.after.is_some_and(|after| at <= after)
+                {
+                    continue;
+                }
+                chunks.push(StorageChunk {
+                    segment,
+                    chunk,
+                    chunk_id: Some(row.id),
+                    length: row.length,
+                    first_period: periods.start,
+                    last_period: periods.end - 1,
+                    state: ChunkState::Anchored,
+                    held: held.contains(chunk),
+                    assigned_here: true,
+                    holders: vec![NodeId::new(KEY.get_public_key())],
+                });
             }
-        });
-        self.answer(
-            chunks
-                .skip(request.offset as usize)
-                .take(request.limit as usize)
-                .collect(),
-        )
+        }
+        if request.first_segment.is_none() && request.period.is_none() {
+            chunks.push(StorageChunk {
+                segment: 2,
+                chunk: 0,
+                chunk_id: None,
+                length: 77,
+                first_period: 4,
+                last_period: 4,
+                state: ChunkState::Filling,
+                held: false,
+                assigned_here: false,
+                holders: Vec::new(),
+            });
+        }
+        chunks.truncate(request.limit as usize);
+        self.answer(chunks)
     }
     fn list_storage_periods(&self, request: ListPeriods) -> RpcResult<Vec<StoragePeriod>> {
-        let periods = (request.first.max(1)..=4).map(|period| {
-            let manifest = self.store.archived_manifest(period).unwrap();
-            let blocks = manifest
-                .places
-                .iter()
-                .filter(|place| place.block_id().is_some())
-                .count() as u64;
+        let period = |period: u64| {
+            let segment = period / 2;
+            let table = self.store.table(segment).unwrap().unwrap();
+            let row = table.period(period).unwrap();
+            let chunks = table.chunks_of(&table.period_range(period).unwrap());
             StoragePeriod {
                 period,
-                root: manifest.root(),
-                blocks,
-                misses: manifest.places.len() as u64 - blocks,
-                chunks: manifest.chunks.len() as u64,
-                chunks_held: 1,
-                bytes: manifest.header.body_length,
-                segment: 0,
-                lost: manifest.is_lost(),
+                segment,
+                state: PeriodState::Closed,
+                root: row.root,
+                bytes: row.length,
+                first_chunk: chunks.start,
+                last_chunk: chunks.end - 1,
+                blocks: (period == 3).then_some(30),
+                misses: (period == 3).then_some(2),
+                operations: None,
             }
-        });
+        };
+        let periods = (request.first.max(1)..=3).map(period);
         self.answer(periods.take(request.limit as usize).collect())
     }
     fn get_archived_period(&self, _: &Extensions, period: u64) -> RpcResult<ArchivedPeriodInfo> {
-        let manifest = self.store.archived_manifest(period).map_err(not_found)?;
+        let segment = period / 2;
+        let entry = match self.store.entry(period) {
+            Ok(EntryRead::Found(entry)) => entry,
+            _ => return Err(not_found(format!("period {period} is not archived"))),
+        };
+        let bytes = match self.store.table(segment).unwrap() {
+            Some(table) => table.period(period).unwrap().length,
+            None => self.store.joined_period(period).unwrap().unwrap().length,
+        };
+        let closed = self.store.segment_root(segment).unwrap().is_some();
         self.answer(ArchivedPeriodInfo {
             period,
-            root: manifest.root(),
-            segment: 0,
-            held: vec![true; manifest.chunks.len()],
-            manifest: HexBytes(manifest.to_bytes()),
-            proof: self.proof(prove_period(&self.store, period)),
+            segment,
+            state: if closed { PeriodState::Closed } else { PeriodState::Open },
+            root: entry.root(UPSTREAM.chain_id, period),
+            bytes,
+            slots: entry.ids().collect(),
+            chunks: vec![PeriodChunk { chunk: 0, held: closed }],
+            proof: self.proof(period, Evidence::period),
         })
     }
-    fn get_archived_block(&self, _: &Extensions, block: BlockOrSlot) -> RpcResult<ArchivedPlace> {
+    fn get_archived_block(&self, _: &Extensions, block: BlockOrSlot) -> RpcResult<ArchivedSlot> {
         let slot = match block {
-            BlockOrSlot::Id(id) => self.store.find_block(&id).map_err(not_found)?,
+            BlockOrSlot::Id(id) => self.store.find_block(&id).unwrap().ok_or_else(|| not_found(id))?,
             BlockOrSlot::Slot(slot) => slot,
         };
-        let place = match self.store.place(slot, Check::Meaning).map_err(not_found)? {
-            PlaceContent::Block(record) => {
-                let proof = self.proof(prove_block(&self.store, slot, &record, true));
+        let Slot { period, thread } = slot;
+        let found = match self.store.slot(slot).map_err(not_found)? {
+            SlotRead::Block(record) => {
+                let proof = self.proof(period, |evidence| evidence.block(thread, &record, true));
                 let block = ArchivedBlock::verify(record, UPSTREAM.chain_id, 32).unwrap();
-                ArchivedPlace::Block(ArchivedBlockInfo::new(&block, proof))
+                ArchivedSlot::Block(ArchivedBlockInfo::new(&block, proof))
             }
-            PlaceContent::Miss => {
-                let proof = self.proof(prove_miss(&self.store, slot));
-                ArchivedPlace::Miss(ArchivedMissInfo { slot, proof })
+            SlotRead::Miss => {
+                let proof = self.proof(period, |evidence| evidence.miss(thread));
+                ArchivedSlot::Miss(ArchivedMissInfo { slot, proof })
             }
+            SlotRead::Lost(block_id) => {
+                let proof = self.proof(period, |evidence| evidence.lost(thread));
+                ArchivedSlot::Lost(ArchivedLostInfo { slot, block_id, proof })
+            }
+            other => return Err(not_found(format!("{other:?}"))),
         };
-        self.answer(place)
+        self.answer(found)
     }
     fn get_archived_operation(&self, _: &Extensions, id: OperationId) -> RpcResult<ArchivedOperationInfo> {
-        let (slot, index) = self.store.find_operation(&id).map_err(not_found)?;
-        let PlaceContent::Block(record) = self.store.place(slot, Check::Meaning).unwrap() else {
+        let found = self.store.find_operation(&id).unwrap();
+        let (slot, index) = found.ok_or_else(|| not_found(id))?;
+        let SlotRead::Block(record) = self.store.slot(slot).unwrap() else {
             panic!()
         };
-        let proof = self.proof(prove_operation(&self.store, slot, &record, index));
+        let proof = self.proof(slot.period, |evidence| evidence.operation(slot.thread, &record, index));
         let block = ArchivedBlock::verify(record, UPSTREAM.chain_id, 32).unwrap();
         let operation = ArchivedOperation::new(block, index).unwrap();
         self.answer(ArchivedOperationInfo::new(&operation, proof))
     }
-    fn get_storage_nodes(&self) -> RpcResult<Vec<StorageNodeInfo>> {
+    fn get_storage_nodes(&self, request: Option<ListNodes>) -> RpcResult<Vec<StorageNodeInfo>> {
+        let node_id = NodeId::new(KEY.get_public_key());
+        if request.is_some_and(|request| request.after == Some(node_id)) {
+            return self.answer(Vec::new());
+        }
         self.answer(vec![StorageNodeInfo {
-            node_id: NodeId::new(KEY.get_public_key()),
+            node_id,
             address: Address::from_public_key(&KEY.get_public_key()),
             listeners: vec!["127.0.0.1:31244".parse().unwrap()],
             allocated_storage_gb: 10,
@@ -589,22 +666,24 @@ impl MassaRpcServer for Answers {
             capabilities: Some(NodeCapabilities {
                 allocated_storage_gb: 10,
                 floor: 0,
-                last_period: Some(222),
-                held_ranges: vec![(0, 222)],
+                newest_segment: Some(1),
+                newest_period: Some(222),
+                held_ranges: vec![(0, 1)],
+                indexes: IndexInfo::default(),
                 quarantined: false,
             }),
-            assigned_bytes: 1_234_567,
+            share_bytes: 1_234_567,
             registered: None,
         }])
     }
     fn issue_storage_challenge(&self, _: NodeOrAddress, chunk: ChunkOrPosition) -> RpcResult<IssuedChallenge> {
-        let ChunkOrPosition::Position { period, chunk } = chunk else {
+        let ChunkOrPosition::Position(ChunkAt { segment, chunk }) = chunk else {
             panic!()
         };
         self.answer(IssuedChallenge {
             challenge_id: ChallengeId::from_bytes([7; 32]),
             node: NodeId::new(KEY.get_public_key()),
-            period,
+            segment,
             chunk,
             chunk_id: ChunkId::from_bytes([8; 32]),
             result_within_ms: 60_000,
@@ -624,7 +703,7 @@ impl MassaRpcServer for Answers {
             challenge_id: request.challenge_id.unwrap_or(ChallengeId::from_bytes([6; 32])),
             time_ms: 1_700_000_000_000,
             node,
-            period: 3,
+            segment: 3,
             chunk: 0,
             chunk_id: ChunkId::from_bytes([8; 32]),
             by_hand: true,

@@ -3,10 +3,12 @@
 //! The root comes from somewhere the reader trusts; nothing else is. Every statement of the document is recomputed: a document with
 //! one changed byte is refused. No file, no network: for the command line, a gateway, a browser.
 
-use super::{ChunkSubject, PeriodPart, PeriodSubject, ProofDocument, SegmentPart, State, Subject, FORMAT};
+use super::{
+    BlockSubject, ChunkSubject, HexBytes, LostSubject, MissSubject, OperationSubject, Path, PeriodPart, PeriodSubject,
+    ProofDocument, SegmentPart, State, Subject, FORMAT,
+};
 use crate::entry::{header_leaf_hash, SlotLeaf};
 use crate::merkle::{root_of_hashes, MerkleProof, ProofError};
-use crate::proof_document::{BlockSubject, HexBytes, LostSubject, MissSubject, OperationSubject, Path};
 use crate::record::{operation_id, BlockRecord, RecordError};
 use crate::types::{Digest, PeriodRoot, SegmentRoot, SIGNATURE_BYTES};
 use crate::verification::{parse_secure_share_block, parse_secure_share_operation, verify_block, VerifyBlockError};

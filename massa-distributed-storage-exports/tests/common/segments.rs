@@ -1,6 +1,6 @@
 //! Periods and segments of archive format 2, made of upstream's blocks without the worker's chunking.
 
-use super::places_of;
+use super::slots_of;
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::merkle::root_of_leaves;
 use massa_distributed_storage_exports::period::EncodedPeriod;
@@ -16,7 +16,7 @@ pub fn period(parameters: &ArchiveParameters, period: u64) -> EncodedPeriod {
         EncodedPeriod::whole(parameters, period, &slots).unwrap()
     };
     match period {
-        1..=4 => whole(&places_of(period)),
+        1..=4 => whole(&slots_of(period)),
         5 => {
             let of_4 = self::period(parameters, 4);
             let ids: Vec<_> = of_4.entry.ids().collect();

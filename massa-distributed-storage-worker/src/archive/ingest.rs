@@ -19,10 +19,12 @@ pub use closing::ClosedSegment;
 pub use in_memory::CheckedBlock;
 pub use joining::ArchivedPeriod;
 
-use crate::archive::rows::{OpenRows, SegmentRows};
+pub use crate::storage_backend::Keep;
+
+use crate::archive::rows::{OpenRows, Packing, SegmentRows};
 use crate::archive::slots::{Changes, ClosedSlots, Settled, SlotError, SlotTracker};
 use crate::chunking::segment::StreamError;
-use crate::storage_backend::writer::Durability;
+use crate::storage_backend::database::writer::Durability;
 use closing::Closing;
 use joining::OpenState;
 use massa_distributed_storage_exports::period::PeriodError;
@@ -40,23 +42,12 @@ pub const HELD_BYTES_MAX: usize = 64 << 20;
 /// Missing slots that are kept in memory; beyond that they are found by the links of later blocks.
 const MISSING_MAX: usize = 16_384;
 
-/// What becomes of a chunk when its segment is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// This node holds it.
-    Holder,
-    /// This node is one of those ranked next: it keeps the chunk until the holders promised.
-    Backup,
-    /// Others hold it.
-    No,
-}
-
-/// Decides about a chunk.
-pub type KeepChunk = Box<dyn FnMut(ChunkPosition, &TableChunk) -> Keep + Send>;
+/// Decides what a chunk is kept as when its segment is closed; `None`: others hold it.
+pub type KeepChunk = Box<dyn FnMut(ChunkPosition, &TableChunk) -> Option<Keep> + Send>;
 
 /// Holds every chunk.
 pub fn keep_all() -> KeepChunk {
-    Box::new(|_, _| Keep::Holder)
+    Box::new(|_, _| Some(Keep::Holder))
 }
 
 /// When a block counts as taken.
@@ -189,6 +180,8 @@ pub struct Ingest<S: SegmentRows> {
     missing: BTreeMap<Slot, Option<BlockId>>,
     /// Entries below the open segments were looked at down to this period, for the borders.
     border_looked_at: u64,
+    /// How pages of closing segments are stored.
+    packing: Packing,
     /// Open segments whose blocks are rows, with [`Acknowledge::AtClose`]: the others are in memory.
     rows_of: BTreeSet<u64>,
 }
@@ -280,7 +273,12 @@ impl<S: SegmentRows> Ingest<S> {
     pub fn open(store: Arc<S>, options: IngestOptions) -> Outcome<S, (Self, Progress)> {
         let parameters = store.parameters().clone();
         let first_segment = parameters.first_segment();
+        let packing = match options.acknowledge {
+            Acknowledge::EachBlock => Packing::Packed,
+            Acknowledge::AtFinish | Acknowledge::AtClose => Packing::Plain,
+        };
         let mut ingest = Self {
+            packing,
             tracker: SlotTracker::new(parameters.first_period, parameters.first_period, Vec::new()),
             store,
             options,

@@ -1,8 +1,8 @@
 //! What the thread that writes the archive tells of itself.
 
 use crate::archive::missing::{Missing, OpenSegment};
-use crate::segment_store::database::DamageReport;
-use crate::segment_store::Counters;
+use crate::storage_backend::database::DamageReport;
+use crate::storage_backend::Counters;
 use std::collections::BTreeMap;
 
 /// What the writer has done since it was started, and what it has and lacks as of a moment ago.

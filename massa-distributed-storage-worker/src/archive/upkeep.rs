@@ -1,9 +1,22 @@
 //! What the thread that writes the archive does next, and when. Pure: what there is to do and the time in, a decision out.
 
+use crate::archive::rows::Packing;
 use std::time::{Duration, Instant};
 
 /// Commands between two slices of other work: so that a queue that is never empty does not keep segments open.
 const COMMANDS_BETWEEN_SLICES: u32 = 64;
+
+/// Commands that wait for a writer that is behind: two minutes of blocks of a chain of 32 threads.
+const COMMANDS_BEHIND: usize = 256;
+
+/// How a segment is closed while so many commands wait: pages are packed unless the writer is behind.
+pub fn packing(queued: usize) -> Packing {
+    if queued > COMMANDS_BEHIND {
+        Packing::Plain
+    } else {
+        Packing::Packed
+    }
+}
 
 /// How often something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

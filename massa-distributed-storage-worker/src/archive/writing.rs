@@ -1,17 +1,19 @@
 //! What the thread that writes the archive does with its commands.
 
-use crate::archive::commands::{ArchiveCommand, ArchiveError, BlocksTaken, ChunkDrop, FinalHeader, Reply};
+mod going_on;
+
 use crate::archive::content::record_from_storage;
 use crate::archive::ingest::{Ingest, IngestError, Progress};
-use crate::archive::lines::{archived_line, assigned_line};
-use crate::archive::thread::{AfterArchive, AfterClose, MayPrune, PlaceChunks, Shared, OVERFLOW_SLOTS_MAX};
-use crate::archive::upkeep::{Clock, Intervals, Step, Turn};
-use crate::segment_store::database::DatabaseError;
-use crate::segment_store::{ChunkToStore, OwnChanges, SegmentStore, StoreError};
+use crate::archive::lines::{archived_line, assigned_line, closed_line};
+use crate::archive::upkeep::{packing, Clock, Intervals, Step, Turn};
+use crate::commands::{ArchiveError, BlocksTaken, ChunkDrop, DistributedStorageCommand, FinalHeader, RepairJob, Reply};
+use crate::repair::writing::{carry_out_telling, Written};
+use crate::storage_backend::{ChunkToStore, OwnChanges, SegmentStore, StoreError};
+use crate::worker::{AfterArchive, AfterClose, FinishedChunks, MayPrune, PlaceChunks, Shared, OVERFLOW_SLOTS_MAX};
 use crossbeam_channel::{select, Receiver, Sender, TryRecvError};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::ChunkPosition;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,11 +31,11 @@ const NOT_STORED: &str = "not stored";
 const NO_OPERATIONS: &str = "operations missing";
 
 /// Those who are told, or asked.
-pub(super) struct Told {
-    pub(super) place: PlaceChunks,
-    pub(super) after_archive: AfterArchive,
-    pub(super) after_close: AfterClose,
-    pub(super) may_prune: MayPrune,
+pub(crate) struct Told {
+    pub(crate) place: PlaceChunks,
+    pub(crate) after_archive: AfterArchive,
+    pub(crate) after_close: AfterClose,
+    pub(crate) may_prune: MayPrune,
 }
 
 /// Chunks that are being dropped.
@@ -44,7 +46,7 @@ struct Dropping {
 }
 
 /// The thread's state.
-pub(super) struct Writing {
+pub(crate) struct Writing {
     ingest: Ingest<SegmentStore>,
     shared: Arc<Shared>,
     told: Told,
@@ -54,6 +56,8 @@ pub(super) struct Writing {
     clock: Clock,
     /// Why the archive does not go on.
     stalled: Option<String>,
+    /// Why blocks are refused, if the allocation has no room for them.
+    full: Option<String>,
     /// A write failed, and may have been carried out: what is in memory is read anew.
     is_unsure: bool,
     /// Slots that the store could not note as missing yet.
@@ -62,7 +66,7 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    pub(super) fn new(
+    pub(crate) fn new(
         ingest: Ingest<SegmentStore>,
         shared: Arc<Shared>,
         (told, tidy): (Told, Sender<()>),
@@ -76,6 +80,7 @@ impl Writing {
             turn: Turn::default(),
             clock: Clock::new(intervals, Instant::now()),
             stalled: None,
+            full: None,
             is_unsure: false,
             unnoted: VecDeque::new(),
             dropping: VecDeque::new(),
@@ -87,7 +92,7 @@ impl Writing {
     }
 
     /// Tells what was found at the start.
-    pub(super) fn begin(&mut self, progress: &Progress) {
+    pub(crate) fn begin(&mut self, progress: &Progress) {
         for damage in self.store().database().damages() {
             warn!(%damage, "the store is damaged");
         }
@@ -96,7 +101,7 @@ impl Writing {
         self.tell_status();
     }
 
-    pub(super) fn run(&mut self, commands: &Receiver<ArchiveCommand>, overflow: &Receiver<FinalHeader>) {
+    pub(crate) fn run(&mut self, commands: &Receiver<DistributedStorageCommand>, overflow: &Receiver<FinalHeader>) {
         loop {
             for header in overflow.try_iter().take(OVERFLOW_TURN) {
                 self.note_header(header, QUEUE_FULL);
@@ -108,6 +113,7 @@ impl Writing {
                     Err(TryRecvError::Disconnected) => true,
                 },
                 Step::Slice => {
+                    self.ingest.set_packing(packing(commands.len()));
                     self.slice();
                     false
                 }
@@ -122,7 +128,7 @@ impl Writing {
     }
 
     /// Waits for a command, and carries it out. Tells whether it was the last.
-    fn wait(&mut self, commands: &Receiver<ArchiveCommand>, overflow: &Receiver<FinalHeader>) -> bool {
+    fn wait(&mut self, commands: &Receiver<DistributedStorageCommand>, overflow: &Receiver<FinalHeader>) -> bool {
         select! {
             recv(commands) -> command => return command.map_or(true, |command| self.execute(command)),
             recv(overflow) -> header => {
@@ -151,46 +157,49 @@ impl Writing {
     }
 
     /// Carries a command out. Tells whether it was the last.
-    fn execute(&mut self, command: ArchiveCommand) -> bool {
+    fn execute(&mut self, command: DistributedStorageCommand) -> bool {
         match command {
-            ArchiveCommand::FinalBlock { header, content } => match record_from_storage(&header.block_id, &content) {
-                Some(record) => self.add_final(header, record),
-                None => self.note_header(header, NO_OPERATIONS),
-            },
-            ArchiveCommand::Blocks { records, reply } => {
+            DistributedStorageCommand::FinalBlock { header, content } => {
+                match record_from_storage(&header.block_id, &content) {
+                    Some(record) => self.add_final(header, record),
+                    None => self.note_header(header, NO_OPERATIONS),
+                }
+            }
+            DistributedStorageCommand::Blocks { records, reply } => {
                 let taken = self.add_blocks(records);
                 answer(reply, Ok(taken), "blocks");
             }
-            ArchiveCommand::Tables { tables, reply } => {
+            DistributedStorageCommand::Tables { tables, reply } => {
                 let taken = self.ingest.take_tables(tables);
                 if let Ok(taken) = &taken {
                     self.tell(&taken.progress);
                 }
                 answer(reply, taken, "tables");
             }
-            ArchiveCommand::Entries { entries, reply } => {
+            DistributedStorageCommand::Entries { entries, reply } => {
                 let taken = self.ingest.take_entries(entries);
                 self.finish(taken, reply, "entries");
             }
-            ArchiveCommand::Chunk { chunk, reply } => self.put_chunk(&chunk, reply),
-            ArchiveCommand::Drop(drop) => self.dropping.push_back(Dropping {
+            DistributedStorageCommand::Chunk { chunk, reply } => self.put_chunk(&chunk, reply),
+            DistributedStorageCommand::Drop(drop) => self.dropping.push_back(Dropping {
                 left: drop.chunks.iter().copied().collect(),
                 dropped: Vec::new(),
                 drop,
             }),
-            ArchiveCommand::Replace { table, reply } => {
+            DistributedStorageCommand::Replace { table, reply } => {
                 let replaced = self.ingest.replace(*table);
                 self.finish(replaced, reply, "table in the place of another");
             }
-            ArchiveCommand::EnterLost { entries, reply } => {
+            DistributedStorageCommand::EnterLost { entries, reply } => {
                 let entered = self.ingest.enter_lost(&entries);
                 self.finish(entered, reply, "lost periods");
             }
-            ArchiveCommand::TableWithLost { lost, reply } => {
+            DistributedStorageCommand::TableWithLost { lost, reply } => {
                 let table = self.ingest.table_with_lost(&lost);
                 answer(Some(reply), table, "table with lost periods");
             }
-            ArchiveCommand::Stop => return true,
+            DistributedStorageCommand::Repair(job) => self.repair(*job),
+            DistributedStorageCommand::Stop => return true,
         }
         false
     }
@@ -208,6 +217,12 @@ impl Writing {
         if self.store().database().fault().is_some() {
             self.shared.status.lock().refused_blocks += 1;
             self.note_refusing();
+            return self.note_header(header, NOT_STORED);
+        }
+        let bytes = record.as_bytes().len() as u64;
+        if let Err(error) = self.store().check_block_space(bytes) {
+            self.shared.status.lock().refused_blocks += 1;
+            self.note_full(Some(error.to_string()));
             return self.note_header(header, NOT_STORED);
         }
         match self.ingest.add(record) {
@@ -257,6 +272,20 @@ impl Writing {
             self.shared.status.lock().chunks_repaired += 1;
         }
         answer(reply, put.map_err(IngestError::Store), "chunk");
+    }
+
+    fn repair(&mut self, RepairJob { job, rules, told }: RepairJob) {
+        let mut happened: Vec<Progress> = Vec::new();
+        let written = carry_out_telling(&mut self.ingest, &rules, job, &mut |progress| {
+            happened.push(progress.clone());
+        });
+        happened.iter().for_each(|progress| {
+            self.tell(progress);
+        });
+        let is_new = |written: &&Written| matches!(written, Written::Chunk { result: Ok(()), .. });
+        self.shared.status.lock().chunks_repaired += written.iter().filter(is_new).count() as u64;
+        // Whoever asked asks again if it is not told.
+        let _ = told.try_send(written);
     }
 
     /// Notes that a final block is missing. What the store cannot note waits until it can.
@@ -315,12 +344,20 @@ impl Writing {
 /// Work that may wait, and what is done from time to time.
 impl Writing {
     fn has_slices(&self) -> bool {
-        let is_possible = self.stalled.is_none() && !self.shared.is_stopping.load(Ordering::Acquire);
-        is_possible && (self.ingest.is_closing() || !self.dropping.is_empty())
+        !self.shared.is_stopping.load(Ordering::Acquire) && (self.can_close() || self.can_drop())
+    }
+
+    fn can_close(&self) -> bool {
+        self.stalled.is_none() && self.ingest.is_closing()
+    }
+
+    /// Also while closing does not go on: what is dropped may be the space that it lacks.
+    fn can_drop(&self) -> bool {
+        !self.dropping.is_empty() && self.store().database().fault().is_none()
     }
 
     fn slice(&mut self) {
-        if self.ingest.is_closing() {
+        if self.can_close() {
             self.close_slice();
         } else if let Some(dropping) = self.dropping.pop_front() {
             self.drop_slice(dropping);
@@ -351,6 +388,14 @@ impl Writing {
             result = drop_chunks(&store, slice.iter().filter(|position| !keep(**position)), &mut dropped);
         });
         self.shared.status.lock().chunks_handed_over += dropped.len() as u64;
+        // It waits for reads, which may wait for assignments: not while these are kept from changing.
+        if let Err(error) = forget_backups(&store, &dropped) {
+            // They go when their tables are written again.
+            debug!(
+                error = &error as &dyn std::error::Error,
+                "tables of dropped chunks not deleted"
+            );
+        }
         dropping.dropped.append(&mut dropped);
         if in_force && result.is_ok() && !dropping.left.is_empty() {
             return self.dropping.push_front(dropping);
@@ -359,94 +404,14 @@ impl Writing {
         answer(dropping.drop.reply, result.map(|()| dropping.dropped), "dropped chunks");
     }
 
-    fn look_after(&mut self, now: Instant) {
-        // Whichever command found it out, or another thread that keeps rows of its own.
-        self.note_refusing();
-        if self.clock.retry(self.stalled.is_some(), now) {
-            self.go_on();
-        }
-        if self.clock.upkeep(now) && self.stalled.is_none() {
-            if let Err(error) = self.store().database().recover() {
-                self.stall(error.to_string());
-            }
-            self.prune();
-        }
-        if self.clock.report(now) {
-            self.tell_status();
-        }
-    }
-
-    /// Tries to go on after something was in the way.
-    fn go_on(&mut self) {
-        if self.try_to_go_on() {
-            self.stalled = None;
-            self.shared.status.lock().store_error = None;
-            info!("the archive goes on");
-            self.note_unnoted();
-        }
-    }
-
-    fn try_to_go_on(&mut self) -> bool {
-        if let Err(error) = self.store().recover() {
-            return self.stall(error.to_string());
-        }
-        let progress = if self.is_unsure {
-            self.ingest.recovered()
-        } else {
-            // What was found missing or damaged stays known.
-            self.ingest.advance()
-        };
-        match progress {
-            Ok(progress) => {
-                self.is_unsure = false;
-                self.tell(&progress) && self.close_slice()
-            }
-            Err(error) => self.stall(error.to_string()),
-        }
-    }
-
-    /// Lets go of what retention no longer keeps, as far as others hold it.
-    fn prune(&mut self) {
-        let store = Arc::clone(self.store());
-        let ended = self.ingest.next_segment().checked_sub(1);
-        let Some(kept_from) = ended.and_then(|newest| store.retained_from(newest)) else {
-            return;
-        };
-        let first = store.floor().max(store.parameters().first_segment());
-        let may_go = (first..kept_from).take_while(|segment| (self.told.may_prune)(*segment));
-        let Some(floor) = may_go.last().map(|segment| segment + 1) else {
-            return;
-        };
-        match store.prune(floor) {
-            Ok(chunks) => info!(floor, chunks, "segments pruned"),
-            Err(error) => {
-                self.stall(error.to_string());
-            }
-        }
-    }
-
-    fn note_refusing(&mut self) {
-        if let Some(fault) = self.store().database().fault() {
-            self.stall(DatabaseError::Refusing(fault).to_string());
-        }
-    }
-
-    /// Says once that the archive does not go on, and again when the reason changes. Returns false.
-    fn stall(&mut self, reason: String) -> bool {
-        self.is_unsure |= self.store().database().fault().is_some();
-        if self.stalled.as_ref() != Some(&reason) {
-            warn!(reason, "the archive does not go on");
-            self.shared.status.lock().store_error = Some(reason.clone());
-            self.stalled = Some(reason);
-        }
-        false
-    }
-
     /// Tells what happened. Returns whether everything went on.
     fn tell(&mut self, progress: &Progress) -> bool {
         for archived in &progress.archived {
             info!("{}", archived_line(archived));
-            let placed = (self.told.place)(archived);
+            let placed = (self.told.place)(&FinishedChunks {
+                segment: archived.segment,
+                finished: archived.finished.clone(),
+            });
             info!("{}", assigned_line(archived, placed.nodes.nodes(), &placed.holders));
             if archived.lost {
                 warn!(
@@ -457,6 +422,13 @@ impl Writing {
             (self.told.after_archive)(archived);
         }
         for closed in &progress.closed {
+            let placed = (self.told.place)(&FinishedChunks {
+                segment: closed.segment,
+                finished: closed.finished.clone(),
+            });
+            if let Some(line) = closed_line(closed, placed.nodes.nodes(), &placed.holders) {
+                info!("{line}");
+            }
             info!(segment = closed.segment, root = %closed.root, chunks = closed.chunks, kept = closed.kept, "segment closed");
             (self.told.after_close)(closed);
         }
@@ -517,6 +489,15 @@ fn drop_chunks<'a>(
         if store.drop_chunk(*position, OwnChanges::default())? {
             dropped.push(*position);
         }
+    }
+    Ok(())
+}
+
+/// Deletes the pages of dropped chunks that were kept until their holders promised, as soon as no other is among them.
+pub(crate) fn forget_backups(store: &SegmentStore, dropped: &[ChunkPosition]) -> Result<(), StoreError> {
+    let segments: BTreeSet<u64> = dropped.iter().map(|position| position.segment).collect();
+    for segment in segments {
+        store.forget_backups(segment)?;
     }
     Ok(())
 }

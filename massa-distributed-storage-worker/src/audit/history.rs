@@ -1,13 +1,16 @@
 //! What came of audits: results, and what they say about each node.
 //!
-//! Pure. The store keeps the rows ([`crate::storage_backend::history`]); here are the newest of them in memory, at most
+//! The store keeps a row for each, under its number ([`rows`]); here are the newest of them in memory, at most
 //! [`MAX_RESULTS`] and none older than [`MAX_AGE`]. Rates are those of the results that are kept.
 
+pub mod rows;
+
 use massa_distributed_storage_exports::types::ChallengeId;
-use massa_distributed_storage_exports::{ChunkId, ChunkIndex};
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
 use massa_models::node::NodeId;
 use massa_time::MassaTime;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 /// Results that are kept: with one audit every few minutes, months. About 2 MB on disk and in memory.
 pub const MAX_RESULTS: usize = 10_000;
@@ -22,7 +25,7 @@ pub enum AuditOutcome {
     /// It showed the leaves.
     Passed,
     /// It showed the leaves, but each time so late that it may have fetched them: see
-    /// [`crate::audit::plan::AuditLimits::time_allowance`].
+    /// [`super::plan::AuditLimits::time_allowance`].
     Slow,
     /// It says that it does not hold the chunk.
     NotHeld,
@@ -70,10 +73,8 @@ pub struct AuditResult {
     pub at: MassaTime,
     /// Who was challenged.
     pub node: NodeId,
-    /// Period of the chunk.
-    pub period: u64,
     /// Position of the chunk.
-    pub chunk: ChunkIndex,
+    pub position: ChunkPosition,
     /// The chunk.
     pub chunk_id: ChunkId,
     /// Whether an operator asked for it.
@@ -84,7 +85,7 @@ pub struct AuditResult {
     pub outcome: AuditOutcome,
     /// Time to the last proof, in milliseconds.
     pub elapsed_ms: Option<u32>,
-    /// Time to the answer of a small question before it, in milliseconds.
+    /// Time to the answer of a small request before it, in milliseconds.
     pub round_trip_ms: Option<u32>,
 }
 
@@ -142,8 +143,8 @@ pub struct HistoryChange {
     pub number: u64,
     /// The new result.
     pub result: AuditResult,
-    /// Results with smaller numbers are dropped.
-    pub keep_from: u64,
+    /// Results with these numbers are dropped.
+    pub dropped: Range<u64>,
 }
 
 impl AuditHistory {
@@ -158,6 +159,7 @@ impl AuditHistory {
     pub fn push(&mut self, result: AuditResult) -> HistoryChange {
         let number = self.next;
         self.next += 1;
+        let first = self.results.front().map_or(number, |(number, _)| *number);
         let oldest = result.at.saturating_sub(MAX_AGE);
         self.results.push_back((number, result.clone()));
         let is_over = |results: &VecDeque<(u64, AuditResult)>| {
@@ -171,7 +173,7 @@ impl AuditHistory {
         HistoryChange {
             number,
             result,
-            keep_from,
+            dropped: first..keep_from,
         }
     }
 

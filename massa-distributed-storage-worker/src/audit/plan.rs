@@ -1,6 +1,6 @@
 //! Which node is audited when, on which chunk, and what comes of it.
 //!
-//! Pure: state, input and time in, actions out; [`crate::audit_worker`] does what they say. Every audit ends with one result,
+//! Pure: state, input and time in, actions out; [`super::thread`] does what they say. Every audit ends with one result,
 //! [`AuditLimits::response_timeout`] after it began at the latest. What may be bad luck is asked again before it counts: a
 //! challenge that is not answered a second time, half of the time later, since a link may be down for a moment; one that is
 //! answered late up to three times in all, about other chunks, since load only ever adds to the time.
@@ -11,19 +11,20 @@
 //!
 //! Who is audited follows from a seed that nobody else knows: a node that knew when its turn is could prepare for it.
 
+use super::challenge::{verify, with_source, ChallengeParties};
 use super::history::{AuditOutcome, AuditResult, MAX_REASON_CHARS};
-use super::{verify, ChallengeParties};
 use crate::rounds::timing::AnswerWindow;
-use massa_distributed_storage_exports::manifest::ChunkEntry;
-use massa_distributed_storage_exports::network::{AuditChallenge, ChallengeAnswer, ChallengeEvent, ChallengeFailure};
+use massa_distributed_storage_exports::network::{
+    AuditChallenge, ChallengeAnswer, ChallengeEvent, ChallengeFailure, HeldRange,
+};
+use massa_distributed_storage_exports::segment_table::TableChunk;
 use massa_distributed_storage_exports::types::ChallengeId;
-use massa_distributed_storage_exports::ChunkIndex;
+use massa_distributed_storage_exports::ChunkPosition;
 use massa_models::node::NodeId;
 use massa_time::MassaTime;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// Audits by schedule in a segment, if it has as many periods.
@@ -34,8 +35,10 @@ pub const MAX_OPEN_AUDITS: usize = 8;
 const TRIES: u32 = 2;
 /// How often a node is asked that answers late.
 const SLOW_TRIES: u32 = 3;
-/// Periods that are looked at for a chunk of a node.
-const PERIODS_TRIED: usize = 64;
+/// And never more often than that: segments of a few periods are not audited four times each.
+const MIN_EVERY_PERIODS: u64 = 5;
+/// Segments that are looked at for a chunk of a node.
+const SEGMENTS_TRIED: usize = 64;
 /// How long to wait before asking again when the storage handler took no challenge.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than a challenge's time its event is waited for.
@@ -69,7 +72,7 @@ impl AuditLimits {
         min_challenge_interval: Duration,
     ) -> Self {
         Self {
-            every_periods: (segment_periods / AUDITS_PER_SEGMENT).max(1),
+            every_periods: (segment_periods / AUDITS_PER_SEGMENT).max(MIN_EVERY_PERIODS),
             period_time,
             response_timeout,
             min_challenge_interval,
@@ -83,12 +86,10 @@ impl AuditLimits {
 pub struct AuditTarget {
     /// Who is challenged.
     pub node: NodeId,
-    /// Period of the chunk.
-    pub period: u64,
     /// Position of the chunk.
-    pub chunk: ChunkIndex,
-    /// Length and id of the chunk, from the manifest.
-    pub entry: ChunkEntry,
+    pub position: ChunkPosition,
+    /// Length and id of the chunk, from the segment's table.
+    pub chunk: TableChunk,
     /// Whether the chunk is assigned to the node.
     pub assigned: bool,
 }
@@ -159,6 +160,8 @@ pub struct AuditView<'a> {
     pub window: Option<AnswerWindow>,
     /// A chunk that a node should hold, drawn with this generator; `None` if there is none.
     pub choose: &'a dyn Fn(&NodeId, &mut ChaCha20Rng) -> Option<AuditTarget>,
+    /// Where objects end in a page of a chunk, if that is known: see [`super::challenge::ObjectEnds`].
+    pub ends: &'a dyn Fn(ChunkPosition, u32) -> Option<Vec<u16>>,
 }
 
 /// An audit under way.
@@ -299,7 +302,7 @@ impl AuditPlan {
             challenger: self.own,
             challenged: target.node,
         };
-        parties.challenge(target.period, target.chunk, target.entry.id, self.random.next_u64())
+        parties.challenge(target.position, target.chunk.id, self.random.next_u64())
     }
 
     fn ask(&mut self, mut open: Open, now: Instant) -> AuditAction {
@@ -345,12 +348,10 @@ impl AuditPlan {
     }
 
     fn on_answer(&mut self, mut open: Open, answer: &ChallengeAnswer, view: &AuditView<'_>) -> Vec<AuditAction> {
-        let checked = verify(&open.challenge, &open.target.entry, answer.challenge_id, &answer.leaves);
-        if let Err(error) = checked {
-            let reason = crate::audit::with_source(&error)
-                .chars()
-                .take(MAX_REASON_CHARS)
-                .collect();
+        let ends = |page| (view.ends)(open.target.position, page);
+        let shown = (answer.challenge_id, &answer.leaves[..]);
+        if let Err(error) = verify(&open.challenge, &open.target.chunk, shown, &ends) {
+            let reason = with_source(&error).chars().take(MAX_REASON_CHARS).collect();
             return vec![done(open, AuditOutcome::Wrong(reason), view.at)];
         }
         open.timing = Some((answer.elapsed, answer.round_trip));
@@ -462,9 +463,8 @@ fn done(open: Open, outcome: AuditOutcome, at: MassaTime) -> AuditAction {
         challenge_id: open.first,
         at,
         node: open.target.node,
-        period: open.target.period,
-        chunk: open.target.chunk,
-        chunk_id: open.target.entry.id,
+        position: open.target.position,
+        chunk_id: open.target.chunk.id,
         by_hand: open.by_hand,
         assigned: open.target.assigned,
         outcome,
@@ -483,42 +483,32 @@ fn below(random: &mut ChaCha20Rng, count: u64) -> u64 {
     ((u128::from(random.next_u64()) * u128::from(count)) >> 64) as u64
 }
 
-/// A chunk of one of `periods` that `node` is a holder of. Looks at a few periods; `None` if none of them has one.
+/// A chunk of one of these segments that is for `node` to hold: its position. Looks at a few segments; `None` if none of them
+/// has one.
 ///
-/// `chunks_of` tells the chunks of a period and who holds each.
+/// `chunks_of` tells the chunks of a segment that the node should hold.
 pub fn choose_chunk(
     random: &mut ChaCha20Rng,
-    node: &NodeId,
-    periods: &[RangeInclusive<u64>],
-    chunks_of: &dyn Fn(u64) -> Vec<(ChunkEntry, Vec<NodeId>)>,
-) -> Option<AuditTarget> {
-    let length = |range: &RangeInclusive<u64>| match range.end().checked_sub(*range.start()) {
+    segments: &[HeldRange],
+    chunks_of: &dyn Fn(u64) -> Vec<u32>,
+) -> Option<ChunkPosition> {
+    let length = |range: &HeldRange| match range.last_segment.checked_sub(range.first_segment) {
         Some(more) => more.saturating_add(1),
         None => 0,
     };
-    let total = periods.iter().map(length).fold(0, u64::saturating_add);
-    for _ in 0..PERIODS_TRIED {
+    let total = segments.iter().map(length).fold(0, u64::saturating_add);
+    for _ in 0..SEGMENTS_TRIED {
         let mut offset = below(random, total);
-        let range = periods.iter().find(|range| {
+        let range = segments.iter().find(|range| {
             let is_inside = offset < length(range);
             offset -= if is_inside { 0 } else { length(range) };
             is_inside
         })?;
-        let period = range.start() + offset;
-        let chunks = chunks_of(period);
-        let held = chunks
-            .iter()
-            .zip(0u32..)
-            .filter(|((_, holders), _)| holders.contains(node));
-        let held: Vec<(ChunkEntry, u32)> = held.map(|((entry, _), index)| (*entry, index)).collect();
-        if let Some((entry, index)) = held.get(below(random, held.len() as u64) as usize) {
-            return Some(AuditTarget {
-                node: *node,
-                period,
-                chunk: ChunkIndex(*index),
-                entry: *entry,
-                assigned: true,
-            });
+        let segment = range.first_segment + offset;
+        let held = chunks_of(segment);
+        let chosen = held.get(below(random, held.len() as u64) as usize);
+        if let Some(position) = chosen.and_then(|index| ChunkPosition::new(segment, *index)) {
+            return Some(position);
         }
     }
     None

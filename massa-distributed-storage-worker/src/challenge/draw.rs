@@ -1,6 +1,6 @@
 //! Beacon, draws and challenge ids: anyone who has the blocks and the registry's state computes the same.
 
-use crate::challenge::claim::Claim;
+use crate::challenge::sums::Claim;
 use massa_distributed_storage_exports::record::block_id_bytes;
 use massa_distributed_storage_exports::types::Digest;
 use massa_models::block_id::BlockId;

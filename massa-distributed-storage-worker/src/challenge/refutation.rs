@@ -7,7 +7,6 @@
 //! A false claim can be seen only where the accused node's tree is known: an answer to a draw carries the sum path of the
 //! drawn chunk. What `refuteClaim` is sent: [`crate::smart_contract::storage_registry::refute_claim`].
 
-use crate::challenge::answer::Answer;
 use crate::challenge::segment_answer::SegmentAnswer;
 use crate::challenge::sums::Claim;
 use crate::replication::placement_score;
@@ -21,78 +20,15 @@ pub const STEADY_ROUNDS: u64 = 3;
 /// A witness that claimed more than so many tenths of its allocation may have been skipped as full: no proof.
 pub const WITNESS_TENTHS: u128 = 8;
 
-/// A claimed chunk as a refutation shows it: an answer without its leaf.
-pub trait Exhibit: Clone {
-    /// The chunk.
-    fn chunk_id(&self) -> ChunkId;
-    /// Whether it shows a leaf.
-    fn shows_leaf(&self) -> bool;
-    /// The same without its leaf.
-    fn without_leaf(&self) -> Self;
-    /// Whether its sum path ends in `claim`.
-    fn is_claimed(&self, claim: &Claim) -> bool;
-    /// Whether the chunk stands in the archive under `root`.
-    fn is_archived(&self, root: &SegmentRoot, segment_periods: u64) -> bool;
-}
-
-impl Exhibit for Answer {
-    fn chunk_id(&self) -> ChunkId {
-        self.chunk.id
-    }
-
-    fn shows_leaf(&self) -> bool {
-        !self.leaf.is_empty() || !self.leaf_path.siblings.is_empty()
-    }
-
-    fn without_leaf(&self) -> Self {
-        let mut exhibit = self.clone();
-        exhibit.leaf.clear();
-        exhibit.leaf_path.directions = 0;
-        exhibit.leaf_path.siblings.clear();
-        exhibit
-    }
-
-    fn is_claimed(&self, claim: &Claim) -> bool {
-        self.before_under(claim).is_some()
-    }
-
-    fn is_archived(&self, root: &SegmentRoot, segment_periods: u64) -> bool {
-        self.is_under(root, segment_periods)
-    }
-}
-
-impl Exhibit for SegmentAnswer {
-    fn chunk_id(&self) -> ChunkId {
-        self.chunk.id
-    }
-
-    fn shows_leaf(&self) -> bool {
-        SegmentAnswer::shows_leaf(self)
-    }
-
-    fn without_leaf(&self) -> Self {
-        SegmentAnswer::without_leaf(self)
-    }
-
-    fn is_claimed(&self, claim: &Claim) -> bool {
-        self.before_under(claim).is_some()
-    }
-
-    /// The position names no period.
-    fn is_archived(&self, root: &SegmentRoot, _segment_periods: u64) -> bool {
-        self.is_under(root)
-    }
-}
-
 /// A claimed chunk, and the nodes that score lower for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refutation<E = Answer> {
+pub struct Refutation {
     /// The accused node.
     pub node: Address,
     /// The round that was claimed.
     pub round: u64,
     /// The chunk, without a leaf.
-    pub exhibit: E,
+    pub exhibit: SegmentAnswer,
     /// R nodes, in ascending order of their texts.
     pub witnesses: Vec<Address>,
 }
@@ -184,13 +120,13 @@ impl Bench<'_> {
     }
 }
 
-impl<E: Exhibit> Refutation<E> {
+impl Refutation {
     /// Finds the witnesses against a chunk that `accused` claimed for `round`; `None` if there are too few of them: the claim
     /// may be right.
     ///
-    /// `exhibit` is an answer of the accused node, or [`crate::challenge::prover::exhibit`]; its leaf is dropped.
-    pub fn find(accused: &NodeRecord, round: u64, exhibit: &E, bench: Bench<'_>) -> Option<Self> {
-        let chunk = exhibit.chunk_id();
+    /// `exhibit` is an answer of the accused node, or [`SegmentAnswer::exhibit`]; its leaf is dropped.
+    pub fn find(accused: &NodeRecord, round: u64, exhibit: &SegmentAnswer, bench: Bench<'_>) -> Option<Self> {
+        let chunk = exhibit.chunk.id;
         let limit = score_of_accused(accused, &chunk)?;
         let against = |node: &&NodeRecord| check_witness(node, accused, round, &chunk, limit).is_ok();
         let mut witnesses: Vec<(String, Address)> = bench
@@ -219,12 +155,7 @@ impl<E: Exhibit> Refutation<E> {
     ///
     /// # Errors
     /// [`RefutationError`].
-    pub fn check(
-        &self,
-        bench: Bench<'_>,
-        segment_root: Option<&SegmentRoot>,
-        segment_periods: u64,
-    ) -> Result<(), RefutationError> {
+    pub fn check(&self, bench: Bench<'_>, segment_root: Option<&SegmentRoot>) -> Result<(), RefutationError> {
         let accused = bench.node(&self.node)?;
         let slot = accused.claim_of(self.round).ok_or(RefutationError::NoClaim)?;
         if slot.refuted {
@@ -237,11 +168,11 @@ impl<E: Exhibit> Refutation<E> {
             root: slot.root,
             leaves: slot.leaves,
         };
-        if !self.exhibit.is_claimed(&claim) {
+        if self.exhibit.before_under(&claim).is_none() {
             return Err(RefutationError::SumPath);
         }
         let root = segment_root.ok_or(RefutationError::SegmentUnknown)?;
-        if !self.exhibit.is_archived(root, segment_periods) {
+        if !self.exhibit.is_under(root) {
             return Err(RefutationError::ArchivePath);
         }
         self.check_witnesses(accused, bench)
@@ -256,7 +187,7 @@ impl<E: Exhibit> Refutation<E> {
         if !texts.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(RefutationError::Order);
         }
-        let chunk = self.exhibit.chunk_id();
+        let chunk = self.exhibit.chunk.id;
         // Without a key the accused has no claim; without any weight nobody could score lower.
         let limit = score_of_accused(accused, &chunk).ok_or(RefutationError::NoClaim)?;
         for address in &self.witnesses {
@@ -311,7 +242,7 @@ pub(super) fn is_steady(witness: &NodeRecord, round: u64) -> bool {
     let weighs = witness.weight_at(since) > 0 && witness.weight_at(round) > 0;
     let unlapsed = witness.lapsed_until <= since || witness.lapsed_from > round;
     let filled = witness.filled_from <= since && witness.filled_to > round;
-    let unchanged = witness.weight_from_segment <= since || witness.weight_from_segment > round;
+    let unchanged = witness.weight_from_round <= since || witness.weight_from_round > round;
     weighs && unlapsed && filled && unchanged
 }
 

@@ -9,7 +9,7 @@
 //! path: directions u16 (bit k: sibling k is the left one) | count u8 (at most 16) | siblings (32 each)
 //! ```
 //!
-//! The contract's side is `massa-storage-sc/assembly/internals/segment-answer.ts`; `tests/data/segment-answer-vectors.json` holds
+//! The contract's side is `massa-storage-sc/assembly/internals/answer.ts`; `tests/data/segment-answer-vectors.json` holds
 //! the two together.
 
 use crate::challenge::reason::Reason;

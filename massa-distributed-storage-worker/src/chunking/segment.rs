@@ -11,10 +11,10 @@
 use super::objects::{objects_of, ChunkObject, IndexedObjects};
 use super::page_root;
 use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::leaf_proof::ChunkLeafProof;
 use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::merkle::{root_of_hashes, MerkleTree};
 use massa_distributed_storage_exports::period::{EncodedPeriod, TaggedSignature};
-use massa_distributed_storage_exports::proof::ChunkLeafProof;
 use massa_distributed_storage_exports::record::RecordError;
 use massa_distributed_storage_exports::segment_table::{
     SegmentHeader, SegmentTable, TableChunk, TableError, TablePeriod,

@@ -2,7 +2,7 @@
 //!
 //! Everything here is what peers say of themselves: a reason to ask somebody first, never one to believe anything.
 
-use massa_distributed_storage_exports::segment_network::{StoragePeer, MAX_HELD_RANGES};
+use massa_distributed_storage_exports::network::{StoragePeer, MAX_HELD_RANGES};
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_models::node::NodeId;
 

@@ -74,7 +74,9 @@ impl Assigned {
     pub fn set_nodes(&mut self, nodes: Arc<NodeSet>, replication_factor: usize) {
         let known = self.placement.nodes();
         let changed = *known.nodes != *nodes || known.replication_factor != replication_factor;
-        let own = own_index(&nodes, &self.own, self.operator.as_ref());
+        let own_of = |operator| own_index(&nodes, &self.own, operator);
+        // What its operator did not register, or the genesis file names under another address, is this node all the same.
+        let own = own_of(self.operator.as_ref()).or_else(|| own_of(None));
         self.placement.set_nodes(NodesInForce {
             nodes,
             own,
@@ -137,9 +139,9 @@ pub fn keep_assigned(assigned: &SharedAssigned) -> KeepChunk {
         }
         let standing = prepared.as_mut().map(|(.., standings)| standings.own(&chunk.id));
         match standing {
-            Some(Standing::Holder) => Keep::Holder,
-            Some(Standing::Backup) => Keep::Backup,
-            Some(Standing::Neither) | None => Keep::No,
+            Some(Standing::Holder) => Some(Keep::Holder),
+            Some(Standing::Backup) => Some(Keep::Backup),
+            Some(Standing::Neither) | None => None,
         }
     })
 }

@@ -2,21 +2,26 @@
 //!
 //! Its pages belong to the table's chunk, and the ids in its entry to the table's period: that was checked as they came. Not
 //! covered are the signatures beside the pages and the offsets of the entry. So every block that lies whole in the chunk is
-//! put together and verified. Where the bytes at an offset are not the block that the entry names, the offset is false: the
-//! bytes themselves are true.
+//! put together and verified, and of those that reach beyond it what is here (`borders`). Where the bytes at an offset are not
+//! the block that the entry names, the offset is false: the bytes themselves are true. A signature beside the end of no object is
+//! false as well: it would be kept and sent for nothing.
 //!
-//! Left out: blocks that reach beyond the chunk, whose bytes are not here. Who reads them checks them.
+//! Left out: objects of which a part is not here. Who reads them checks them.
 
+mod borders;
+
+use self::borders::Borders;
 use super::chunks::download::ObtainedChunk;
 use super::chunks::FalsePart;
-use crate::segment_store::{ChunkToStore, Keep, PageToStore, ReachingEntry};
+use crate::storage_backend::{ChunkToStore, Keep, PageToStore, ReachingEntry};
 use massa_distributed_storage_exports::bytes::Reader;
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::merkle::root_of_hashes;
+use massa_distributed_storage_exports::network::VerifiedPage;
 use massa_distributed_storage_exports::period::{Signature, TaggedSignature, UnsignedRecord};
-use massa_distributed_storage_exports::segment_network::VerifiedPage;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
+use massa_distributed_storage_exports::stored_page::{is_larger_by_a_tenth, StoredPage};
 use massa_distributed_storage_exports::types::PAGE_BYTES;
 use massa_distributed_storage_exports::verification::verify_block;
 use massa_models::block_id::BlockId;
@@ -88,7 +93,7 @@ fn entry_false(reason: String) -> FalseChunk {
 }
 
 /// Checks a chunk of `table` and gives it the form in which it is written. Costs a hash of each page and the signatures of
-/// the blocks that lie whole in it.
+/// the objects that lie whole in it.
 ///
 /// # Errors
 /// [`FalseChunk`].
@@ -96,6 +101,8 @@ pub fn check_chunk(table: &SegmentTable, chunk: &ObtainedChunk) -> Result<ChunkT
     let index = chunk.position.index.0;
     let plain = Plain::new(table, chunk)?;
     let reaching = table.period_reaching_into(index);
+    let mut borders = Borders::new(&plain, table.header().chain_id, table.header().threads);
+    let mut doubt = FalsePart::Signatures;
     for period in table.periods_of_chunk(index).unwrap_or_default() {
         let Some(range) = table.period_range(period) else {
             continue;
@@ -107,31 +114,45 @@ pub fn check_chunk(table: &SegmentTable, chunk: &ObtainedChunk) -> Result<ChunkT
             PeriodEntry::read(&mut Reader::new(plain.part(&range)), table.header().threads).ok()
         };
         let Some(entry) = entry else { continue };
-        check_blocks(table, &plain, &range, &entry)?;
+        let continued = check_blocks(table, &mut borders, &plain, (&range, &entry))?;
+        if let Some(block) = continued {
+            // The other blocks of its period fit their offsets.
+            borders.continued(&block)?;
+            doubt = FalsePart::SignaturesOrEntry;
+        }
     }
+    borders.finish(doubt)?;
     Ok(to_store(table, chunk, reaching))
 }
 
+/// Checks the blocks of a period that lie whole in the chunk or begin in it. Returns the range of the one that began before it
+/// and reaches into it.
 fn check_blocks(
     table: &SegmentTable,
+    borders: &mut Borders<'_>,
     plain: &Plain,
-    period: &Range<u64>,
-    entry: &PeriodEntry,
-) -> Result<(), FalseChunk> {
+    (period, entry): (&Range<u64>, &PeriodEntry),
+) -> Result<Option<Range<u64>>, FalseChunk> {
     let length = (period.end - period.start) as u32;
+    let mut continued = None;
     for (id, thread) in entry.ids().zip(0..) {
         let (Some(id), Some(range)) = (id, entry.block_range(thread, length)) else {
             continue;
         };
         let range = period.start + u64::from(range.start)..period.start + u64::from(range.end);
         if plain.holds(&range) {
-            check_block(table, plain, id, &range)?;
+            borders.count(check_block(table, plain, id, &range)?);
+        } else if plain.range.contains(&range.start) {
+            borders.begun(id, &range)?;
+        } else if range.start < plain.range.start && range.end > plain.range.start {
+            continued = Some(range);
         }
     }
-    Ok(())
+    Ok(continued)
 }
 
-fn check_block(table: &SegmentTable, plain: &Plain, id: BlockId, range: &Range<u64>) -> Result<(), FalseChunk> {
+/// Returns the number of its signatures.
+fn check_block(table: &SegmentTable, plain: &Plain, id: BlockId, range: &Range<u64>) -> Result<usize, FalseChunk> {
     let header = table.header();
     let other = |reason: String| entry_false(format!("block {id} is not where its entry says: {reason}"));
     let record = UnsignedRecord::parse(plain.part(range)).map_err(|error| other(error.to_string()))?;
@@ -145,7 +166,8 @@ fn check_block(table: &SegmentTable, plain: &Plain, id: BlockId, range: &Range<u
     let record = record.signed(&signatures);
     let record = record.map_err(|error| signatures_false(error.to_string()))?;
     let verified = verify_block(&record, header.chain_id, header.threads);
-    verified.map(drop).map_err(|error| signatures_false(error.to_string()))
+    verified.map_err(|error| signatures_false(error.to_string()))?;
+    Ok(signatures.len())
 }
 
 fn to_store(table: &SegmentTable, chunk: &ObtainedChunk, reaching: Option<u64>) -> ChunkToStore {
@@ -157,9 +179,20 @@ fn to_store(table: &SegmentTable, chunk: &ObtainedChunk, reaching: Option<u64>) 
             entry: entry.clone(),
         })
     });
-    let page = |page: &VerifiedPage| PageToStore {
-        stored: page.stored().to_vec(),
-        signatures: page.signatures().to_vec(),
+    // One who packs badly, or not at all, shall not cost everybody disk.
+    let plain: Vec<&[u8]> = chunk.pages.iter().map(VerifiedPage::plain).collect();
+    let own = StoredPage::pack_chunk(&plain.concat());
+    let page = |(page, own): (&VerifiedPage, StoredPage)| {
+        let received = page.stored();
+        let stored = if is_larger_by_a_tenth(received.len(), own.as_bytes().len()) {
+            own.into_bytes()
+        } else {
+            received.to_vec()
+        };
+        PageToStore {
+            stored,
+            signatures: page.signatures().to_vec(),
+        }
     };
     let root = |page: &VerifiedPage| root_of_hashes(leaf_hashes(page.plain()));
     ChunkToStore {
@@ -167,6 +200,6 @@ fn to_store(table: &SegmentTable, chunk: &ObtainedChunk, reaching: Option<u64>) 
         position: chunk.position,
         page_roots: chunk.pages.iter().map(root).collect(),
         reaching,
-        pages: chunk.pages.iter().map(page).collect(),
+        pages: chunk.pages.iter().zip(own).map(page).collect(),
     }
 }

@@ -17,7 +17,7 @@ use crate::fetch::sources::says_it_holds;
 use crate::fetch::window::WindowLimits;
 use crate::fetch::Asker;
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::segment_network::{FetchFailure, StoragePeer, VerifiedPage};
+use massa_distributed_storage_exports::network::{FetchFailure, StoragePeer, VerifiedPage};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition};
 use massa_models::node::NodeId;
 use std::cmp::Reverse;
@@ -103,6 +103,8 @@ pub enum FalsePart {
     Signatures,
     /// Offsets of its entry.
     Entry,
+    /// One of them.
+    SignaturesOrEntry,
 }
 
 /// Who sent the parts of a chunk that turned out false.
@@ -118,6 +120,25 @@ pub struct Blamed {
     pub entry_from: Option<NodeId>,
     /// What was wrong.
     pub reason: String,
+}
+
+impl Blamed {
+    /// Who may have sent what is false: it is proven of somebody only if there is no other.
+    pub fn suspects(&self) -> Vec<NodeId> {
+        let (pages, entry) = match self.part {
+            FalsePart::Signatures => (true, false),
+            FalsePart::Entry => (false, true),
+            FalsePart::SignaturesOrEntry => (true, true),
+        };
+        let of_pages = self.sources.iter().copied().filter(|_| pages);
+        let of_entry = self.entry_from.into_iter().filter(|_| entry);
+        of_pages.chain(of_entry).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What was wrong, and where.
+    pub fn text(&self) -> String {
+        format!("chunk {}: {}", self.position, self.reason)
+    }
 }
 
 /// The order in which chunks are fetched.
@@ -383,16 +404,13 @@ impl ChunksPlan {
     /// pages nobody knows which one lied.
     pub fn on_refused(&mut self, blamed: &Blamed, mut wanted: WantedChunk, now: Instant) -> Vec<ChunkAction> {
         self.downloads.on_written(blamed.position);
-        let suspects: Vec<NodeId> = match blamed.part {
-            FalsePart::Signatures => blamed.sources.iter().copied().collect(),
-            FalsePart::Entry => blamed.entry_from.into_iter().collect(),
-        };
+        let suspects = blamed.suspects();
         wanted.assigned.sort_by_key(|node| suspects.contains(node));
         self.add(wanted, 0, now + self.limits.patience / 4);
         match suspects[..] {
             [node] => vec![ChunkAction::Quarantine {
                 node,
-                reason: format!("chunk {}: {}", blamed.position, blamed.reason),
+                reason: blamed.text(),
             }],
             _ => Vec::new(),
         }

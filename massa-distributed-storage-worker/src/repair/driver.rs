@@ -5,12 +5,14 @@
 
 mod answers;
 mod look;
+mod obtained;
 
 use self::look::{unless_damaged, Look};
+use self::obtained::blamed;
 use super::assigned::SharedAssigned;
-use super::chunk_check::{check_chunk, FalseChunk};
-use super::chunks::download::{ChunkFetch, ObtainedChunk};
-use super::chunks::{Blamed, ChunkAction, ChunksPlan, ChunksView};
+use super::chunk_check::check_chunk;
+use super::chunks::download::ChunkFetch;
+use super::chunks::{ChunkAction, ChunksPlan, ChunksView};
 use super::handover_segment::{HandOver, HandOverAction, HandOverLimits, HandOverView, KeepClaimed};
 use super::lost_segment::{BlockedSegment, FinalRounds, LossCandidate, LossPlan, LossView};
 use super::memory::FetchLimits;
@@ -22,12 +24,10 @@ use super::tables::{TableAction, TablesPlan, TablesView};
 use super::writing::{NotWritten, RepairWriter, WriteJob, Written};
 use crate::archive::missing::Missing;
 use crate::fetch::Asker;
-use crate::segment_store::{ChunkToStore, SegmentStore, StoreError};
+use crate::storage_backend::{SegmentStore, StoreError};
 use crossbeam_channel::Sender;
+use massa_distributed_storage_exports::network::{Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork};
 use massa_distributed_storage_exports::registry::NodeSet;
-use massa_distributed_storage_exports::segment_network::{
-    Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork,
-};
 use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -121,6 +121,8 @@ pub struct RepairStatus {
     pub replacing: Option<u64>,
     /// Chunks that are held and not assigned.
     pub to_hand_over: usize,
+    /// Held chunks that were found damaged since the start.
+    pub damaged: u64,
 }
 
 /// What a planner wants done.
@@ -149,6 +151,8 @@ pub struct RepairDriver {
     entered: u64,
     /// Tables are missing, as of the last tick.
     is_behind: bool,
+    /// Held chunks that were found damaged.
+    damaged: u64,
     keep: KeepClaimed,
     writer: Box<dyn RepairWriter>,
     network: Arc<dyn StorageNetwork>,
@@ -174,6 +178,7 @@ impl RepairDriver {
             candidate_root: None,
             entered: parameters.first_segment(),
             is_behind: true,
+            damaged: 0,
             keep: options.keep,
             look: Look {
                 store: parts.store,
@@ -252,7 +257,10 @@ impl RepairDriver {
         }
         for info in segments.iter().filter(|info| info.root.is_some()) {
             self.entered = info.segment + 1;
-            put_segment(&mut assigned, info.segment, info.body_bytes);
+            // What was restored from disk stays as it is placed.
+            if assigned.placement().body_bytes(info.segment) != Some(info.body_bytes) {
+                put_segment(&mut assigned, info.segment, info.body_bytes);
+            }
         }
     }
 
@@ -407,8 +415,30 @@ impl RepairDriver {
         let Some(position) = self.scrub.due(now, pause, &next_held) else {
             return;
         };
-        if let Err(StoreError::Damaged(damage)) = store.check_chunk(position) {
+        self.on_damaged(position, now);
+    }
+
+    /// Chunks that are assigned to this node and missing, or damaged.
+    pub fn lacking(&self) -> Vec<ChunkPosition> {
+        self.chunks.lacking().collect()
+    }
+
+    /// Something of a segment may be had now, or is missing: it is looked at again.
+    pub fn look_at(&mut self, segment: u64) {
+        self.chunks.look_at(segment);
+    }
+
+    /// Everything is looked at again: some of what happened was not told.
+    pub fn look_at_all(&mut self) {
+        self.chunks.assignments_changed();
+        self.watch.assignment_changed();
+    }
+
+    /// A held chunk was found damaged when it was read: it is dropped, and fetched again.
+    pub fn on_damaged(&mut self, position: ChunkPosition, now: Instant) {
+        if let Err(StoreError::Damaged(damage)) = self.look.store.check_chunk(position) {
             warn!(%position, ?damage, "a held chunk is damaged: it is fetched again");
+            self.damaged += 1;
             self.write(WriteJob::DropDamaged(position), now);
         }
     }
@@ -421,6 +451,7 @@ impl RepairDriver {
             periods: self.periods.under_way().0,
             replacing: self.refetch.segment(),
             to_hand_over: self.hand_over.counts().waiting,
+            damaged: self.damaged,
         }
     }
 
@@ -475,8 +506,13 @@ impl RepairDriver {
                 self.write(WriteJob::Lost { segment, entries }, now);
             }
             RefetchAction::Replace { table, chunks } => {
-                // One that is false is left out: it is missing afterwards like any other.
-                let checked = chunks.iter().filter_map(|chunk| check_chunk(&table, chunk).ok());
+                let checked = chunks.iter().filter_map(|chunk| match check_chunk(&table, chunk) {
+                    Ok(checked) => Some(checked),
+                    Err(found) => {
+                        self.blame(&blamed(chunk, found));
+                        None
+                    }
+                });
                 let chunks = checked.collect();
                 self.write(WriteJob::Replace { table, chunks }, now);
             }
@@ -539,46 +575,6 @@ impl RepairDriver {
             }
             Some(Asker::HandOver) => self.hand_over.on_done(id),
             None => {}
-        }
-    }
-
-    /// A chunk is whole: checks it, and has it written.
-    fn store_chunk(&mut self, chunk: &ObtainedChunk, now: Instant) {
-        match self.checked(chunk) {
-            None => self.not_written(chunk.position, now),
-            Some(Ok(checked)) => self.write(WriteJob::Chunk(Box::new(checked)), now),
-            Some(Err(false_chunk)) => self.refuse(chunk, false_chunk, now),
-        }
-    }
-
-    /// `None` when the segment is another one by now.
-    fn checked(&self, chunk: &ObtainedChunk) -> Option<Result<ChunkToStore, FalseChunk>> {
-        let table = unless_damaged(self.look.store.table(chunk.position.segment))?;
-        let same = table.chunk(chunk.position.index.0) == Some(chunk.chunk);
-        same.then(|| check_chunk(&table, chunk))
-    }
-
-    fn refuse(&mut self, chunk: &ObtainedChunk, found: FalseChunk, now: Instant) {
-        let blamed = Blamed {
-            position: chunk.position,
-            part: found.part,
-            sources: chunk.sources.clone(),
-            entry_from: chunk.entry.as_ref().map(|(from, _)| *from),
-            reason: found.reason,
-        };
-        match self.look.wanted_at(chunk.position) {
-            Some(wanted) => {
-                let actions = self.chunks.on_refused(&blamed, wanted, now);
-                self.push(actions, Action::Chunk);
-            }
-            None => self.chunks.on_written(chunk.position),
-        }
-    }
-
-    fn not_written(&mut self, position: ChunkPosition, now: Instant) {
-        match self.look.wanted_at(position) {
-            Some(wanted) => self.chunks.on_not_written(wanted, now),
-            None => self.chunks.on_written(position),
         }
     }
 

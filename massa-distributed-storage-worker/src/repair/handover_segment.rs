@@ -23,8 +23,8 @@
 
 use crate::fetch::sources::may_hold;
 use crate::fetch::{Asker, RequestIds};
+use massa_distributed_storage_exports::network::{StoragePeer, MAX_FETCH_HELD};
 use massa_distributed_storage_exports::registry::StorageNode;
-use massa_distributed_storage_exports::segment_network::{StoragePeer, MAX_FETCH_HELD};
 use massa_distributed_storage_exports::{ChunkIndex, ChunkPosition};
 use massa_models::node::NodeId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -199,6 +199,10 @@ pub struct HandOver {
     step: Step,
     ids: RequestIds,
     passes: u32,
+    /// When a short pass interrupts the rest, and from which segment on: closing left backups there.
+    woken: Option<(Instant, u64)>,
+    /// Of a short pass: until when the rest lasts that it interrupts.
+    rest_after: Option<Instant>,
     /// Of the pass under way, and of the last one.
     counting: HandOverCounts,
     counted: HandOverCounts,
@@ -213,6 +217,8 @@ impl HandOver {
             step: Step::Scan(BEGIN),
             ids: RequestIds::new(Asker::HandOver),
             passes: 0,
+            woken: None,
+            rest_after: None,
             counting: HandOverCounts::default(),
             counted: HandOverCounts::default(),
         }
@@ -238,6 +244,10 @@ impl HandOver {
         }
         match &mut self.step {
             Step::Rest(until) if view.now >= *until => self.begin_pass(),
+            Step::Rest(until) => {
+                let until = *until;
+                self.wake(view.now, until);
+            }
             Step::Dropping(until, next) if view.now >= *until => self.step = Step::Scan(*next),
             Step::Confirm(window, _) if window.is_over(view.now) => return self.close_window(view),
             _ => {}
@@ -283,7 +293,26 @@ impl HandOver {
         }
     }
 
+    /// A segment was closed here: what is kept of the one before it until its holders have it may go by now, so it is looked at
+    /// soon, and nothing older.
+    pub fn on_closed(&mut self, segment: u64, now: Instant) {
+        let (at, from) = self.woken.unwrap_or((now + self.limits.patience, segment));
+        self.woken = Some((at, from.min(segment.saturating_sub(1))));
+    }
+
+    /// Begins a short pass, if it is time.
+    fn wake(&mut self, now: Instant, until: Instant) {
+        let Some((_, from)) = self.woken.filter(|(at, _)| now >= *at) else {
+            return;
+        };
+        self.begin_pass();
+        self.rest_after = Some(until);
+        self.step = ChunkPosition::new(from, 0).map_or(Step::Rest(until), Step::Scan);
+    }
+
     fn begin_pass(&mut self) {
+        self.woken = None;
+        self.rest_after = None;
         self.step = Step::Scan(BEGIN);
         self.counting = HandOverCounts::default();
     }
@@ -370,6 +399,11 @@ impl HandOver {
     }
 
     fn end_pass(&mut self, now: Instant) -> Step {
+        let rest_after = self.rest_after.take();
+        if let Some(until) = rest_after.filter(|_| self.counting.waiting == self.counting.claimed) {
+            // What waits elsewhere was counted by the pass before.
+            return Step::Rest(until);
+        }
         self.counted = self.counting;
         self.passes = self.passes.wrapping_add(1);
         let done = self.counted.waiting == self.counted.claimed;

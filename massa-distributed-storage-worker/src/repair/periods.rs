@@ -9,7 +9,11 @@
 //! A block comes from one peer, so whatever is wrong with one is that peer's fault: ids, operations, signatures, or a block
 //! where a believed one, or a believed miss, is.
 //!
-//! Left out: periods of segments whose root is accepted. These are taken by their table.
+//! Who sent a false block is asked no more, and nothing that it sent is waited for: every slot of which a block of its was kept is
+//! asked of the others at once. A false block has the true id where only its signature is false, so that the true one, when it
+//! came too, was taken for the same.
+//!
+//! Left out: periods of segments whose root is accepted and of which no block is here. These are taken by their table.
 
 mod asking;
 mod job;
@@ -19,8 +23,8 @@ use crate::fetch::sources::may_have_block;
 use crate::fetch::window::{WindowLimits, Windows};
 use crate::fetch::{Asker, RequestIds};
 use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::network::{FetchFailure, FetchTarget, SlotContent, StoragePeer};
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::{FetchFailure, FetchTarget, SlotContent, StoragePeer};
 use massa_distributed_storage_exports::verification::verify_block;
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_models::block_id::BlockId;
@@ -126,7 +130,7 @@ pub struct PeriodsView<'a> {
     pub now: Instant,
     /// Connected peers that speak storage.
     pub peers: &'a [StoragePeer],
-    /// Whether the root of a period's segment is accepted: then it is taken by its table.
+    /// Whether a period's segment is taken by its table.
     pub is_anchored: &'a dyn Fn(u64) -> bool,
     /// What a slot has, if it is settled here.
     pub settled: &'a dyn Fn(Slot) -> Option<SettledSlot>,
@@ -230,6 +234,8 @@ impl PeriodsPlan {
             self.trusted.clear();
         }
         self.trust(missing);
+        let quarantined = view.peers.iter().filter(|peer| peer.quarantined);
+        quarantined.for_each(|peer| self.forget_blocks_of(&peer.node, view.now));
         let mut actions = self.note_open(missing, view);
         self.open_jobs(missing, view);
         let known = self.found.keys().copied().collect();
@@ -509,7 +515,7 @@ impl PeriodsPlan {
         let before = self.trusted.get(&(thread, id)).copied();
         let job = self.jobs.get_mut(&slot.period);
         let Some((job, candidate)) = job.and_then(|job| {
-            let candidate = job.take(thread, &id, view.now)?;
+            let candidate = job.take(thread, &id)?;
             Some((job, candidate))
         }) else {
             return (None, Vec::new());
@@ -517,6 +523,8 @@ impl PeriodsPlan {
         let threads = self.parameters.thread_count;
         if let Err(error) = verify_block(&candidate.record, self.parameters.chain_id, threads) {
             let reason = format!("block {id} of slot {slot}: {error}");
+            job.ask_all_again(thread, view.now);
+            self.forget_blocks_of(&candidate.from, view.now);
             return (None, vec![quarantine(candidate.from, reason)]);
         }
         let bytes = candidate.record.as_bytes().len() as u64;
@@ -541,6 +549,15 @@ impl PeriodsPlan {
         let record = candidate.record;
         actions.push(PeriodAction::Accept { slot, record });
         (parent, actions)
+    }
+
+    /// Nothing that this peer sent is believed any more: others are asked for it at once.
+    fn forget_blocks_of(&mut self, node: &NodeId, now: Instant) {
+        for job in self.jobs.values_mut() {
+            for candidate in job.forget_candidates_of(node, now) {
+                self.found.remove(&candidate);
+            }
+        }
     }
 
     /// What a slot has is known: whoever said something else lied.

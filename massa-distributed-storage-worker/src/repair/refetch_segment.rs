@@ -7,7 +7,8 @@
 //! node holds with the same id are kept, the others are fetched, as many as memory takes; whatever is left is missing after the
 //! replacement like any other chunk. One segment at a time: later ones name its root.
 //!
-//! A segment that is merely open here is waited for first: its own blocks may complete it.
+//! A segment that is merely open here is waited for first: blocks go on being fetched, and with the last of them it needs no
+//! table, and no chunk of others.
 
 use super::chunks::download::{ChunkFetch, Downloads, ObtainedChunk, Outcome, WantedChunk};
 use super::tables::Here;
@@ -15,15 +16,16 @@ use crate::fetch::sources::may_have_table;
 use crate::fetch::window::WindowLimits;
 use crate::fetch::{Asker, RequestIds};
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::segment_network::{FetchFailure, FetchTarget, StoragePeer, VerifiedPage};
+use massa_distributed_storage_exports::network::{FetchFailure, FetchTarget, StoragePeer, VerifiedPage};
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// A segment that is open here is asked for after so many times the patience: until then its blocks may complete it.
-const OPEN_PATIENCE: u32 = 6;
+/// A segment that is open here is asked for after so many times the patience: until then its blocks may complete it. A block that
+/// somebody has comes within one; a second is for what was lost on the way, the third for peers that connect.
+const OPEN_PATIENCE: u32 = 3;
 /// The wait after nobody had the table doubles so often at most.
 const DOUBLINGS_MAX: u32 = 6;
 

@@ -19,7 +19,7 @@ use super::progress::{Pace, Progress};
 use crate::fetch::sources::may_have_table;
 use crate::fetch::window::{WindowLimits, Windows};
 use crate::fetch::{Asker, RequestIds};
-use massa_distributed_storage_exports::segment_network::{FetchTarget, StoragePeer, MAX_FETCH_TABLES};
+use massa_distributed_storage_exports::network::{FetchTarget, StoragePeer, MAX_FETCH_TABLES};
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ArchiveParameters, SegmentRoot};
 use massa_models::node::NodeId;

@@ -8,7 +8,7 @@ use super::handover_segment::KeepClaimed;
 use super::tables::TrueTable;
 use crate::archive::ingest::{Ingest, IngestError, Progress};
 use crate::archive::missing::{Missing, OpenSegment};
-use crate::segment_store::{ChunkToStore, OwnChanges, SegmentStore, StoreError};
+use crate::storage_backend::{ChunkToStore, OwnChanges, SegmentStore, StoreError};
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
@@ -16,6 +16,7 @@ use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tracing::debug;
 
 /// What is to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,18 +173,31 @@ pub struct WriteRules {
 
 type Taken = Result<Progress, IngestError<StoreError>>;
 
-/// Does a job, on the writer's thread. What it has to tell comes in order.
+/// Does a job, on the writer's thread. What it has to tell comes in order, what closed included.
 pub fn carry_out(ingest: &mut Ingest<SegmentStore>, rules: &WriteRules, job: WriteJob) -> Vec<Written> {
+    let mut written = Vec::new();
+    let told = carry_out_telling(ingest, rules, job, &mut |progress| written.extend(closed(progress)));
+    written.extend(told);
+    written
+}
+
+/// The same for a writer that tells itself what closed: `tell` gets what happened to the archive.
+pub fn carry_out_telling(
+    ingest: &mut Ingest<SegmentStore>,
+    rules: &WriteRules,
+    job: WriteJob,
+    tell: &mut dyn FnMut(&Progress),
+) -> Vec<Written> {
     match job {
         WriteJob::Block(record) => {
             let taken = ingest.add(record);
-            told(taken, Written::Block)
+            vec![Written::Block(told(taken, tell))]
         }
         WriteJob::Entries { from, entries } => {
-            let taken = ingest.take_entries(entries);
-            told(taken, |result| Written::Entries { from, result })
+            let result = told(ingest.take_entries(entries), tell);
+            vec![Written::Entries { from, result }]
         }
-        WriteJob::Tables(tables) => take_tables(ingest, tables),
+        WriteJob::Tables(tables) => vec![take_tables(ingest, tables, tell)],
         WriteJob::Chunk(chunk) => {
             let position = chunk.position;
             let put = ingest.store().put_chunk(&chunk, OwnChanges::default());
@@ -196,10 +210,10 @@ pub fn carry_out(ingest: &mut Ingest<SegmentStore>, rules: &WriteRules, job: Wri
             let result = dropped.map(drop).map_err(|error| fault_of(&error));
             vec![Written::DroppedDamaged(position, result)]
         }
-        WriteJob::Replace { table, chunks } => replace(ingest, *table, &chunks),
+        WriteJob::Replace { table, chunks } => replace(ingest, *table, &chunks, tell),
         WriteJob::Lost { segment, entries } => {
-            let taken = ingest.enter_lost(&entries);
-            told(taken, |result| Written::Replaced { segment, result })
+            let result = told(ingest.enter_lost(&entries), tell);
+            vec![Written::Replaced { segment, result }]
         }
         WriteJob::RootWithLost { segment, lost } => {
             let lost: BTreeMap<u64, PeriodEntry> = lost.into_iter().collect();
@@ -217,11 +231,10 @@ pub fn closed(progress: &Progress) -> Option<Written> {
     (!segments.is_empty()).then_some(Written::Closed(segments))
 }
 
-fn told(taken: Taken, tell: impl FnOnce(Result<(), NotWritten>) -> Written) -> Vec<Written> {
-    match taken {
-        Ok(progress) => closed(&progress).into_iter().chain([tell(Ok(()))]).collect(),
-        Err(error) => vec![tell(Err(not_written(&error)))],
-    }
+fn told(taken: Taken, tell: &mut dyn FnMut(&Progress)) -> Result<(), NotWritten> {
+    let progress = taken.map_err(|error| not_written(&error))?;
+    tell(&progress);
+    Ok(())
 }
 
 /// Whose fault it is.
@@ -241,12 +254,10 @@ fn fault_of(error: &StoreError) -> NotWritten {
     }
 }
 
-fn take_tables(ingest: &mut Ingest<SegmentStore>, tables: Vec<TrueTable>) -> Vec<Written> {
+fn take_tables(ingest: &mut Ingest<SegmentStore>, tables: Vec<TrueTable>, tell: &mut dyn FnMut(&Progress)) -> Written {
     let taken = ingest.take_tables(tables.iter().map(|(table, _)| table.clone()).collect());
-    told(taken.map(|taken| taken.progress), |result| Written::Tables {
-        tables,
-        result,
-    })
+    let result = told(taken.map(|taken| taken.progress), tell);
+    Written::Tables { tables, result }
 }
 
 /// Drops what others promised to hold, unless assignments changed since. They cannot change meanwhile.
@@ -261,12 +272,27 @@ fn drop_chunks(store: &SegmentStore, rules: &WriteRules, chunks: Vec<ChunkPositi
         // What cannot be dropped now is looked at again in the next pass.
         dropped.unwrap_or(false)
     });
-    Written::Dropped(dropped.collect())
+    let dropped: Vec<ChunkPosition> = dropped.collect();
+    // It waits for reads, which may wait for assignments.
+    drop(assigned);
+    if let Err(error) = crate::archive::forget_backups(store, &dropped) {
+        // They go when their tables are written again.
+        debug!(
+            error = &error as &dyn std::error::Error,
+            "tables of dropped chunks not deleted"
+        );
+    }
+    Written::Dropped(dropped)
 }
 
 /// Puts a segment's true table in the place of what is here, then its chunks: what was not written of them is missing like any
 /// other.
-fn replace(ingest: &mut Ingest<SegmentStore>, table: SegmentTable, chunks: &[ChunkToStore]) -> Vec<Written> {
+fn replace(
+    ingest: &mut Ingest<SegmentStore>,
+    table: SegmentTable,
+    chunks: &[ChunkToStore],
+    tell: &mut dyn FnMut(&Progress),
+) -> Vec<Written> {
     let segment = table.header().segment;
     let root = table.root();
     let has_table = ingest.store().segment_root(segment).map(|root| root.is_some());
@@ -289,6 +315,7 @@ fn replace(ingest: &mut Ingest<SegmentStore>, table: SegmentTable, chunks: &[Chu
             let _ = ingest.store().put_chunk(chunk, OwnChanges::default());
         }
     }
-    written.extend(told(taken, |result| Written::Replaced { segment, result }));
+    let result = told(taken, tell);
+    written.push(Written::Replaced { segment, result });
     written
 }

@@ -490,6 +490,11 @@ impl SegmentPlacement {
         self.settled(segment).is_some()
     }
 
+    /// Length of a segment, if it was told.
+    pub fn body_bytes(&self, segment: u64) -> Option<u64> {
+        self.segments.get(&segment).map(|placed| placed.body_bytes)
+    }
+
     /// What a segment is placed for: another value whenever its placement may be another. `None` while it is not placed.
     pub fn placed_for(&self, segment: u64) -> Option<(SetName, u64)> {
         let basis = self.segments.get(&segment)?.basis.as_ref()?;

@@ -8,8 +8,8 @@ pub fn failing_chance(missing: f64, draws: u8) -> f64 {
 }
 
 /// The same after `rounds` rounds: that at least one of them failed.
-pub fn found_within(missing: f64, draws: u8, rounds: u32) -> f64 {
-    1.0 - (1.0 - missing).powf(f64::from(draws) * f64::from(rounds))
+pub fn found_within(missing: f64, draws: u8, rounds: f64) -> f64 {
+    1.0 - (1.0 - missing).powf(f64::from(draws) * rounds)
 }
 
 /// One line of the detection table.
@@ -25,14 +25,15 @@ pub struct Detection {
     pub in_30_days: f64,
 }
 
-/// The detection table for claims of K draws, with this many rounds in a day (54 on the main network: 100 periods of 16 s).
-pub fn table(draws: u8, rounds_per_day: u32) -> Vec<Detection> {
+/// The detection table for claims of K draws, with this many rounds in a day (13.5 on the main network: 4 segments of 100 periods of
+/// 16 s).
+pub fn table(draws: u8, rounds_per_day: f64) -> Vec<Detection> {
     [0.5, 0.1, 0.05, 0.01, 0.001]
         .map(|missing| Detection {
             missing,
             in_a_round: failing_chance(missing, draws),
             in_a_day: found_within(missing, draws, rounds_per_day),
-            in_30_days: found_within(missing, draws, 30 * rounds_per_day),
+            in_30_days: found_within(missing, draws, 30.0 * rounds_per_day),
         })
         .into()
 }

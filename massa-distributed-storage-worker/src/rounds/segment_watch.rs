@@ -5,7 +5,7 @@
 //! refutations sent, by others.
 
 use crate::challenge::jury::{Jury, Verdict};
-use crate::challenge::refutation::{Exhibit, Refutation};
+use crate::challenge::refutation::Refutation;
 use crate::challenge::segment_answer::SegmentAnswer;
 use massa_distributed_storage_exports::types::ChunkPosition;
 use massa_distributed_storage_exports::ChunkId;
@@ -30,7 +30,13 @@ pub struct Court<'a> {
     pub juries: &'a BTreeMap<u64, Jury>,
     /// The worst score that still holds a chunk in a round, where placement knows it.
     pub worst_holder: &'a dyn Fn(u64, ChunkPosition, &ChunkId) -> Option<u64>,
+    /// Whether a node claimed what an answer shows: anybody can put an answer in its name into a block, so that a false one in
+    /// its name would hide the node's own. Costs [`CLAIM_HASHES`].
+    pub is_claimed: &'a dyn Fn(&Address, u64, &SegmentAnswer) -> bool,
 }
+
+/// Hashes that follow a sum path to its claim.
+pub const CLAIM_HASHES: u64 = 41;
 
 /// What a tick did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +51,7 @@ pub struct Scored {
 #[derive(Debug, Default)]
 pub struct SegmentWatch {
     waiting: VecDeque<Seen>,
-    found: BTreeMap<(u64, Address), Refutation<SegmentAnswer>>,
+    found: BTreeMap<(u64, Address), Refutation>,
     dropped: u64,
 }
 
@@ -73,10 +79,14 @@ impl SegmentWatch {
             let Some(jury) = court.juries.get(&seen.round).filter(|_| !self.is_found(&seen)) else {
                 continue;
             };
-            let chunk = seen.exhibit.chunk_id();
+            let chunk = seen.exhibit.chunk.id;
             let worst_holder = (court.worst_holder)(seen.round, seen.exhibit.position, &chunk);
             let verdict = jury.judge(&seen.node, &chunk, worst_holder, &mut scored.hashes);
             if let Verdict::Against(witnesses) = verdict {
+                scored.hashes += CLAIM_HASHES;
+                if !(court.is_claimed)(&seen.node, seen.round, &seen.exhibit) {
+                    continue;
+                }
                 let refutation = Refutation {
                     node: seen.node,
                     round: seen.round,
@@ -91,7 +101,7 @@ impl SegmentWatch {
 
     /// The false claims that were found, of rounds from `oldest` on. Whether the registry took the answer as passed, and whether
     /// somebody was faster, is asked before one is sent: [`Refutation::check`].
-    pub fn refutations(&mut self, oldest: u64) -> impl Iterator<Item = &Refutation<SegmentAnswer>> {
+    pub fn refutations(&mut self, oldest: u64) -> impl Iterator<Item = &Refutation> {
         self.found.retain(|(round, _), _| *round >= oldest);
         self.found.values()
     }

@@ -81,14 +81,20 @@ impl RoundTimes {
     /// Nodes spread over the first half of the window, so that not all operations come in one period, and the second half is
     /// left for those that have to be sent again. `lead` is how many periods pass between sending and execution.
     pub fn turn(self, node: &Address, lead: u64) -> u64 {
-        let last_moment = self.window_ends().saturating_sub(lead);
-        let spread = last_moment.saturating_sub(self.beacon_period()) / 2;
+        let spread = self.last_turn(lead) - self.beacon_period();
         let mut hasher = blake3::Hasher::new();
         hasher.update(SPREAD_DOMAIN).update(&self.round.to_le_bytes());
         hasher.update(&node.to_prefixed_bytes());
         let hash: Digest = *hasher.finalize().as_bytes();
         let x = u64::from_le_bytes(hash[..8].try_into().expect("8 of 32 bytes"));
         self.beacon_period() + x % (spread + 1)
+    }
+
+    /// The final period from which on every node sends its operation of the round: what it waits for in its turn it does not wait
+    /// for any longer.
+    pub fn last_turn(self, lead: u64) -> u64 {
+        let last_moment = self.window_ends().saturating_sub(lead);
+        self.beacon_period() + last_moment.saturating_sub(self.beacon_period()) / 2
     }
 
     /// The final period from which on the claimant that is `rank`-th in line closes the round, if nobody did: each waits until

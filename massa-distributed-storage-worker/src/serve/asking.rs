@@ -3,7 +3,7 @@
 //! A thin thread-side helper: what is asked and what an answer is worth is decided by its callers.
 
 use crossbeam_channel::bounded;
-use massa_distributed_storage_exports::segment_network::{
+use massa_distributed_storage_exports::network::{
     Fetch, FetchEvent, FetchFailure, FetchPriority, FetchTarget, StorageNetwork, StoragePeer,
 };
 use massa_models::node::NodeId;

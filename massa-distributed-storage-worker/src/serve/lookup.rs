@@ -19,11 +19,11 @@ use super::asking::{Asking, Outcome, Request};
 use super::period_read::ReadCheck;
 use super::proofs::Evidence;
 use super::to_readers::{ArchiveReader, ReadContent, ReaderError, SlotReading};
-use crate::segment_store::StoreError;
-use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::{
+use crate::storage_backend::StoreError;
+use massa_distributed_storage_exports::network::{
     FetchEvent, FetchPriority, FetchTarget, IndexScope, LocateId, Located, StoragePeer, MAX_LOCATE_IDS,
 };
+use massa_distributed_storage_exports::record::BlockRecord;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::operation::OperationId;
@@ -62,6 +62,27 @@ impl Found {
     /// client's limit.
     pub fn read_archive(&self) -> bool {
         matches!(self, Found::At { .. })
+    }
+}
+
+/// What is known of an id, with what was obtained while it was looked for: [`Lookup::read_block`] and
+/// [`Lookup::read_operation`] go on from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lead {
+    found: Found,
+    evidence: Option<Evidence>,
+}
+
+impl Lead {
+    /// What is known.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+}
+
+impl From<Found> for Lead {
+    fn from(found: Found) -> Self {
+        Self { found, evidence: None }
     }
 }
 
@@ -110,25 +131,32 @@ impl Lookup {
     /// # Errors
     /// [`StoreError`] when the store cannot be read; damage of an index is as good as none.
     pub fn find(&self, ids: &[LocateId], ask_max: usize, now: Instant) -> Result<Vec<Found>, StoreError> {
-        let deadline = self.reader.deadline();
-        let found = self.find_before(ids, ask_max, (now, deadline))?;
-        Ok(found.into_iter().map(|(found, _)| found).collect())
+        let leads = self.leads(ids, ask_max, now)?;
+        Ok(leads.into_iter().map(|lead| lead.found).collect())
     }
 
-    fn find_before(
+    /// As [`Lookup::find`], for whoever reads what is found.
+    ///
+    /// # Errors
+    /// As [`Lookup::find`].
+    pub fn leads(&self, ids: &[LocateId], ask_max: usize, now: Instant) -> Result<Vec<Lead>, StoreError> {
+        self.leads_before(ids, ask_max, (now, self.reader.deadline()))
+    }
+
+    fn leads_before(
         &self,
         ids: &[LocateId],
         ask_max: usize,
         (now, deadline): (Instant, Instant),
-    ) -> Result<Vec<(Found, Option<Evidence>)>, StoreError> {
-        let mut found: Vec<Option<(Found, Option<Evidence>)>> = Vec::with_capacity(ids.len());
+    ) -> Result<Vec<Lead>, StoreError> {
+        let mut found: Vec<Option<Lead>> = Vec::with_capacity(ids.len());
         for id in ids {
-            found.push(self.find_here(id, now)?.map(|found| (found, None)));
+            found.push(self.find_here(id, now)?.map(Lead::from));
         }
         let open: Vec<usize> = (0..ids.len()).filter(|index| found[*index].is_none()).collect();
         let (asked, over) = open.split_at(open.len().min(ask_max));
         over.iter()
-            .for_each(|index| found[*index] = Some((Found::OverLimit, None)));
+            .for_each(|index| found[*index] = Some(Found::OverLimit.into()));
         for batch in asked.chunks(MAX_LOCATE_IDS) {
             let of_batch: Vec<LocateId> = batch.iter().map(|index| ids[*index]).collect();
             let answers = self.ask_providers(&of_batch, (now, deadline));
@@ -166,14 +194,14 @@ impl Lookup {
     }
 
     /// Asks two providers for the same ids at once; each has others that stand by. One for each id.
-    fn ask_providers(&self, ids: &[LocateId], (now, deadline): (Instant, Instant)) -> Vec<(Found, Option<Evidence>)> {
+    fn ask_providers(&self, ids: &[LocateId], (now, deadline): (Instant, Instant)) -> Vec<Lead> {
         let Some(asking) = self.reader.asking() else {
-            return vec![(Found::NoProvider, None); ids.len()];
+            return vec![Found::NoProvider.into(); ids.len()];
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let lists = provider_lists(&asking.peers(), ids, turn);
         if lists.is_empty() {
-            return vec![(Found::NoProvider, None); ids.len()];
+            return vec![Found::NoProvider.into(); ids.len()];
         }
         let votes = self.collect_votes(asking, ids, &lists, deadline);
         let evidence = self
@@ -192,7 +220,7 @@ impl Lookup {
                 Found::At { located, .. } => evidence.get(&located.slot.period).cloned(),
                 _ => None,
             };
-            (found, evidence)
+            Lead { found, evidence }
         });
         found.collect()
     }
@@ -228,23 +256,51 @@ impl Lookup {
         now: Instant,
     ) -> Result<ById<SlotReading>, ReaderError> {
         let times = (now, self.reader.deadline());
-        let wanted = LocateId::Block(id);
-        let here = self.find_one(wanted, ask_max, times)?;
-        let by_index = matches!(here.0, Found::At { by: None, .. });
-        let read = self.block_at(id, here, (check, times.1))?;
-        if by_index && matches!(read, ById::NotFound(_)) && ask_max > 0 {
-            // A row of the own index may outlive what it names.
-            let others = self.ask_providers(&[wanted], times).pop();
-            let others = others.unwrap_or((Found::NoProvider, None));
-            return self.block_at(id, others, (check, times.1));
+        let lead = self.find_one(LocateId::Block(id), ask_max, times)?;
+        self.block_of(id, lead, check, (ask_max > 0).then_some(times))
+    }
+
+    /// The block with this id, from what is known of it. `may_ask`: whether others may be asked where the own index leads
+    /// nowhere.
+    ///
+    /// # Errors
+    /// [`ReaderError`].
+    pub fn read_block(
+        &self,
+        id: BlockId,
+        lead: Lead,
+        check: ReadCheck,
+        may_ask: bool,
+    ) -> Result<ById<SlotReading>, ReaderError> {
+        let times = (Instant::now(), self.reader.deadline());
+        self.block_of(id, lead, check, may_ask.then_some(times))
+    }
+
+    fn block_of(
+        &self,
+        id: BlockId,
+        lead: Lead,
+        check: ReadCheck,
+        ask: Option<(Instant, Instant)>,
+    ) -> Result<ById<SlotReading>, ReaderError> {
+        let deadline = ask.map_or_else(|| self.reader.deadline(), |(_, deadline)| deadline);
+        let by_index = matches!(lead.found, Found::At { by: None, .. });
+        let read = self.block_at(id, lead, (check, deadline))?;
+        match ask {
+            Some(times) if by_index && matches!(read, ById::NotFound(_)) => {
+                // A row of the own index may outlive what it names.
+                let others = self.ask_providers(&[LocateId::Block(id)], times).pop();
+                let others = others.unwrap_or_else(|| Found::NoProvider.into());
+                self.block_at(id, others, (check, deadline))
+            }
+            _ => Ok(read),
         }
-        Ok(read)
     }
 
     fn block_at(
         &self,
         id: BlockId,
-        (found, evidence): (Found, Option<Evidence>),
+        Lead { found, evidence }: Lead,
         (check, deadline): (ReadCheck, Instant),
     ) -> Result<ById<SlotReading>, ReaderError> {
         let Found::At { located, .. } = found else {
@@ -275,7 +331,29 @@ impl Lookup {
         now: Instant,
     ) -> Result<ById<OperationReading>, ReaderError> {
         let deadline = self.reader.deadline();
-        let (found, evidence) = self.find_one(LocateId::Operation(id), ask_max, (now, deadline))?;
+        let lead = self.find_one(LocateId::Operation(id), ask_max, (now, deadline))?;
+        self.operation_at(id, lead, (check, deadline))
+    }
+
+    /// The operation with this id, from what is known of it.
+    ///
+    /// # Errors
+    /// [`ReaderError`].
+    pub fn read_operation(
+        &self,
+        id: OperationId,
+        lead: Lead,
+        check: ReadCheck,
+    ) -> Result<ById<OperationReading>, ReaderError> {
+        self.operation_at(id, lead, (check, self.reader.deadline()))
+    }
+
+    fn operation_at(
+        &self,
+        id: OperationId,
+        Lead { found, evidence }: Lead,
+        (check, deadline): (ReadCheck, Instant),
+    ) -> Result<ById<OperationReading>, ReaderError> {
         let Found::At { located, by } = found else {
             return Ok(ById::NotFound(found));
         };
@@ -294,14 +372,9 @@ impl Lookup {
         Ok(ById::NotFound(Found::Unanswered(usize::from(by.is_some()))))
     }
 
-    fn find_one(
-        &self,
-        id: LocateId,
-        ask_max: usize,
-        times: (Instant, Instant),
-    ) -> Result<(Found, Option<Evidence>), ReaderError> {
-        let mut found = self.find_before(&[id], ask_max, times)?;
-        Ok(found.pop().unwrap_or((Found::NoProvider, None)))
+    fn find_one(&self, id: LocateId, ask_max: usize, times: (Instant, Instant)) -> Result<Lead, ReaderError> {
+        let found = self.leads_before(&[id], ask_max, times)?.pop();
+        Ok(found.unwrap_or_else(|| Found::NoProvider.into()))
     }
 
     fn block_id(&self, record: &BlockRecord) -> Option<BlockId> {

@@ -17,8 +17,8 @@
 
 use super::body_pages::{BlockBytes, BlockFault, BodyPages, SignatureAt};
 use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::network::{SlotContent, VerifiedPage};
 use massa_distributed_storage_exports::record::{BlockRecord, MAX_RECORD_BYTES};
-use massa_distributed_storage_exports::segment_network::{SlotContent, VerifiedPage};
 use massa_distributed_storage_exports::segment_table::{SegmentTable, TableChunk};
 use massa_distributed_storage_exports::types::PAGE_BYTES;
 use massa_distributed_storage_exports::verification::{verify_block, VerifyBlockError};

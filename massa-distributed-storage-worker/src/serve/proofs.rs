@@ -3,7 +3,7 @@
 //! Made from the store, or from what a reader fetched: [`Evidence`] is the same. While the segment is open a proof ends at the
 //! period root, and says so by having no segment part.
 
-use crate::segment_store::{EntryRead, SegmentStore, StoreError};
+use crate::storage_backend::{EntryRead, SegmentStore, StoreError};
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_proof::{ClosedSegment, ProofDocument, ProveError, Prover};

@@ -11,11 +11,11 @@
 //! Tables are never pruned.
 
 use super::complete::Complete;
-use crate::segment_store::rows;
-use crate::segment_store::{Damage, EntryRead, IndexScope, SegmentStore, SlotRead, StoreError};
+use crate::storage_backend::rows;
+use crate::storage_backend::{Damage, EntryRead, IndexScope, SegmentStore, SlotRead, StoreError};
 use massa_db_exports::STORAGE_TABLES_CF;
 use massa_distributed_storage_exports::merkle::MerkleTree;
-use massa_distributed_storage_exports::segment_network::{
+use massa_distributed_storage_exports::network::{
     self as network, Answer, ArchiveServer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, LocateId, Located,
     PageContent, SlotContent, MAX_FETCH_ENTRIES, MAX_FETCH_HELD, MAX_FETCH_TABLES, MAX_HELD_RANGES, MAX_LOCATE_IDS,
 };

@@ -13,9 +13,9 @@ mod tables;
 use super::asking::{Asking, AskingCosts};
 use super::period_read::{ReadCheck, ReadFailure};
 use super::proofs::{Evidence, ProofError};
-use crate::segment_store::{SegmentStore, SlotRead, StoreError};
+use crate::storage_backend::{SegmentStore, SlotRead, StoreError};
+use massa_distributed_storage_exports::network::StorageNetwork;
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::StorageNetwork;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::verification::{verify_block, VerifyBlockError};
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition, SegmentRoot};
@@ -23,7 +23,7 @@ use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::slot::Slot;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -246,6 +246,26 @@ impl ArchiveReader {
             verified.map_err(|source| ReaderError::Invalid { slot, source })?;
         }
         Ok(())
+    }
+
+    /// What proofs of a whole period are made from: its entry, from this node or others, and its segment's table once that is
+    /// closed.
+    ///
+    /// # Errors
+    /// [`ReaderError`].
+    pub fn period(&self, period: u64) -> Result<Evidence, ReaderError> {
+        let mut found = self.entries(&BTreeSet::from([period]), self.deadline());
+        if let Some(evidence) = found.remove(&period) {
+            return Ok(evidence);
+        }
+        let slot = Slot::new(period, 0);
+        match self.store.segment_root(self.store.parameters().segment_of(period))? {
+            None => Err(ReaderError::NotArchived { slot }),
+            Some(_) => Err(ReaderError::Read {
+                period,
+                source: ReadFailure::NotObtained("nobody sent its entry".into()),
+            }),
+        }
     }
 
     /// The blocks of a period, verified down to signatures, wherever they are: for a node that follows the chain and takes

@@ -346,7 +346,7 @@ impl Client {
         let Some(config) = self.shared.nodes.config() else {
             return;
         };
-        let periods = config.next.challenge_frequency_periods;
+        let periods = config.round_periods();
         let state = self.final_row(registry, STATE_KEY.to_vec());
         let Some(state) = state.and_then(|row| registry::decode_state(&row).ok()) else {
             return;
@@ -476,12 +476,12 @@ fn error_text(events: Vec<OperationEvent>) -> Option<String> {
 /// `previous` gives the accepted round before an accepted one. Costs one call of it for each accepted round since.
 pub fn key_round(
     registered_period: u64,
-    segment_periods: u64,
+    round_periods: u64,
     open_round: u64,
     last_accepted: u64,
     previous: impl Fn(u64) -> Option<u64>,
 ) -> Option<u64> {
-    let opened_after = |round: &u64| round.saturating_mul(segment_periods) > registered_period;
+    let opened_after = |round: &u64| round.saturating_mul(round_periods) > registered_period;
     if !opened_after(&last_accepted) {
         return (open_round > last_accepted.saturating_add(LAPSE_ROUNDS)).then_some(last_accepted);
     }

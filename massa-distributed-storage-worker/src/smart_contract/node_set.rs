@@ -1,9 +1,9 @@
 //! The node set from the registry contract's final state.
 //!
-//! Asked by [`crate::assignments`]; kept up to date by the thread of [`super::client`]. A change counts from the second segment
-//! that starts after it, and a record keeps the value before and the one after: so every final read in the segment before,
-//! during, or after a segment gives the same set of that segment (design, section 6), on every node and after any restart.
-//! That is why nothing is written to disk here. While there is no registry, before its first segment, and while none of its
+//! Asked by placement; kept up to date by the thread of [`super::client`]. A change counts from the second round
+//! that opens after it, and a record keeps the value before and the one after: so every final read in the round before,
+//! during, or after a round gives the same set of that round (design, section 6), on every node and after any restart.
+//! That is why nothing is written to disk here. While there is no registry, before its first round, and while none of its
 //! nodes ever weighed anything, the set of the genesis file counts.
 //!
 //! Every node that weighs something counts, also one that did not say who it is among the peers: the registry counts it as a
@@ -24,8 +24,8 @@ use tracing::warn;
 const PAGE: usize = 500;
 /// Nodes that are read at most: what placement can count.
 const NODES_MAX: usize = u16::MAX as usize;
-/// Sets that are remembered: the open segment, the next one, and two before, of which claims may still be refuted.
-const SEGMENTS_KEPT: usize = 4;
+/// Sets that are remembered: of the open round, the next one, and two before, of which claims may still be refuted.
+const ROUNDS_KEPT: usize = 4;
 
 /// Why the registry is not followed.
 #[non_exhaustive]
@@ -71,8 +71,17 @@ pub struct NetworkValues {
     pub chunk_size: u64,
     /// Periods of a segment.
     pub segment_periods: u64,
+    /// Segments of a round.
+    pub round_segments: u64,
     /// Nodes that hold each chunk.
     pub replication_factor: u64,
+}
+
+impl NetworkValues {
+    /// P: periods of a round.
+    pub fn round_periods(&self) -> u64 {
+        self.segment_periods.saturating_mul(self.round_segments).max(1)
+    }
 }
 
 /// Reads the configuration of a registry.
@@ -113,15 +122,15 @@ pub fn read_nodes(host: &dyn ContractHost, registry: &Address) -> Vec<NodeRecord
     records
 }
 
-/// The set of a segment; empty if no node weighs anything, or ever did. If all of them lapsed: see the module.
-pub fn set_of(records: &[NodeRecord], segment: u64) -> NodeSet {
-    let weighing: Vec<StorageNode> = records.iter().filter_map(|record| record.in_segment(segment)).collect();
+/// The set of a round; empty if no node weighs anything, or ever did. If all of them lapsed: see the module.
+pub fn set_of(records: &[NodeRecord], round: u64) -> NodeSet {
+    let weighing: Vec<StorageNode> = records.iter().filter_map(|record| record.in_round(round)).collect();
     if !weighing.is_empty() {
         return NodeSet::new(weighing);
     }
     let unlapsed = records
         .iter()
-        .filter_map(|record| Some((record.counted_before(segment), record.unlapsed_in_segment(segment)?)));
+        .filter_map(|record| Some((record.counted_before(round), record.unlapsed_in_round(round)?)));
     let unlapsed: Vec<(u64, StorageNode)> = unlapsed.collect();
     let last = unlapsed.iter().map(|(counted, _)| *counted).max().unwrap_or(0);
     // Who had lapsed by then is gone for good.
@@ -149,6 +158,7 @@ pub fn check_values(address: Address, config: &ConfigRecord, local: &NetworkValu
             local.segment_periods,
             config.next.challenge_frequency_periods,
         ),
+        ("round_segments", local.round_segments, config.next.round_segments),
         ("replication_factor", local.replication_factor, factor),
     ];
     match pairs.into_iter().find(|(_, configured, network)| configured != network) {
@@ -167,8 +177,8 @@ pub fn check_values(address: Address, config: &ConfigRecord, local: &NetworkValu
 struct Followed {
     address: Address,
     config: ConfigRecord,
-    open_segment: u64,
-    /// By segment.
+    open_round: u64,
+    /// By round.
     sets: BTreeMap<u64, Arc<NodeSet>>,
 }
 
@@ -225,7 +235,7 @@ impl RegistryNodeSet {
         let mut followed = Followed {
             address,
             config,
-            open_segment: 0,
+            open_round: 0,
             sets: BTreeMap::new(),
         };
         self.read_sets(&mut followed);
@@ -233,12 +243,12 @@ impl RegistryNodeSet {
         Ok(())
     }
 
-    /// Reads the sets that came within reach. Cheap while the segment is the same. Returns whether something was read.
+    /// Reads the sets that came within reach. Cheap while the round is the same. Returns whether something was read.
     pub fn refresh(&self) -> bool {
-        let Some((address, known)) = self.followed.read().as_ref().map(|f| (f.address, f.open_segment)) else {
+        let Some((address, known)) = self.followed.read().as_ref().map(|f| (f.address, f.open_round)) else {
             return false;
         };
-        if self.final_segment() <= known {
+        if self.final_round() <= known {
             return false;
         }
         let Ok(config) = read_config(&*self.host, address) else {
@@ -253,7 +263,7 @@ impl RegistryNodeSet {
         let mut fresh = Followed {
             address,
             config,
-            open_segment: known,
+            open_round: known,
             sets,
         };
         self.read_sets(&mut fresh);
@@ -261,52 +271,53 @@ impl RegistryNodeSet {
         true
     }
 
-    /// The segment of the last final slot. All changes of segments before it are in final state.
-    fn final_segment(&self) -> u64 {
-        self.host.final_slot().period / self.local.segment_periods
+    /// The round of the last final slot. All changes of rounds before it are in final state.
+    fn final_round(&self) -> u64 {
+        self.host.final_slot().period / self.local.round_periods()
     }
 
-    /// Reads the sets of the open segment, of the one before, and of the next.
+    /// Reads the sets of the open round, of the one before, and of the next.
     fn read_sets(&self, followed: &mut Followed) {
         // Before the rows: what is read later is still within the window of each of the three.
-        let open = self.final_segment();
+        let open = self.final_round();
         let records = read_nodes(&*self.host, &followed.address);
-        let first = followed.config.next.first_segment;
-        for segment in open.saturating_sub(1)..=open + 1 {
-            followed.sets.entry(segment).or_insert_with(|| {
-                let set = set_of(&records, segment);
-                if segment < first || set.nodes().is_empty() {
+        let config = &followed.config.next;
+        let first = config.first_segment / config.round_segments.max(1);
+        for round in open.saturating_sub(1)..=open + 1 {
+            followed.sets.entry(round).or_insert_with(|| {
+                let set = set_of(&records, round);
+                if round < first || set.nodes().is_empty() {
                     Arc::clone(&self.genesis)
                 } else {
                     Arc::new(set)
                 }
             });
         }
-        while followed.sets.len() > SEGMENTS_KEPT {
+        while followed.sets.len() > ROUNDS_KEPT {
             followed.sets.pop_first();
         }
-        followed.open_segment = open;
+        followed.open_round = open;
     }
 }
 
 impl StorageRegistry for RegistryNodeSet {
-    fn node_set(&self, segment: u64) -> Arc<NodeSet> {
+    fn node_set(&self, round: u64) -> Arc<NodeSet> {
         let followed = self.followed.read();
         let Some(followed) = followed.as_ref() else {
             return Arc::clone(&self.genesis);
         };
-        let before = followed.sets.range(..=segment).next_back();
+        let before = followed.sets.range(..=round).next_back();
         let nearest = before.or_else(|| followed.sets.first_key_value());
         nearest.map_or_else(|| Arc::clone(&self.genesis), |(_, set)| Arc::clone(set))
     }
 
-    fn open_segment(&self) -> Option<u64> {
-        self.followed.read().as_ref().map(|followed| followed.open_segment)
+    fn open_round(&self) -> Option<u64> {
+        self.followed.read().as_ref().map(|followed| followed.open_round)
     }
 
-    fn replication_factor(&self, segment: u64) -> Option<usize> {
+    fn replication_factor(&self, round: u64) -> Option<usize> {
         let followed = self.followed.read();
-        let factor = followed.as_ref()?.config.at(segment).replication_factor;
+        let factor = followed.as_ref()?.config.at(round).replication_factor;
         usize::try_from(factor).ok()
     }
 }

@@ -99,21 +99,21 @@ pub struct NodeRecord {
     pub registered_period: u64,
     /// Its stake.
     pub stake: Amount,
-    /// What it declared until [`NodeRecord::weight_from_segment`], in GB.
+    /// What it declared until [`NodeRecord::weight_from_round`], in GB.
     pub weight_now: u64,
     /// What it declared from then on.
     pub weight_next: u64,
-    /// From this segment on the second one counts.
-    pub weight_from_segment: u64,
-    /// From this segment on it weighs nothing, because it leaves.
-    pub leave_segment: Option<u64>,
+    /// From this round on the second one counts.
+    pub weight_from_round: u64,
+    /// From this round on it weighs nothing, because it leaves.
+    pub leave_round: Option<u64>,
     /// Its last counted round, at first the one in which it registered.
     pub last_counted_round: u64,
-    /// It weighed nothing from this segment on …
+    /// It weighed nothing from this round on …
     pub lapsed_from: u64,
     /// … until this one.
     pub lapsed_until: u64,
-    /// It holds its share from this segment on …
+    /// It holds its share from this round on …
     pub filled_from: u64,
     /// … until this one.
     pub filled_to: u64,
@@ -189,8 +189,8 @@ impl NodeRecord {
             stake: amount(reader, "stake")?,
             weight_now: reader.u64("weight now")?,
             weight_next: reader.u64("weight next")?,
-            weight_from_segment: reader.u64("from segment")?,
-            leave_segment: unless_never(reader.u64("leaves with segment")?),
+            weight_from_round: reader.u64("from round")?,
+            leave_round: unless_never(reader.u64("leaves with round")?),
             last_counted_round: reader.u64("last counted round")?,
             lapsed_from: reader.u64("lapsed from")?,
             lapsed_until: reader.u64("lapsed until")?,
@@ -211,33 +211,33 @@ impl NodeRecord {
         })
     }
 
-    /// What it declared for a segment, in GB, whether or not it lapsed.
-    pub fn declared_at(&self, segment: u64) -> u64 {
-        if segment >= self.weight_from_segment {
+    /// What it declared for a round, in GB, whether or not it lapsed.
+    pub fn declared_at(&self, round: u64) -> u64 {
+        if round >= self.weight_from_round {
             self.weight_next
         } else {
             self.weight_now
         }
     }
 
-    /// Whether it weighs nothing in a segment because too many rounds went by without a counted one.
-    pub fn lapsed_at(&self, segment: u64) -> bool {
-        let lapsed = (self.lapsed_from..self.lapsed_until).contains(&segment);
-        lapsed || segment > self.last_counted_round.saturating_add(LAPSE_ROUNDS)
+    /// Whether it weighs nothing in a round because too many rounds went by without a counted one.
+    pub fn lapsed_at(&self, round: u64) -> bool {
+        let lapsed = (self.lapsed_from..self.lapsed_until).contains(&round);
+        lapsed || round > self.last_counted_round.saturating_add(LAPSE_ROUNDS)
     }
 
-    /// Its weight in a segment, in GB.
-    pub fn weight_at(&self, segment: u64) -> u64 {
-        let left = self.leave_segment.is_some_and(|leave| segment >= leave);
-        if self.placement_key.is_none() || left || self.lapsed_at(segment) {
+    /// Its weight in a round, in GB.
+    pub fn weight_at(&self, round: u64) -> u64 {
+        let left = self.leave_round.is_some_and(|leave| round >= leave);
+        if self.placement_key.is_none() || left || self.lapsed_at(round) {
             return 0;
         }
-        self.declared_at(segment)
+        self.declared_at(round)
     }
 
-    /// Whether it holds its share in a segment.
-    pub fn filled_at(&self, segment: u64) -> bool {
-        (self.filled_from..self.filled_to).contains(&segment)
+    /// Whether it holds its share in a round.
+    pub fn filled_at(&self, round: u64) -> bool {
+        (self.filled_from..self.filled_to).contains(&round)
     }
 
     /// Its claim for a round, while no later one took its place.
@@ -251,28 +251,28 @@ impl NodeRecord {
         self.node_id.parse().ok()
     }
 
-    /// This node in the set of a segment; `None` if it weighs nothing there.
-    pub fn in_segment(&self, segment: u64) -> Option<StorageNode> {
-        self.weighing(self.weight_at(segment), segment)
+    /// This node in the set of a round; `None` if it weighs nothing there.
+    pub fn in_round(&self, round: u64) -> Option<StorageNode> {
+        self.weighing(self.weight_at(round), round)
     }
 
-    /// This node in the set of a segment as if no time had gone by since its last counted round.
-    pub fn unlapsed_in_segment(&self, segment: u64) -> Option<StorageNode> {
-        let left = self.leave_segment.is_some_and(|leave| segment >= leave);
-        let declared = if left { 0 } else { self.declared_at(segment) };
-        self.weighing(declared, segment)
+    /// This node in the set of a round as if no time had gone by since its last counted round.
+    pub fn unlapsed_in_round(&self, round: u64) -> Option<StorageNode> {
+        let left = self.leave_round.is_some_and(|leave| round >= leave);
+        let declared = if left { 0 } else { self.declared_at(round) };
+        self.weighing(declared, round)
     }
 
-    /// Its last counted round as the final state before `segment` had it: what was counted later gives weight later.
-    pub fn counted_before(&self, segment: u64) -> u64 {
-        if (self.lapsed_from..self.lapsed_until).contains(&segment) {
+    /// Its last counted round as the final state before `round` had it: what was counted later gives weight later.
+    pub fn counted_before(&self, round: u64) -> u64 {
+        if (self.lapsed_from..self.lapsed_until).contains(&round) {
             self.lapsed_from.saturating_sub(LAPSE_ROUNDS + 1)
         } else {
             self.last_counted_round
         }
     }
 
-    fn weighing(&self, allocated_storage_gb: u64, segment: u64) -> Option<StorageNode> {
+    fn weighing(&self, allocated_storage_gb: u64, round: u64) -> Option<StorageNode> {
         if allocated_storage_gb == 0 {
             return None;
         }
@@ -281,7 +281,7 @@ impl NodeRecord {
             address: self.address,
             placement_key: self.placement_key?,
             allocated_storage_gb,
-            filled: self.filled_at(segment),
+            filled: self.filled_at(round),
             retention_periods: 0,
             listeners: self.listeners.clone(),
         })
@@ -427,6 +427,11 @@ impl ConfigRecord {
             };
             Ok((record, "next round"))
         })
+    }
+
+    /// P: periods of a round. The same in every configuration of a registry.
+    pub fn round_periods(&self) -> u64 {
+        self.next.round_periods()
     }
 
     /// The configuration of a round.

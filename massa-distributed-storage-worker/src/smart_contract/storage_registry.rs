@@ -5,7 +5,7 @@
 //! from here.
 
 use super::args::{ArgsReader, ArgsWriter, DecodeError};
-use crate::challenge::answer::MAX_ANSWER_BYTES;
+use crate::challenge::segment_answer::MAX_ANSWER_BYTES;
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_models::address::Address;
@@ -21,14 +21,20 @@ pub const LISTENERS_BYTES_MAX: usize = 256;
 /// Addresses that one page of [`get_nodes`] has at most.
 pub const NODES_PAGE: u64 = 100;
 /// Segment roots that one submission carries at most.
-pub const ROOT_VOTES_MAX: usize = 4;
+pub const ROOT_VOTES_MAX: usize = 8;
+/// Segments of a round at most.
+pub const ROUND_SEGMENTS_MAX: u64 = 64;
 /// Draws that one claim has at most.
 pub const DRAWS_MAX: usize = 16;
 /// Texts of [`resolve_expired_challenges`] at most.
 pub const RESOLVED_MAX: usize = 20;
-/// Gas that a call may take beyond its trial run, because a round is over by the time it is executed: settling the caller's two
-/// open claims, with closing both rounds and slashes, takes 1.43 million (`massa-storage-sc/README.md`, gas table); twice that.
-pub const SETTLING_GAS: u64 = 3_000_000;
+/// Gas that a call may take beyond its trial run, because of what is different by the time it is executed. A round is over: settling
+/// the caller's two open claims, with closing both rounds and slashes, takes 1.44 million (`massa-storage-sc/README.md`, gas table).
+/// Roots that others' operations had accepted in the trial run are not yet, or the vote is the one that accepts them: eight root
+/// votes take 2.3 million. Twice both, and a little: gas that is not used costs nothing, and a submission that lacks some is lost.
+pub const SETTLING_GAS: u64 = 8_000_000;
+/// What leaves times periods of a round come to at most.
+const ROUND_LEAF_PERIODS_MAX: u64 = 1 << 63;
 /// Digits of a round.
 const ROUND_TEXT_BYTES_MAX: usize = 20;
 /// Bytes of the operation of a round: 16 answers, and room for the rest.
@@ -78,10 +84,12 @@ pub struct StorageConfig {
     pub replication_factor: u64,
     /// Bytes of a chunk.
     pub chunk_size_bytes: u64,
-    /// Periods of a segment and of a round.
+    /// Periods of a segment. Never changes.
     pub challenge_frequency_periods: u64,
-    /// The first segment that is anchored.
+    /// The first segment that is anchored: the first of a round. Never changes.
     pub first_segment: u64,
+    /// Segments of a round, 1 to [`ROUND_SEGMENTS_MAX`]. Never changes.
+    pub round_segments: u64,
 }
 
 impl StorageConfig {
@@ -96,8 +104,9 @@ impl StorageConfig {
             stake_per_gb: amount(reader, "stakePerGb")?,
             replication_factor: reader.u64("replicationFactor")?,
             chunk_size_bytes: reader.u64("chunkSizeBytes")?,
-            challenge_frequency_periods: segment_periods(reader)?,
+            challenge_frequency_periods: at_least_one(reader, "challengeFrequencyPeriods")?,
             first_segment: reader.u64("firstSegment")?,
+            round_segments: at_least_one(reader, "roundSegments")?,
         })
     }
 
@@ -113,6 +122,17 @@ impl StorageConfig {
             .u64(self.chunk_size_bytes)
             .u64(self.challenge_frequency_periods)
             .u64(self.first_segment)
+            .u64(self.round_segments)
+    }
+
+    /// P: periods of a round.
+    pub fn round_periods(&self) -> u64 {
+        self.round_segments.saturating_mul(self.challenge_frequency_periods)
+    }
+
+    /// Leaves that all claims of a round come to at most: times P, they stay below 2⁶⁴.
+    pub fn round_leaves_max(&self) -> u64 {
+        ROUND_LEAF_PERIODS_MAX / self.round_periods().max(1)
     }
 
     /// The stake that an allocation needs.
@@ -389,7 +409,7 @@ pub fn get_state() -> Call {
 pub struct NodeInfo {
     /// Its operator.
     pub address: Address,
-    /// Disk space it declared for this segment, in GB.
+    /// Disk space it declared for this round, in GB.
     pub allocated_gb: u64,
     /// When it joined.
     pub registered_period: u64,
@@ -407,12 +427,12 @@ pub struct NodeInfo {
     pub stake: Amount,
     /// Credit that can be claimed.
     pub matured_rewards: Amount,
-    /// Its weight in this segment, in GB.
+    /// Its weight in this round, in GB.
     pub weight: u64,
-    /// Its weight in the second segment after this one.
+    /// Its weight in the second round after this one.
     pub weight_soon: u64,
-    /// From this segment on it weighs nothing, because it leaves.
-    pub leave_segment: Option<u64>,
+    /// From this round on it weighs nothing, because it leaves.
+    pub leave_round: Option<u64>,
     /// Its last counted round, at first the one in which it registered.
     pub last_counted_round: u64,
     /// It sits out until this round.
@@ -421,7 +441,7 @@ pub struct NodeInfo {
     pub retention_periods: u64,
     /// The last round in which it voted for segment roots.
     pub votes_round: Option<u64>,
-    /// Whether it holds its share in this segment.
+    /// Whether it holds its share in this round.
     pub filled: bool,
     /// What its scores are computed from.
     #[serde(serialize_with = "optional_digest")]
@@ -451,7 +471,7 @@ pub fn decode_node_info(bytes: &[u8]) -> Result<Option<NodeInfo>, DecodeError> {
             matured_rewards: amount(reader, "matured")?,
             weight: reader.u64("weight")?,
             weight_soon: reader.u64("weightSoon")?,
-            leave_segment: unless_never(reader.u64("leaveSegment")?),
+            leave_round: unless_never(reader.u64("leaveRound")?),
             last_counted_round: reader.u64("lastCounted")?,
             no_claim_before_round: reader.u64("noClaimBefore")?,
             retention_periods: reader.u64("retentionPeriods")?,
@@ -593,7 +613,7 @@ pub fn decode_period_stats(bytes: &[u8]) -> Result<Option<PeriodStats>, DecodeEr
 /// # Errors
 /// [`DecodeError`].
 pub fn decode_config(bytes: &[u8]) -> Result<StorageConfig, DecodeError> {
-    whole(bytes, |reader| Ok((StorageConfig::read(reader)?, "firstSegment")))
+    whole(bytes, |reader| Ok((StorageConfig::read(reader)?, "roundSegments")))
 }
 
 /// Result of [`get_next_config`]: the configuration that follows, and the round from which it counts.
@@ -911,14 +931,14 @@ fn address(reader: &mut ArgsReader<'_>, field: &'static str) -> Result<Address, 
     parsed(&reader.text(ADDRESS_TEXT_BYTES_MAX, field)?, field)
 }
 
-/// Periods of a segment, which others divide by.
-fn segment_periods(reader: &mut ArgsReader<'_>) -> Result<u64, DecodeError> {
-    match reader.u64("challengeFrequencyPeriods")? {
+/// A number that others divide by.
+fn at_least_one(reader: &mut ArgsReader<'_>, field: &'static str) -> Result<u64, DecodeError> {
+    match reader.u64(field)? {
         0 => Err(DecodeError::Value {
-            field: "challengeFrequencyPeriods",
+            field,
             reason: "is 0".into(),
         }),
-        periods => Ok(periods),
+        number => Ok(number),
     }
 }
 

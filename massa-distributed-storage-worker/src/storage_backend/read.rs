@@ -1,774 +1,406 @@
 //! Reads. Nothing damaged is ever returned.
 //!
-//! Every page is hashed and led to its chunk id, that to the manifest, and the manifest to the stored period root. With
-//! [`Check::Meaning`], the block is then verified down to its signatures.
+//! A page is led to its chunk's id, that to the segment's table; a block is checked against the id that the period's entry
+//! names. Operation ids and signatures are left to `verification::verify_block`, which whoever needs them calls on the record.
+//! A read sees one moment of the store. It costs the rows that it needs, whatever the length of the archive.
 
-use super::{family_of, rows, Store, StoreError};
-use crate::chunking::{page_root, prove_leaf, ChunkPages};
-use massa_db_exports::{
-    STORAGE_AWAITED_CF, STORAGE_BLOCK_INDEX_CF, STORAGE_CHUNKS_PREFIX, STORAGE_MANIFESTS_CF,
-    STORAGE_OPERATION_INDEX_CF, STORAGE_PAGES_CF, STORAGE_PENDING_CF,
-};
-use massa_distributed_storage_exports::body::{BodyEntry, BodyError, PeriodBody};
-use massa_distributed_storage_exports::manifest::{ChunkEntry, Manifest, PeriodLeaf, Place};
-use massa_distributed_storage_exports::proof::{ArchivePath, ChunkLeafProof};
-use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
-use massa_distributed_storage_exports::types::{PAGE_BYTES, PAGE_LEAVES, SIGNATURE_BYTES};
-use massa_distributed_storage_exports::verification::{verify_block, VerifyBlockError};
-use massa_distributed_storage_exports::{ChunkIndex, SegmentRoot};
+use super::body::{BlockAt, Body};
+use super::rows::{self, ClosedState, HeldRow, SegmentRow, SlotRow};
+use super::{Damage, SegmentStore, StoreError, View};
+use crate::storage_backend::keys::unseal;
+use massa_db_exports::{STORAGE_MERKLE_ROOTS_PREFIX, STORAGE_PENDING_CF};
+use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::period::{Signature, UnsignedRecord};
+use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::segment_table::SegmentTable;
+use massa_distributed_storage_exports::types::Digest;
+use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 use massa_models::block_id::BlockId;
-use massa_models::operation::OperationId;
+use massa_models::secure_share::Id;
 use massa_models::slot::Slot;
-use rocksdb::{Direction, IteratorMode};
-use std::ops::Range;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// How long to wait for a period that is being replaced.
-const REPLACING: Duration = Duration::from_millis(1);
-
-/// How far a read is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// Bytes lead to the period root; ids and signatures are not looked at.
-    Merkle,
-    /// Also ids, operation root and every signature.
-    Meaning,
-}
-
-/// Something in the store that is not what it was when it was written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Damage {
-    /// Column family of the damaged row.
-    pub family: &'static str,
-    /// Period, where the row belongs to one.
-    pub period: Option<u64>,
-    /// Thread, where the row is of one place.
-    pub thread: Option<u8>,
-    /// Chunk, where the row is of one chunk.
-    pub chunk: Option<u32>,
-    /// Page of the chunk, where the row is one page.
-    pub page: Option<u32>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut part = |name: &str, value: Option<u64>| match value {
-            Some(value) => write!(f, "{name} {value}, "),
-            None => Ok(()),
-        };
-        part("period", self.period)?;
-        part("thread", self.thread.map(u64::from))?;
-        part("chunk", self.chunk.map(u64::from))?;
-        part("page", self.page.map(u64::from))?;
-        write!(f, "{}: {}", self.family, self.reason)
-    }
-}
-
-impl Damage {
-    /// Damage in `family`, nowhere in particular.
-    pub fn new(family: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            family,
-            period: None,
-            thread: None,
-            chunk: None,
-            page: None,
-            reason: reason.into(),
-        }
-    }
-
-    /// The same in `period`.
-    pub fn in_period(mut self, period: u64) -> Self {
-        self.period = Some(period);
-        self
-    }
-
-    /// The same at a place.
-    pub fn at(mut self, slot: Slot) -> Self {
-        self.period = Some(slot.period);
-        self.thread = Some(slot.thread);
-        self
-    }
-
-    /// The same in a chunk.
-    pub fn in_chunk(mut self, chunk: u32) -> Self {
-        self.chunk = Some(chunk);
-        self
-    }
-
-    /// The same in a page.
-    pub fn in_page(mut self, page: u32) -> Self {
-        self.page = Some(page);
-        self
-    }
-}
-
-/// Why something could not be read.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// No such block or operation is archived here.
-    #[error("{0} is not in this archive")]
-    NotFound(String),
-    /// The period is not archived, or not completely.
-    #[error("period {period} is not archived: {awaited} of {threads} places are awaited")]
-    NotArchived {
-        /// The period.
-        period: u64,
-        /// Places that are not settled.
-        awaited: usize,
-        /// Places of a period.
-        threads: u8,
-    },
-    /// The block is known to have been final, and lost with its period.
-    #[error("block {id} of slot {slot} is lost: nobody had the whole of its period when its segment was anchored")]
-    LostBlock {
-        /// The slot.
-        slot: Slot,
-        /// The block.
-        id: BlockId,
-    },
-    /// The period was entered as lost.
-    #[error(
-        "period {period} is lost: nobody had all of its blocks when its segment was anchored; their ids are known"
-    )]
-    LostPeriod {
-        /// The period.
-        period: u64,
-    },
-    /// Retention no longer covers the period.
-    #[error("period {period} was pruned: this archive keeps periods from {floor} on")]
-    Pruned {
-        /// The period.
-        period: u64,
-        /// The oldest period kept.
-        floor: u64,
-    },
-    /// The chunk is kept by other nodes.
-    #[error("chunk {chunk} of period {period} is not kept on this node")]
-    NotKept {
-        /// The period.
-        period: u64,
-        /// The chunk.
-        chunk: u32,
-    },
-    /// No path to a segment root exists yet.
-    #[error("period {period} has no segment root yet: period {missing} is not archived")]
-    NoSegmentRoot {
-        /// The period.
-        period: u64,
-        /// The first period missing.
-        missing: u64,
-    },
-    /// The store keeps no operation index.
-    #[error("this archive was made without an operation index")]
-    NoOperationIndex,
-    /// The store is damaged.
-    #[error("damaged: {0}")]
-    Damaged(#[from] Damage),
-    /// The store could not be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<rocksdb::Error> for ReadError {
-    fn from(error: rocksdb::Error) -> Self {
-        ReadError::Store(error.into())
-    }
-}
-
-/// What is at a place.
+/// What a slot is found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlaceContent {
-    /// The slot was missed.
-    Miss,
-    /// Its final block with its operations.
+pub enum SlotRead {
+    /// A block.
     Block(BlockRecord),
+    /// There is no block.
+    Miss,
+    /// The segment is open and the slot not settled here.
+    Missing,
+    /// The segment is closed and not all chunks that were needed are held here.
+    NotHeld {
+        /// Those of them that are not.
+        chunks: Vec<u32>,
+    },
+    /// The period is lost: of its blocks only the ids are known, by anybody.
+    Lost(BlockId),
+    /// The segment is pruned here.
+    Pruned,
 }
 
-impl PlaceContent {
-    /// The block; `None` for a miss.
-    pub fn into_block(self) -> Option<BlockRecord> {
-        match self {
-            PlaceContent::Miss => None,
-            PlaceContent::Block(record) => Some(record),
-        }
-    }
-}
-
-/// A leaf of the period tree with its path to a segment root.
+/// What of a period's entry is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvenLeaf {
-    /// The leaf.
-    pub leaf: PeriodLeaf,
-    /// The path.
-    pub path: ArchivePath,
-    /// Where it ends.
-    pub segment_root: SegmentRoot,
+pub enum EntryRead {
+    /// The entry.
+    Found(PeriodEntry),
+    /// The segment is open and the period did not join its stream.
+    Missing,
+    /// No chunk that the period touches is held here.
+    NotHeld {
+        /// The chunks.
+        chunks: Vec<u32>,
+    },
+    /// The segment is pruned here.
+    Pruned,
+}
+
+/// A page of a held chunk, its root checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRead {
+    /// Its stored form, as it is sent.
+    pub stored: Vec<u8>,
+    /// Its bytes.
+    pub plain: Vec<u8>,
+    /// Signatures of the objects that end in it, as `TaggedSignature` draws them.
+    pub signatures: Vec<u8>,
+    /// Root of each page of the chunk, for paths.
+    pub page_roots: Vec<Digest>,
+}
+
+/// Where a segment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentState {
+    /// Its blocks are rows.
+    Open,
+    /// This node derived it.
+    Closed,
+    /// Only its table, and some of its chunks, came here.
+    TableOnly,
+}
+
+/// A segment in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
     /// The segment.
     pub segment: u64,
-    /// Periods that the root covers.
-    pub segment_periods: u32,
-    /// Whether that is the whole segment.
-    pub segment_complete: bool,
+    /// Where it stands.
+    pub state: SegmentState,
+    /// Its root; `None` while it is open.
+    pub root: Option<SegmentRoot>,
+    /// First period.
+    pub first_period: u64,
+    /// Number of periods; while it is open, of those that joined its stream.
+    pub periods: u32,
+    /// Bytes of the body, or of the stream so far.
+    pub body_bytes: u64,
+    /// Number of chunks; of an open segment, those that are filled.
+    pub chunks: u32,
+    /// Chunks held.
+    pub chunks_held: u32,
+    /// Blocks; 0 where only the table came here.
+    pub blocks: u32,
+    /// Operations; 0 likewise, and while it is open.
+    pub operations: u64,
+    /// Lost periods; 0 likewise.
+    pub lost_periods: u32,
 }
 
-impl Store {
-    /// The place at which the block with this id is archived or pending.
-    ///
-    /// # Errors
-    /// [`ReadError::NotFound`], [`ReadError::Pruned`], [`ReadError::Damaged`].
-    pub fn find_block(&self, id: &BlockId) -> Result<Slot, ReadError> {
-        match self.indexed_block(id)? {
-            Some(slot) => Ok(slot),
-            None => self
-                .find_pending(id)?
-                .ok_or_else(|| ReadError::NotFound(format!("block {id}"))),
+impl View<'_> {
+    fn slot(&self, slot: Slot) -> Result<SlotRead, StoreError> {
+        let segment = self.store.parameters.segment_of(slot.period);
+        let Some(table) = self.table(segment)? else {
+            return self.open_slot(slot);
+        };
+        if segment < self.floor() {
+            return Ok(SlotRead::Pruned);
+        }
+        let held = self.held(segment)?;
+        let body = Body::new(self, &table, &held);
+        let entry = match self.entry_of(&body, slot.period)? {
+            EntryRead::Found(entry) => entry,
+            EntryRead::NotHeld { chunks } => return Ok(SlotRead::NotHeld { chunks }),
+            EntryRead::Missing | EntryRead::Pruned => return Ok(SlotRead::Missing),
+        };
+        match entry.slots().get(usize::from(slot.thread)) {
+            None | Some(None) => Ok(SlotRead::Miss),
+            Some(Some(block)) if entry.is_lost() => Ok(SlotRead::Lost(block.id)),
+            Some(Some(block)) => self.closed_block(&body, slot, block.id, &entry),
         }
     }
 
-    /// The place at which the block index has this id.
-    pub(crate) fn indexed_block(&self, id: &BlockId) -> Result<Option<Slot>, ReadError> {
-        let key = rows::block_index_key(id);
-        let Some(value) = self.sealed(STORAGE_BLOCK_INDEX_CF, &key, None)? else {
+    fn open_slot(&self, slot: Slot) -> Result<SlotRead, StoreError> {
+        if self.store.parameters.segment_of(slot.period) < self.floor() {
+            return Ok(SlotRead::Pruned);
+        }
+        if let Some(joined) = self.joined_period(slot.period)?.filter(|joined| joined.entry.is_lost()) {
+            let block = joined.entry.slots().get(usize::from(slot.thread)).copied().flatten();
+            return Ok(block.map_or(SlotRead::Miss, |block| SlotRead::Lost(block.id)));
+        }
+        match self.slot_row(slot)? {
+            None => Ok(SlotRead::Missing),
+            Some(SlotRow::Miss) => Ok(SlotRead::Miss),
+            Some(SlotRow::Block { id, .. }) => {
+                let id = BlockId::new(massa_hash::Hash::from_bytes(&id));
+                let record = self.open_block(slot)?;
+                let damage = || Damage::new(STORAGE_PENDING_CF, "record is missing").at(slot);
+                let record = record.ok_or_else(damage)?;
+                self.check_open_id(slot, &record, id)?;
+                Ok(SlotRead::Block(record))
+            }
+        }
+    }
+
+    fn check_open_id(&self, slot: Slot, record: &BlockRecord, expected: BlockId) -> Result<(), StoreError> {
+        let damage = |reason: String| Damage::new(STORAGE_PENDING_CF, reason).at(slot);
+        let view = record.view(self.store.parameters.thread_count);
+        let found = view.map_err(|error| damage(error.to_string()))?.block_id();
+        if found == expected {
+            return Ok(());
+        }
+        Err(damage(format!("expected block {expected}, found {found}")).into())
+    }
+
+    /// A block of a closed segment: from its chunks, or from its row where that is still there.
+    fn closed_block(
+        &self,
+        body: &Body<'_>,
+        slot: Slot,
+        id: BlockId,
+        entry: &PeriodEntry,
+    ) -> Result<SlotRead, StoreError> {
+        let blocks = body.blocks_of(slot.period, entry);
+        let found = blocks.into_iter().find(|block| block.slot == slot);
+        let block = found.ok_or_else(|| body.damage(slot, "the entry gives no bytes of it".into()))?;
+        let missing = body.not_held(&block.range);
+        if missing.is_empty() {
+            return assemble(body, &block).map(SlotRead::Block);
+        }
+        if let Some(record) = self.open_block(slot)? {
+            self.check_open_id(slot, &record, id)?;
+            return Ok(SlotRead::Block(record));
+        }
+        Ok(SlotRead::NotHeld { chunks: missing })
+    }
+
+    /// The entry of a period of a closed segment, from its row where that is still there, or from chunks.
+    fn entry_of(&self, body: &Body<'_>, period: u64) -> Result<EntryRead, StoreError> {
+        let (Some(listed), Some(range)) = (body.table.period(period), body.table.period_range(period)) else {
+            return Ok(EntryRead::Missing);
+        };
+        let joined = self.joined_period(period)?;
+        if let Some(joined) = joined.filter(|joined| joined.root == listed.root) {
+            return Ok(EntryRead::Found(joined.entry));
+        }
+        Ok(match body.entry(period)? {
+            Some(entry) => EntryRead::Found(entry),
+            None => EntryRead::NotHeld {
+                chunks: body.not_held(&range),
+            },
+        })
+    }
+
+    fn entry(&self, period: u64) -> Result<EntryRead, StoreError> {
+        let segment = self.store.parameters.segment_of(period);
+        if segment < self.floor() {
+            return Ok(EntryRead::Pruned);
+        }
+        let Some(table) = self.table(segment)? else {
+            let joined = self.joined_period(period)?;
+            return Ok(joined.map_or(EntryRead::Missing, |joined| EntryRead::Found(joined.entry)));
+        };
+        let held = self.held(segment)?;
+        self.entry_of(&Body::new(self, &table, &held), period)
+    }
+
+    fn page(&self, position: ChunkPosition, page: u32) -> Result<Option<PageRead>, StoreError> {
+        let segment = position.segment;
+        let Some(table) = self.table(segment)? else {
             return Ok(None);
         };
-        let slot = rows::parse_block_index(&value)
-            .ok_or_else(|| Damage::new(STORAGE_BLOCK_INDEX_CF, format!("row of block {id} is malformed")))?;
-        self.check_floor(slot.period)?;
-        Ok(Some(slot))
+        let held = self.held(segment)?;
+        let chunk = table.chunk(position.index.0);
+        let Some(chunk) = chunk.filter(|chunk| held.contains(position.index.0) && page < chunk.page_count()) else {
+            return Ok(None);
+        };
+        let read = Body::new(self, &table, &held).page(position.index.0, page)?;
+        Ok(Some(PageRead {
+            stored: read.stored,
+            plain: read.plain,
+            signatures: read.signatures,
+            page_roots: self.chunk_row(position, chunk)?.page_roots,
+        }))
     }
 
-    /// Looks for a block among the pending ones.
-    fn find_pending(&self, id: &BlockId) -> Result<Option<Slot>, ReadError> {
-        let mut found = None;
-        self.for_each_pending(|slot, content| {
-            if let PlaceContent::Block(record) = content {
-                let view = record.view(self.parameters().thread_count);
-                if view.is_ok_and(|view| view.block_id() == *id) {
-                    found = Some(slot);
-                }
-            }
-            Ok(found.is_none())
-        })?;
-        Ok(found)
-    }
-
-    /// The place of an operation and its position in the block.
-    ///
-    /// # Errors
-    /// [`ReadError::NoOperationIndex`], [`ReadError::NotFound`], [`ReadError::Pruned`], [`ReadError::Damaged`].
-    pub fn find_operation(&self, id: &OperationId) -> Result<(Slot, u32), ReadError> {
-        if !self.has_operation_index() {
-            return Err(ReadError::NoOperationIndex);
-        }
-        let key = rows::operation_index_key(id);
-        let value = self
-            .sealed(STORAGE_OPERATION_INDEX_CF, &key, None)?
-            .ok_or_else(|| ReadError::NotFound(format!("operation {id}")))?;
-        let (slot, index) = rows::parse_operation_index(&value).ok_or_else(|| {
-            Damage::new(
-                STORAGE_OPERATION_INDEX_CF,
-                format!("row of operation {id} is malformed"),
-            )
-        })?;
-        self.check_floor(slot.period)?;
-        Ok((slot, index))
-    }
-
-    pub(crate) fn check_floor(&self, period: u64) -> Result<(), ReadError> {
-        let floor = self.floor();
-        if period < floor {
-            return Err(ReadError::Pruned { period, floor });
+    /// Reads a whole held chunk and checks every page, the signatures' shape and the entry of the period reaching in.
+    pub(crate) fn check_chunk(&self, table: &SegmentTable, held: &HeldRow, index: u32) -> Result<(), StoreError> {
+        let body = Body::new(self, table, held);
+        let range = table.chunk_range(index);
+        body.piece(&range)?;
+        let Some(period) = table.period_reaching_into(index) else {
+            return Ok(());
+        };
+        let position = ChunkPosition::new(table.header().segment, index).expect("the table was checked");
+        let damage = |reason: String| Damage::new(massa_db_exports::STORAGE_CHUNKS_PREFIX, reason).in_chunk(position);
+        let entry = body.entry_reaching_into(index, period)?;
+        let root = entry.map(|entry| entry.root(table.header().chain_id, period));
+        if root != table.period(period).map(|row| row.root) {
+            return Err(damage(format!("the entry of period {period} does not match its root")).into());
         }
         Ok(())
     }
+}
 
-    /// What is archived at a place, checked.
+/// Takes a block, all of whose bytes are held, out of its chunks and puts its signatures back.
+pub(crate) fn assemble(body: &Body<'_>, block: &BlockAt) -> Result<BlockRecord, StoreError> {
+    let damage = |reason: String| body.damage(block.slot, reason);
+    let piece = body.piece(&block.range)?;
+    let record = UnsignedRecord::parse(&piece.bytes).map_err(|error| damage(error.to_string()))?;
+    let view = record
+        .view(body.table.header().threads)
+        .map_err(|error| damage(error.to_string()))?;
+    if view.block_id() != block.id || view.slot != block.slot {
+        return Err(damage(format!(
+            "expected block {}, found {}",
+            block.id,
+            view.block_id()
+        )));
+    }
+    let by_end: BTreeMap<u64, Signature> = piece.signatures.into_iter().collect();
+    let signatures = record.object_ends().iter().map(|end| {
+        let end = block.range.start + u64::from(*end);
+        by_end
+            .get(&end)
+            .copied()
+            .ok_or_else(|| damage(format!("the signature of the object that ends at {end} is missing")))
+    });
+    let signatures = signatures.collect::<Result<Vec<Signature>, StoreError>>()?;
+    record.signed(&signatures).map_err(|error| damage(error.to_string()))
+}
+
+fn closed_info(segment: u64, row: &SegmentRow, held: &HeldRow) -> SegmentInfo {
+    SegmentInfo {
+        segment,
+        state: match row.state {
+            ClosedState::Derived => SegmentState::Closed,
+            ClosedState::TableOnly => SegmentState::TableOnly,
+        },
+        root: Some(SegmentRoot::from_bytes(row.root)),
+        first_period: row.first_period,
+        periods: row.periods,
+        body_bytes: row.body_bytes,
+        chunks: row.chunks,
+        chunks_held: held.chunks,
+        blocks: row.blocks,
+        operations: row.operations,
+        lost_periods: row.lost_periods,
+    }
+}
+
+impl SegmentStore {
+    /// What a slot is.
     ///
     /// # Errors
-    /// [`ReadError`].
-    pub fn place(&self, slot: Slot, check: Check) -> Result<PlaceContent, ReadError> {
-        self.steady(|| self.read_place(slot, check))
+    /// [`StoreError::Damaged`], naming the row.
+    pub fn slot(&self, slot: Slot) -> Result<SlotRead, StoreError> {
+        self.view(|view| view.slot(slot))
     }
 
-    fn read_place(&self, slot: Slot, check: Check) -> Result<PlaceContent, ReadError> {
-        let content = match self.manifest(slot.period)? {
-            Some(manifest) => self.archived_place(&manifest, slot)?,
-            None => self.pending_place(slot)?,
-        };
-        if let PlaceContent::Block(record) = &content {
-            self.check_record(slot, record, check)?;
-        }
-        Ok(content)
-    }
-
-    /// Checks a record that was read at `slot`.
-    fn check_record(&self, slot: Slot, record: &BlockRecord, check: Check) -> Result<(), ReadError> {
-        if check == Check::Merkle {
-            return Ok(());
-        }
-        let parameters = self.parameters();
-        verify_block(record, parameters.chain_id, parameters.thread_count)
-            .map(|_| ())
-            .map_err(|error: VerifyBlockError| Damage::new(STORAGE_PAGES_CF, error.to_string()).at(slot).into())
-    }
-
-    /// The places of a period, checked; index = thread.
+    /// The entry of a period.
     ///
     /// # Errors
-    /// [`ReadError`]; [`ReadError::NotArchived`] unless the period is complete, [`ReadError::LostPeriod`].
-    pub fn period(&self, period: u64, check: Check) -> Result<Vec<PlaceContent>, ReadError> {
-        let manifest = self.archived_manifest(period)?;
-        if manifest.is_lost() {
-            return Err(ReadError::LostPeriod { period });
-        }
-        let threads = 0..manifest.header.threads;
-        threads
-            .map(|thread| {
-                let slot = Slot::new(period, thread);
-                let content = self.archived_place(&manifest, slot)?;
-                if let PlaceContent::Block(record) = &content {
-                    self.check_record(slot, record, check)?;
-                }
-                Ok(content)
-            })
-            .collect()
+    /// [`StoreError::Damaged`].
+    pub fn entry(&self, period: u64) -> Result<EntryRead, StoreError> {
+        self.view(|view| view.entry(period))
     }
 
-    /// The whole body of a period and its signatures, every page checked.
-    pub(crate) fn body(&self, manifest: &Manifest) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
-        let piece = self.pages(manifest, 0..manifest.header.body_length)?;
-        Ok((piece.bytes, piece.signatures))
-    }
-
-    /// The manifest of a period; `None` unless it is archived.
+    /// A page of a closed segment; `None` if it is not held. Reads the rows of segment, chunk and page, and those of the
+    /// chunk's first page where it is packed after that.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`], [`ReadError::Damaged`].
-    pub fn manifest(&self, period: u64) -> Result<Option<Manifest>, ReadError> {
-        self.steady(|| self.read_manifest(period))
+    /// [`StoreError::Damaged`].
+    pub fn page(&self, position: ChunkPosition, page: u32) -> Result<Option<PageRead>, StoreError> {
+        self.view(|view| view.page(position, page))
     }
 
-    /// Reads again what was found damaged while a period was being replaced: its rows are then read one from before, one from
-    /// after.
-    pub(crate) fn steady<T>(&self, read: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
-        loop {
-            let replaced = self.replaced_count();
-            match read() {
-                Err(ReadError::Damaged(_)) if self.replaced_count() != replaced => {}
-                Err(ReadError::Damaged(_)) if replaced % 2 == 1 => std::thread::sleep(REPLACING),
-                result => return result,
-            }
-        }
-    }
-
-    fn read_manifest(&self, period: u64) -> Result<Option<Manifest>, ReadError> {
-        self.check_floor(period)?;
-        let key = rows::period_key(period);
-        let damage = |reason: String| Damage::new(STORAGE_MANIFESTS_CF, reason).in_period(period);
-        let Some(value) = self.sealed(STORAGE_MANIFESTS_CF, &key, Some(period))? else {
-            return Ok(None);
-        };
-        let manifest = Manifest::from_bytes(&value).map_err(|error| damage(error.to_string()))?;
-        if manifest.header.period != period || self.period_root(period)? != Some(manifest.root()) {
-            return Err(damage("manifest does not lead to the period root".into()).into());
-        }
-        Ok(Some(manifest))
-    }
-
-    /// The manifest of a period that must be archived.
+    /// Checks a held chunk: every page against its root, that against the table. `false` if it is not held.
     ///
     /// # Errors
-    /// [`ReadError::NotArchived`], [`ReadError::Pruned`], [`ReadError::Damaged`].
-    pub fn archived_manifest(&self, period: u64) -> Result<Manifest, ReadError> {
-        match self.manifest(period)? {
-            Some(manifest) => Ok(manifest),
-            None => Err(self.not_archived(period)?),
-        }
-    }
-
-    fn not_archived(&self, period: u64) -> Result<ReadError, ReadError> {
-        let threads = self.parameters().thread_count;
-        let mut awaited = 0;
-        for thread in 0..threads {
-            let key = Slot::new(period, thread).to_bytes_key();
-            awaited += usize::from(self.sealed(STORAGE_PENDING_CF, &key, Some(period))?.is_none());
-        }
-        Ok(ReadError::NotArchived {
-            period,
-            awaited,
-            threads,
-        })
-    }
-
-    /// One page of a chunk, and the signatures of the objects that end in it, checked against the chunk id.
-    ///
-    /// # Errors
-    /// [`ReadError::NotKept`], [`ReadError::Damaged`].
-    pub fn page(
-        &self,
-        period: u64,
-        chunk: u32,
-        pages: &ChunkPages,
-        page: u32,
-    ) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
-        let damage = |reason: &str| {
-            Damage::new(STORAGE_PAGES_CF, reason)
-                .in_period(period)
-                .in_chunk(chunk)
-                .in_page(page)
-        };
-        let key = rows::page_key(period, chunk, page);
-        let row = self
-            .raw(STORAGE_PAGES_CF, &key)
-            .map_err(|error| damage(&error.to_string()))?
-            .ok_or_else(|| damage("page is missing"))?;
-        let length = pages.entry.page_length(page);
-        let (bytes, signatures) =
-            rows::parse_page(&key, &row, length).ok_or_else(|| damage("signatures do not match their checksum"))?;
-        if length == 0 || Some(&page_root(bytes)) != pages.page_roots.get(page as usize) {
-            return Err(damage("page does not match its root").into());
-        }
-        Ok((bytes.to_vec(), signatures.to_vec()))
-    }
-
-    /// The upper tree of a chunk; `None` if this node does not keep it.
-    ///
-    /// # Errors
-    /// [`ReadError::Damaged`].
-    pub fn chunk(&self, period: u64, index: u32, entry: ChunkEntry) -> Result<Option<ChunkPages>, ReadError> {
-        let damage = |reason: &str| {
-            Damage::new(STORAGE_CHUNKS_PREFIX, reason)
-                .in_period(period)
-                .in_chunk(index)
-        };
-        let key = rows::chunk_key(period, index);
-        let Some(row) = self
-            .raw(STORAGE_CHUNKS_PREFIX, &key)
-            .map_err(|error| damage(&error.to_string()))?
-        else {
-            return Ok(None);
-        };
-        let value = rows::unseal(&key, &row).ok_or_else(|| damage("row does not match its checksum"))?;
-        rows::parse_chunk(value, entry)
-            .map(Some)
-            .ok_or_else(|| damage("page roots do not lead to the chunk id").into())
-    }
-
-    /// Proves one leaf of a chunk: reads and hashes one page.
-    ///
-    /// # Errors
-    /// [`ReadError`]; [`ReadError::NotFound`] if there is no such chunk or leaf.
-    pub fn prove_leaf(
-        &self,
-        period: u64,
-        chunk: ChunkIndex,
-        leaf: u32,
-    ) -> Result<(ChunkEntry, ChunkLeafProof), ReadError> {
-        let manifest = self.archived_manifest(period)?;
-        let missing = || ReadError::NotFound(format!("leaf {leaf} of chunk {chunk} of period {period}"));
-        let entry = *manifest.chunks.get(chunk.0 as usize).ok_or_else(missing)?;
-        let pages = self.kept_chunk(period, chunk.0, entry)?;
-        let page = leaf / PAGE_LEAVES as u32;
-        if page >= entry.page_count() {
-            return Err(missing());
-        }
-        let (bytes, _) = self.page(period, chunk.0, &pages, page)?;
-        let proof = prove_leaf(&pages, &bytes, leaf).ok_or_else(missing)?;
-        Ok((entry, proof))
-    }
-
-    fn kept_chunk(&self, period: u64, index: u32, entry: ChunkEntry) -> Result<ChunkPages, ReadError> {
-        self.chunk(period, index, entry)?
-            .ok_or(ReadError::NotKept { period, chunk: index })
-    }
-
-    /// Proves what is archived at a place, up to the segment root (of what is archived of the segment so far).
-    ///
-    /// # Errors
-    /// [`ReadError`]; [`ReadError::NoSegmentRoot`] when earlier periods of the segment are missing.
-    pub fn prove_place(&self, slot: Slot) -> Result<ProvenLeaf, ReadError> {
-        let manifest = self.archived_manifest(slot.period)?;
-        let (leaf, period_path) = manifest
-            .prove_place(slot.thread)
-            .ok_or_else(|| ReadError::NotFound(format!("slot {slot}")))?;
-        self.prove_in_segment(slot.period, leaf, period_path)
-    }
-
-    /// Proves a chunk of a period, up to the segment root.
-    ///
-    /// # Errors
-    /// As [`Store::prove_place`].
-    pub fn prove_chunk(&self, period: u64, chunk: ChunkIndex) -> Result<ProvenLeaf, ReadError> {
-        let manifest = self.archived_manifest(period)?;
-        let (leaf, period_path) = manifest
-            .prove_chunk(chunk)
-            .ok_or_else(|| ReadError::NotFound(format!("chunk {chunk} of period {period}")))?;
-        self.prove_in_segment(period, leaf, period_path)
-    }
-
-    fn prove_in_segment(
-        &self,
-        period: u64,
-        leaf: PeriodLeaf,
-        period_path: massa_distributed_storage_exports::MerkleProof,
-    ) -> Result<ProvenLeaf, ReadError> {
-        let segment = self.parameters().segment_of(period);
-        let no_root = |missing| ReadError::NoSegmentRoot { period, missing };
-        let state = self
-            .recent_segment(segment)?
-            .ok_or_else(|| no_root(self.parameters().segment_start(segment)))?;
-        let end = state.header.first_period + u64::from(state.header.periods);
-        let segment_path = state.tree.path(period).ok_or_else(|| no_root(end))?;
-        Ok(ProvenLeaf {
-            leaf,
-            path: ArchivePath {
-                period,
-                period_path,
-                segment_path,
-            },
-            segment_root: state.tree.root(),
-            segment,
-            segment_periods: state.header.periods,
-            segment_complete: state.complete,
-        })
-    }
-
-    fn archived_place(&self, manifest: &Manifest, slot: Slot) -> Result<PlaceContent, ReadError> {
-        let place = manifest
-            .places
-            .get(usize::from(slot.thread))
-            .ok_or_else(|| ReadError::NotFound(format!("slot {slot}")))?;
-        let (id, objects_before) = match *place {
-            Place::Miss => return Ok(PlaceContent::Miss),
-            Place::Lost { id } => return Err(ReadError::LostBlock { slot, id }),
-            Place::Block { id, objects_before, .. } => (id, objects_before),
-        };
-        let range = manifest.block_range(slot.thread).expect("the place holds a block");
-        let piece = self.pages(manifest, range)?;
-        let damage = |reason: String| Damage::new(STORAGE_PAGES_CF, reason).at(slot);
-        let record = piece
-            .record(objects_before)
-            .map_err(|error| damage(error.to_string()))?;
-        let found = record
-            .view(manifest.header.threads)
-            .map_err(|error| damage(error.to_string()))?
-            .block_id();
-        if found != id {
-            return Err(damage(format!("expected block {id}, found {found}")).into());
-        }
-        Ok(PlaceContent::Block(record))
-    }
-
-    /// Reads `range` of the body, with the signatures of all pages that it touches.
-    fn pages(&self, manifest: &Manifest, range: Range<u64>) -> Result<BodyPiece, ReadError> {
-        let header = manifest.header;
-        let chunk_size = u64::from(header.chunk_size);
-        let page_bytes = PAGE_BYTES as u64;
-        let first_page = range.start / page_bytes;
-        let end_page = range.end.div_ceil(page_bytes);
-        let pages_per_chunk = chunk_size / page_bytes;
-        let mut piece = BodyPiece::default();
-        let mut chunk: Option<(u32, ChunkPages)> = None;
-        for page in first_page..end_page {
-            let index = (page / pages_per_chunk) as u32;
-            let page_in_chunk = (page % pages_per_chunk) as u32;
-            let pages = match chunk.take() {
-                Some((known, pages)) if known == index => pages,
-                _ => self.kept_chunk(header.period, index, manifest.chunks[index as usize])?,
-            };
-            if page == first_page {
-                piece.objects_before = pages.objects_before[page_in_chunk as usize];
-            }
-            let (bytes, signatures) = self.page(header.period, index, &pages, page_in_chunk)?;
-            piece.bytes.extend(bytes);
-            piece.signatures.extend(signatures);
-            chunk = Some((index, pages));
-        }
-        let start = (range.start - first_page * page_bytes) as usize;
-        piece.bytes.drain(..start);
-        piece.bytes.truncate((range.end - range.start) as usize);
-        Ok(piece)
-    }
-
-    fn pending_place(&self, slot: Slot) -> Result<PlaceContent, ReadError> {
-        match self.pending_row(slot)? {
-            Some(content) => Ok(content),
-            None => Err(self.not_archived(slot.period)?),
-        }
-    }
-
-    /// The pending row of a place.
-    pub(crate) fn pending_row(&self, slot: Slot) -> Result<Option<PlaceContent>, ReadError> {
-        let key = slot.to_bytes_key();
-        let row = self.sealed(STORAGE_PENDING_CF, &key, Some(slot.period))?;
-        row.map(|value| parse_pending(slot, &value)).transpose()
-    }
-
-    /// Calls `action` with each pending place in archive order, until it returns false.
-    pub(crate) fn for_each_pending(
-        &self,
-        mut action: impl FnMut(Slot, PlaceContent) -> Result<bool, ReadError>,
-    ) -> Result<(), ReadError> {
-        self.for_each_row(STORAGE_PENDING_CF, &[], |key, row| {
-            let damage = |reason: &str| Damage::new(STORAGE_PENDING_CF, reason);
-            let bytes = key.try_into().map_err(|_| damage("key is malformed"))?;
-            let slot = Slot::from_bytes_key(bytes);
-            let value = rows::unseal(key, row).ok_or_else(|| damage("row does not match its checksum").at(slot))?;
-            action(slot, parse_pending(slot, value)?)
-        })
-    }
-
-    /// Links that wait for a parent: (thread, parent) → period of the child.
-    pub(crate) fn links(&self) -> Result<Vec<(u8, BlockId, u64)>, ReadError> {
-        let mut links = Vec::new();
-        self.for_each_row(STORAGE_AWAITED_CF, &[1], |key, row| {
-            let damage = || Damage::new(STORAGE_AWAITED_CF, "link is malformed");
-            let value = rows::unseal(key, row).ok_or_else(damage)?;
-            let (thread, parent) = rows::parse_link_key(key).ok_or_else(damage)?;
-            let period = value.try_into().map(u64::from_le_bytes).map_err(|_| damage())?;
-            links.push((thread, parent, period));
-            Ok(true)
-        })?;
-        Ok(links)
-    }
-
-    /// Places that were noted as needing repair, with the block id where it is known.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn awaited(&self) -> Result<Vec<(Slot, Option<BlockId>)>, ReadError> {
-        let mut awaited = Vec::new();
-        self.for_each_row(STORAGE_AWAITED_CF, &[0], |key, row| {
-            let damage = || Damage::new(STORAGE_AWAITED_CF, "row is malformed");
-            let value = rows::unseal(key, row).ok_or_else(damage)?;
-            let [0, slot @ ..] = key else {
+    /// [`StoreError::Damaged`], naming what is wrong.
+    pub fn check_chunk(&self, position: ChunkPosition) -> Result<bool, StoreError> {
+        self.view(|view| {
+            let (table, held) = (view.table(position.segment)?, view.held(position.segment)?);
+            let Some(table) = table.filter(|_| held.contains(position.index.0)) else {
                 return Ok(false);
             };
-            let slot = Slot::from_bytes_key(slot.try_into().map_err(|_| damage())?);
-            awaited.push((slot, rows::parse_block_id(value)));
-            Ok(true)
-        })?;
-        Ok(awaited)
-    }
-
-    /// Periods of which there is a manifest, in order.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn archived_periods(&self) -> Result<Vec<u64>, ReadError> {
-        let mut periods = Vec::new();
-        let floor = self.floor();
-        self.for_each_row(STORAGE_MANIFESTS_CF, &rows::period_key(floor), |key, _| {
-            let damage = || Damage::new(STORAGE_MANIFESTS_CF, "key is malformed");
-            periods.push(rows::parse_u64(key).ok_or_else(damage)?);
-            Ok(true)
-        })?;
-        Ok(periods)
-    }
-
-    /// The newest archived period.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn last_period(&self) -> Result<Option<u64>, ReadError> {
-        self.with_db(|db| {
-            let family = family_of(db, STORAGE_MANIFESTS_CF)?;
-            let last = db.iterator_cf(family, IteratorMode::End).next().transpose()?;
-            Ok(last.and_then(|(key, _)| rows::parse_u64(&key)))
+            view.check_chunk(&table, &held, position.index.0).map(|()| true)
         })
     }
 
-    /// Calls `action` with each row from `start` on, until it returns false.
-    pub(crate) fn for_each_row(
-        &self,
-        family: &'static str,
-        start: &[u8],
-        mut action: impl FnMut(&[u8], &[u8]) -> Result<bool, ReadError>,
-    ) -> Result<(), ReadError> {
-        self.with_db(|db| {
-            let mode = IteratorMode::From(start, Direction::Forward);
-            for row in db.iterator_cf(family_of(db, family)?, mode) {
-                let (key, value) = row.map_err(|error| Damage::new(family, error.to_string()))?;
-                if !action(&key, &value)? {
-                    break;
+    /// Segments from `from` on, in order, at most `limit`; open ones among them. Reads two rows for each.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn segments(&self, from: u64, limit: usize) -> Result<Vec<SegmentInfo>, StoreError> {
+        let mut found: BTreeMap<u64, SegmentInfo> = BTreeMap::new();
+        self.view(|view| {
+            let mut closed = Vec::new();
+            view.scan(STORAGE_MERKLE_ROOTS_PREFIX, &rows::segment_key(from), |key, row| {
+                if closed.len() == limit {
+                    return Ok(false);
                 }
+                closed.push(parse_segment(key, row)?);
+                Ok(true)
+            })?;
+            for (segment, row) in closed {
+                found.insert(segment, closed_info(segment, &row, &view.held(segment)?));
             }
             Ok(())
+        })?;
+        for open in self.open_segments().into_iter().filter(|open| open.segment >= from) {
+            let info = self.open_info(open);
+            found.entry(open.segment).or_insert(info);
+        }
+        Ok(found.into_values().take(limit).collect())
+    }
+
+    fn open_info(&self, open: super::OpenSegment) -> SegmentInfo {
+        SegmentInfo {
+            segment: open.segment,
+            state: SegmentState::Open,
+            root: None,
+            first_period: self.parameters.segment_start(open.segment),
+            periods: open.joined_periods,
+            body_bytes: open.stream_bytes,
+            chunks: (open.stream_bytes / u64::from(self.parameters.chunk_size)) as u32,
+            chunks_held: 0,
+            blocks: open.blocks,
+            operations: 0,
+            lost_periods: 0,
+        }
+    }
+
+    /// The table of a closed segment and which of its chunks are held, as they were at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn table_and_held(&self, segment: u64) -> Result<Option<(Arc<SegmentTable>, HeldRow)>, StoreError> {
+        self.view(|view| {
+            let Some(table) = view.table(segment)? else {
+                return Ok(None);
+            };
+            Ok(Some((table, view.held(segment)?)))
         })
     }
-
-    /// A row without its checksum; `None` if there is none.
-    pub(crate) fn sealed(
-        &self,
-        family: &'static str,
-        key: &[u8],
-        period: Option<u64>,
-    ) -> Result<Option<Vec<u8>>, ReadError> {
-        let damage = |reason: String| Damage {
-            period,
-            ..Damage::new(family, reason)
-        };
-        let row = match self.raw(family, key) {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(None),
-            Err(StoreError::Read(error)) => return Err(damage(error.to_string()).into()),
-            Err(error) => return Err(error.into()),
-        };
-        match rows::unseal(key, &row) {
-            Some(value) => Ok(Some(value.to_vec())),
-            None => Err(damage("row does not match its checksum".into()).into()),
-        }
-    }
-
-    pub(crate) fn raw(&self, family: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with_db(|db| Ok(db.get_cf(family_of(db, family)?, key)?))
-    }
 }
 
-fn parse_pending(slot: Slot, value: &[u8]) -> Result<PlaceContent, ReadError> {
-    let damage = |reason: String| Damage::new(STORAGE_PENDING_CF, reason).at(slot);
-    match value.split_first() {
-        Some((&rows::PENDING_MISS, [])) => Ok(PlaceContent::Miss),
-        Some((&rows::PENDING_BLOCK, record)) => {
-            let record = BlockRecord::from_bytes(record.to_vec()).map_err(|error| damage(error.to_string()))?;
-            Ok(PlaceContent::Block(record))
-        }
-        _ => Err(damage("row is malformed".into()).into()),
-    }
-}
-
-/// A piece of a body, with the signatures of every object that ends in its pages.
-#[derive(Default)]
-pub(crate) struct BodyPiece {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) signatures: Vec<u8>,
-    /// Objects of the body that end before the first page.
-    pub(crate) objects_before: u32,
-}
-
-impl BodyPiece {
-    /// The record that the piece begins with; `first` is the number of its block among the body's objects.
-    pub(crate) fn record(&self, first: u32) -> Result<BlockRecord, RecordError> {
-        let entry = BodyEntry::parse(&self.bytes)?;
-        let malformed = RecordError::Malformed { field: "signatures" };
-        let skipped = first
-            .checked_sub(self.objects_before)
-            .ok_or_else(|| malformed.clone())?;
-        let start = skipped as usize * SIGNATURE_BYTES;
-        let end = start + entry.object_count() * SIGNATURE_BYTES;
-        entry.record(self.signatures.get(start..end).ok_or(malformed)?)
-    }
-}
-
-/// Decodes a body that was read and puts its signatures back.
-pub(crate) fn records_of(
-    manifest: &Manifest,
-    body: &[u8],
-    signatures: &[u8],
-) -> Result<Vec<Option<BlockRecord>>, BodyError> {
-    PeriodBody::decode(body, manifest.header.threads)?.records(signatures)
+/// Reads a row of a segment.
+pub(crate) fn parse_segment(key: &[u8], row: &[u8]) -> Result<(u64, SegmentRow), StoreError> {
+    let damage = |reason: &str| Damage::new(STORAGE_MERKLE_ROOTS_PREFIX, reason);
+    let segment = rows::parse_segment_key(key).ok_or_else(|| damage("key is malformed"))?;
+    let value = unseal(key, row).ok_or_else(|| damage("row does not match its checksum").in_segment(segment))?;
+    let row = super::own::decode(value).map_err(|reason| damage(&reason).in_segment(segment))?;
+    Ok((segment, row))
 }

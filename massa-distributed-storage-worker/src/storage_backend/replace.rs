@@ -1,136 +1,130 @@
-//! What is archived because an accepted segment root says so: lost periods, and periods that replace others.
-//!
-//! Everything that was known of the period goes in the same write batch, with the segment roots that named it: a killed
-//! process leaves the period as it was, or as it is accepted. Segment roots are computed again by
-//! [`Store::update_segments`].
+//! A segment that turned out other than the network accepted: its table and chunks are replaced in one batch.
 
-use super::read::ReadError;
-use super::writer::Durability;
-use super::{
-    add_manifest, add_pending_rows, family_of, rows, ArchivedPeriod, PendingRows, Store, StoreError, INDEX_FAMILIES,
-};
-use crate::chunking::EncodedPeriod;
-use massa_db_exports::{STORAGE_CHUNKS_PREFIX, STORAGE_MERKLE_ROOTS_PREFIX, STORAGE_PAGES_CF};
-use massa_distributed_storage_exports::manifest::Manifest;
-use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::PeriodRoot;
-use rocksdb::WriteBatch;
-use std::sync::atomic::Ordering;
+use super::chunks::{bytes_of, Trust};
+use super::leftovers::chunk_range;
+use super::rows::{self, ClosedState, HeldRow, SegmentRow};
+use super::tables::segment_row;
+use super::view::after;
+use super::{ChunkToStore, Counters, OwnChanges, RowBatch, SegmentStore, StoreError, View};
+use crate::storage_backend::database::writer::Durability;
+use massa_db_exports::STORAGE_CHUNKS_PREFIX;
+use massa_distributed_storage_exports::segment_table::SegmentTable;
+use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 
-impl Store {
-    /// Enters a period as lost: its manifest, root and ids; whatever else was stored of it is deleted. One write batch.
+impl SegmentStore {
+    /// Makes `tables` the tables of their segments, in one batch: a segment that turned out other than accepted, and those after
+    /// it, whose roots follow from it. Of each, chunks of the old version that the new one does not list likewise go; those that
+    /// both have stay. `chunks`, which the caller fetched, are held; `own` goes into the batch. Returns how many chunks went.
     ///
-    /// `rows` are rows of other periods.
+    /// The caller has led the tables to accepted roots. All of `chunks` is in memory and in the batch: further ones can follow
+    /// by [`SegmentStore::put_chunk`].
     ///
     /// # Errors
-    /// [`StoreError`]; nothing is changed then, unless the disk failed while writing.
-    pub fn enter_lost(
+    /// [`StoreError::Chunk`], [`StoreError::Table`], [`StoreError::Database`]; then nothing changed.
+    pub fn replace_segments(
         &self,
-        manifest: &Manifest,
-        rows: &PendingRows<'_>,
-        durability: Durability,
-    ) -> Result<PeriodRoot, StoreError> {
-        let period = manifest.header.period;
-        let (mut batch, was_archived) = self.without_period(period)?;
-        self.replacing(period, was_archived, || {
-            self.with_db(|db| {
-                add_pending_rows(db, &mut batch, rows)?;
-                let root = add_manifest(db, &mut batch, manifest)?;
-                self.delete_pending(db, &mut batch, period)?;
-                self.write(db, batch, durability)?;
-                Ok(root)
-            })
-        })
-    }
-
-    /// Stores a period as [`Store::put_period`] does, in place of whatever was stored of it. One write batch.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing is changed then, unless the disk failed while writing.
-    pub fn replace_period(
-        &self,
-        encoded: &EncodedPeriod,
-        records: &[Option<&BlockRecord>],
-        keep: &[bool],
-        rows: &PendingRows<'_>,
-        durability: Durability,
-    ) -> Result<ArchivedPeriod, StoreError> {
-        let period = encoded.manifest.header.period;
-        let (batch, was_archived) = self.without_period(period)?;
-        self.replacing(period, was_archived, || {
-            self.put_period_in(batch, encoded, records, keep, rows, durability)
-        })
-    }
-
-    /// Changes before and after an archived period is replaced, and is odd meanwhile: for whoever remembers period roots or
-    /// segment roots.
-    pub fn replaced_count(&self) -> u64 {
-        self.replaced.load(Ordering::Acquire)
-    }
-
-    /// A batch that deletes what the archive has of a period, and the segment roots that follow from it; and whether it has
-    /// anything of it.
-    ///
-    /// Rows of the indexes name their period only in their value, so that all of them are looked at: seconds on a large
-    /// archive, for what happens once in a blue moon.
-    fn without_period(&self, period: u64) -> Result<(WriteBatch, bool), StoreError> {
-        let mut batch = WriteBatch::default();
-        let key = rows::period_root_key(period);
-        if self.raw(STORAGE_MERKLE_ROOTS_PREFIX, &key)?.is_none() {
-            return Ok((batch, false));
-        }
-        let mut indexed = Vec::new();
-        for family in INDEX_FAMILIES {
-            self.for_each_row(family, &[], |key, value| {
-                if value.get(..8).and_then(rows::parse_u64) == Some(period) {
-                    indexed.push((family, key.to_vec()));
-                }
-                Ok(true)
-            })
-            .map_err(into_store_error)?;
-        }
-        self.with_db(|db| {
-            for (family, key) in indexed {
-                batch.delete_cf(family_of(db, family)?, key);
+        tables: &[(SegmentTable, SegmentRoot)],
+        chunks: &[ChunkToStore],
+        own: OwnChanges,
+    ) -> Result<u64, StoreError> {
+        tables.iter().try_for_each(|(table, _)| self.check_table(table))?;
+        self.database.check_space(chunks.iter().map(bytes_of).sum())?;
+        self.change(Durability::Synced, |view, batch, counters| {
+            let mut gone = 0;
+            for new in tables {
+                gone += view.replace_segment(batch, counters, new, chunks)?;
             }
-            for family in [STORAGE_CHUNKS_PREFIX, STORAGE_PAGES_CF] {
-                let (start, end) = (rows::period_key(period), rows::period_key(period.saturating_add(1)));
-                batch.delete_range_cf(family_of(db, family)?, start, end);
-            }
-            let segment = self.parameters().segment_of(period);
-            let (start, end) = (rows::segment_root_key(segment), rows::segment_root_key(u64::MAX));
-            batch.delete_range_cf(family_of(db, STORAGE_MERKLE_ROOTS_PREFIX)?, start, end);
-            Ok((batch, true))
+            batch.append(own);
+            Ok(gone)
         })
-    }
-
-    /// Runs `write`. Even if it fails it may have been carried out.
-    fn replacing<T>(
-        &self,
-        period: u64,
-        was_archived: bool,
-        write: impl FnOnce() -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        if !was_archived {
-            return write();
-        }
-        self.replaced.fetch_add(1, Ordering::AcqRel);
-        let written = write();
-        let segment = self.parameters().segment_of(period);
-        let mut segments = self.segments.lock();
-        // Under the lock, so that nobody puts back a tree that was read before.
-        self.replaced.fetch_add(1, Ordering::AcqRel);
-        segments.retain(|state| state.header.segment < segment);
-        drop(segments);
-        self.held_changes.note(period);
-        written
     }
 }
 
-fn into_store_error(error: ReadError) -> StoreError {
-    match error {
-        ReadError::Store(error) => error,
-        // Only RocksDB itself can find damage while rows are listed.
-        error => StoreError::Unreadable(error.to_string()),
+impl View<'_> {
+    fn replace_segment(
+        &self,
+        batch: &mut RowBatch,
+        counters: &mut Counters,
+        (table, root): &(SegmentTable, SegmentRoot),
+        chunks: &[ChunkToStore],
+    ) -> Result<u64, StoreError> {
+        let segment = table.header().segment;
+        let before = self.held(segment)?;
+        let mut held = before.clone();
+        let mut row = segment_row(table, *root, ClosedState::TableOnly);
+        let mut gone = 0;
+        if let Some(old) = self.segment_row(segment)? {
+            counters.take_segment(&old);
+            gone = u64::from(self.remove_other_chunks(batch, table, &mut held)?);
+            self.keep_totals(&old, table, &mut row);
+        }
+        self.put_table(batch, counters, table, &row)?;
+        let mut plain = Vec::new();
+        for chunk in chunks.iter().filter(|chunk| chunk.position.segment == segment) {
+            if !held.contains(chunk.position.index.0) {
+                plain.push(chunk.check(table, Trust::Foreign)?);
+                self.add_pages(batch, chunk);
+                self.add_chunk_row(batch, table, &mut held, (chunk, &plain))?;
+            }
+        }
+        self.put_held(batch, counters, (segment, &before, &held))?;
+        Ok(gone)
     }
+
+    /// A segment whose periods stay what they are, only its root following from another one before it, is still one that this
+    /// node derived.
+    fn keep_totals(&self, old: &SegmentRow, table: &SegmentTable, row: &mut SegmentRow) {
+        let same =
+            matches!(self.table(table.header().segment), Ok(Some(before)) if before.periods() == table.periods());
+        if same {
+            row.state = old.state;
+            row.blocks = old.blocks;
+            row.operations = old.operations;
+            row.lost_periods = old.lost_periods;
+        }
+    }
+
+    /// Removes held chunks of the old version of a segment that `table` does not list likewise.
+    fn remove_other_chunks(
+        &self,
+        batch: &mut RowBatch,
+        table: &SegmentTable,
+        held: &mut HeldRow,
+    ) -> Result<u32, StoreError> {
+        let segment = table.header().segment;
+        let old = match self.table(segment) {
+            Ok(Some(old)) => old,
+            Ok(None) | Err(StoreError::Damaged(_)) => return Ok(remove_all(batch, segment, held)),
+            Err(error) => return Err(error),
+        };
+        let gone: Vec<u32> = held.indexes().filter(|index| !is_same(&old, table, *index)).collect();
+        for index in &gone {
+            self.remove_chunk(batch, &old, held, *index)?;
+        }
+        Ok(gone.len() as u32)
+    }
+}
+
+/// Without the old table nothing of it can be read: all goes, and what the index says of it stays.
+fn remove_all(batch: &mut RowBatch, segment: u64, held: &mut HeldRow) -> u32 {
+    let (from, to) = (rows::segment_key(segment).to_vec(), after(segment));
+    batch.delete_range(STORAGE_CHUNKS_PREFIX, from, to);
+    let position = |index| ChunkPosition::new(segment, index).expect("it was held");
+    let gone = held.indexes().filter_map(|index| Some((index, held.keep_of(index)?)));
+    // About: only the table says how long each chunk is.
+    let share = held.stored_bytes / u64::from(held.chunks.max(1));
+    batch
+        .dropped
+        .extend(gone.map(|(index, keep)| (chunk_range(keep, position(index)), share)));
+    std::mem::take(held).chunks
+}
+
+/// Whether a chunk and the periods that it touches are the same in two versions of a segment.
+fn is_same(old: &SegmentTable, new: &SegmentTable, index: u32) -> bool {
+    let periods = old.periods_of_chunk(index);
+    let same_period =
+        |period| old.period(period) == new.period(period) && old.period_range(period) == new.period_range(period);
+    old.chunk(index) == new.chunk(index)
+        && periods == new.periods_of_chunk(index)
+        && periods.unwrap_or_default().all(same_period)
 }

@@ -26,6 +26,7 @@ pub struct MemoryClaims {
     pub reads: Cell<u64>,
 }
 
+#[allow(dead_code)]
 impl MemoryClaims {
     pub fn with_tables(tables: impl IntoIterator<Item = SegmentTable>) -> Self {
         let tables = tables.into_iter();
@@ -167,6 +168,7 @@ pub fn id_of(segment: u64, index: u32) -> ChunkId {
 }
 
 /// Sets of chunks, by segment.
+#[allow(dead_code)]
 pub fn wanted(chunks: impl IntoIterator<Item = (u64, u32)>) -> BTreeMap<u64, ChunkSet> {
     let mut wanted: BTreeMap<u64, ChunkSet> = BTreeMap::new();
     for (segment, index) in chunks {

@@ -4,10 +4,11 @@ use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::archive::rows::{
-    ChainEnd, JoinedPeriod, OpenRows, OpenSlot, SegmentRows, StreamChunk, WriterRow,
+    ChainEnd, JoinedPeriod, OpenRows, OpenSlot, Packing, SegmentRows, StreamChunk, WriterRow,
 };
 use massa_distributed_storage_worker::chunking::segment::FinishedChunk;
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::Keep;
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,8 @@ pub struct State {
     pub writer: WriterRow,
     pub tables: BTreeMap<u64, SegmentTable>,
     pub chunks: BTreeMap<(u64, u32), FinishedChunk>,
+    /// What each of them is kept as.
+    pub keeps: BTreeMap<(u64, u32), Keep>,
 }
 
 /// See the module.
@@ -236,11 +239,17 @@ impl SegmentRows for MemoryRows {
         })
     }
 
-    fn put_closing(&self, table: &SegmentTable, chunks: Vec<FinishedChunk>) -> Result<(), MemoryError> {
+    fn put_closing(
+        &self,
+        table: &SegmentTable,
+        chunks: Vec<(FinishedChunk, Keep)>,
+        _: Packing,
+    ) -> Result<(), MemoryError> {
         let segment = table.header().segment;
         self.write(|state| {
-            for chunk in chunks {
+            for (chunk, keep) in chunks {
                 assert_eq!(table.chunk(chunk.index), Some(chunk.row));
+                state.keeps.insert((segment, chunk.index), keep);
                 state.chunks.insert((segment, chunk.index), chunk);
             }
         })

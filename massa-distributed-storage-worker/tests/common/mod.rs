@@ -9,17 +9,12 @@ pub mod world;
 use massa_distributed_storage_exports::record::{block_id_bytes, operation_id, BlockRecord};
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
 use massa_distributed_storage_exports::ArchiveParameters;
-pub use massa_distributed_storage_worker::ingest::keep_all;
-use massa_distributed_storage_worker::storage_backend::read::{Check, PlaceContent};
-use massa_distributed_storage_worker::{Acknowledge, Ingest, IngestError, Progress, Store, StoreOptions};
 use massa_hash::Hash;
 use massa_models::block_id::BlockId;
 use massa_models::secure_share::Id;
 use massa_models::slot::Slot;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use std::path::Path;
-use std::sync::Arc;
 
 /// Chain of the data files.
 pub const CHAIN_ID: u64 = 77_658_377;
@@ -59,26 +54,6 @@ pub fn parameters_from(first: &BlockRecord) -> ArchiveParameters {
     }
 }
 
-/// Opens or makes a store in `path`.
-pub fn open_store(path: &Path, parameters: &ArchiveParameters) -> Arc<Store> {
-    Arc::new(Store::open(StoreOptions::new(path), parameters.clone()).unwrap())
-}
-
-/// An ingest on `store` that acknowledges periods.
-pub fn ingest(store: &Arc<Store>) -> Ingest {
-    Ingest::open(Arc::clone(store), Acknowledge::EachPeriod, keep_all())
-        .unwrap()
-        .0
-}
-
-/// Adds every record, failing on the first error.
-pub fn add_all<'a>(
-    ingest: &mut Ingest,
-    records: impl IntoIterator<Item = &'a BlockRecord>,
-) -> Result<Vec<Progress>, IngestError> {
-    records.into_iter().map(|record| ingest.add(record.clone())).collect()
-}
-
 /// Id of a record's block.
 pub fn id_of(record: &BlockRecord, threads: u8) -> BlockId {
     record.view(threads).unwrap().block_id()
@@ -87,14 +62,6 @@ pub fn id_of(record: &BlockRecord, threads: u8) -> BlockId {
 /// Slot of a record's block.
 pub fn slot_of(record: &BlockRecord, threads: u8) -> Slot {
     record.view(threads).unwrap().slot
-}
-
-/// Asserts that the store returns `record` at its slot, byte for byte.
-pub fn assert_holds(store: &Store, record: &BlockRecord, check: Check) {
-    let threads = store.parameters().thread_count;
-    let slot = store.find_block(&id_of(record, threads)).unwrap();
-    assert_eq!(slot, slot_of(record, threads));
-    assert_eq!(store.place(slot, check).unwrap(), PlaceContent::Block(record.clone()));
 }
 
 /// A chain of blocks with valid ids, links and operation roots, but random keys and signatures: cheap, for everything
@@ -141,7 +108,7 @@ impl Chain {
     pub fn next_period_missing(&mut self, missed: &[bool], shape: Shape) -> Vec<Option<BlockRecord>> {
         let parents = self.latest.clone();
         let threads = self.parameters.thread_count;
-        let places: Vec<Option<BlockRecord>> = (0..threads)
+        let slots: Vec<Option<BlockRecord>> = (0..threads)
             .map(|thread| {
                 let slot = Slot::new(self.period, thread);
                 (!missed[usize::from(thread)]).then(|| self.block(slot, &parents, shape))
@@ -149,13 +116,13 @@ impl Chain {
             .collect();
         self.latest = (0..usize::from(threads))
             .map(|thread| {
-                places[thread]
+                slots[thread]
                     .as_ref()
                     .map_or_else(|| parents[thread], |record| id_of(record, threads))
             })
             .collect();
         self.period += 1;
-        places
+        slots
     }
 
     /// The blocks of the next `count` periods, in archive order.

@@ -7,13 +7,12 @@ use massa_distributed_storage_exports::SegmentRoot;
 use massa_distributed_storage_worker::challenge::RoundContext;
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
 use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    ClaimState, RegistryState, RoundResult, Submission,
+    ClaimState, RegistryState, RoundResult, Submission, ROOT_VOTES_MAX,
 };
 use massa_models::address::Address;
 use massa_models::amount::Amount;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 const GB: u128 = 1 << 20;
 
@@ -42,7 +41,7 @@ pub struct Model {
     pub rounds: BTreeMap<u64, RoundRecord>,
     pub roots: BTreeMap<u64, SegmentRoot>,
     /// In the order of settling, for all states of one run.
-    results: Rc<RefCell<Vec<(Address, u64, Settled)>>>,
+    results: Arc<Mutex<Vec<(Address, u64, Settled)>>>,
     pub next_segment: u64,
     pub last_accepted: Option<u64>,
     pub pool: u64,
@@ -73,7 +72,7 @@ impl Model {
             nodes: BTreeMap::new(),
             rounds: BTreeMap::new(),
             roots: BTreeMap::new(),
-            results: Rc::default(),
+            results: Arc::default(),
             next_segment: 0,
             last_accepted: None,
             pool,
@@ -90,7 +89,7 @@ impl Model {
 
     /// What became of each claim that was settled.
     pub fn results(&self) -> BTreeMap<(Address, u64), Settled> {
-        let results = self.results.borrow();
+        let results = self.results.lock().unwrap();
         let by_claim: BTreeMap<_, _> = results
             .iter()
             .map(|(node, round, result)| ((*node, *round), *result))
@@ -99,8 +98,15 @@ impl Model {
         by_claim
     }
 
+    /// Takes back what was settled after the first `count`.
+    #[allow(dead_code)]
+    pub fn forget_results_after(&self, count: usize) {
+        self.results.lock().unwrap().truncate(count);
+    }
+
+    /// P: of a round.
     pub fn periods(&self) -> u64 {
-        self.config.next.challenge_frequency_periods
+        self.config.round_periods()
     }
 
     pub fn state(&self) -> RegistryState {
@@ -124,15 +130,17 @@ impl Model {
     }
 
     /// Stakes, credit, reserves, pool and what left: the same for ever.
+    #[allow(dead_code)]
     pub fn money(&self) -> u64 {
         self.stakes() + self.credited + self.reserves + self.pool + self.burned + self.paid
     }
 
     /// The node brings its stake along.
+    #[allow(dead_code)]
     pub fn register(&mut self, mut node: NodeRecord, period: u64) {
         let round = period / self.periods();
         node.registered_period = period;
-        node.weight_from_segment = round + 2;
+        node.weight_from_round = round + 2;
         node.last_counted_round = round;
         if self.last_accepted.is_none() {
             node.placement_key = Some(key_of(&node.address, self.registry.to_string().as_bytes()));
@@ -140,6 +148,7 @@ impl Model {
         self.nodes.insert(node.address, node);
     }
 
+    #[allow(dead_code)]
     pub fn set_key(&mut self, address: &Address, round: u64, period: u64) -> Result<(), String> {
         let periods = self.periods();
         let beacon = self.rounds.get(&round).and_then(|record| record.beacon);
@@ -155,7 +164,7 @@ impl Model {
         refuse(!first, "an earlier round was the first after the registration")?;
         node.placement_key = Some(key_of(address, &beacon));
         node.weight_now = 0;
-        node.weight_from_segment = period / periods + 2;
+        node.weight_from_round = period / periods + 2;
         Ok(())
     }
 
@@ -167,11 +176,11 @@ impl Model {
         check: Checks<'_>,
         period: u64,
     ) -> Result<(), String> {
-        let (before, settled) = (self.clone(), self.results.borrow().len());
+        let (before, settled) = (self.clone(), self.results.lock().unwrap().len());
         let done = self.try_submit(address, what, check, period);
         if done.is_err() {
             *self = before;
-            self.results.borrow_mut().truncate(settled);
+            self.results.lock().unwrap().truncate(settled);
         }
         done
     }
@@ -348,7 +357,7 @@ impl Model {
             credit,
             slashed,
         };
-        self.results.borrow_mut().push((*address, round, result));
+        self.results.lock().unwrap().push((*address, round, result));
     }
 
     fn credit(&self, slot: &RoundResult, record: &RoundRecord) -> u64 {
@@ -411,8 +420,9 @@ impl Model {
         if roots.is_empty() {
             return Ok(());
         }
-        let (periods, round) = (self.periods(), period / self.periods());
-        refuse(roots.len() > 4, "at most 4 segment roots")?;
+        let round = period / self.periods();
+        refuse(roots.len() > ROOT_VOTES_MAX, "too many segment roots")?;
+        let segment_periods = self.config.next.challenge_frequency_periods;
         let (claims, claim_stake) = (self.round(round).claims, self.round(round).claim_stake.to_raw());
         let few = claims == 0 || 2 * claim_stake < self.stakes();
         let (weight, electorate) = if few || self.electorates.contains_key(&round) {
@@ -441,12 +451,15 @@ impl Model {
                 "segment is voted for already, or not in order",
             )?;
             node.voted_below_segment = segment + 1;
-            refuse((segment + 1) * periods > period, "segment is not over")?;
+            refuse((segment + 1) * segment_periods > period, "segment is not over")?;
             refuse(weight == 0, "only who claimed this round votes for segment roots")?;
             if *segment < self.next_segment {
                 continue;
             }
-            refuse(*segment >= self.next_segment + 4, "segment is too far ahead")?;
+            refuse(
+                *segment >= self.next_segment + ROOT_VOTES_MAX as u64,
+                "segment is too far ahead",
+            )?;
             let votes = self.root_votes.entry((round, *segment, *root)).or_default();
             *votes += weight;
             if *segment == self.next_segment && 3 * *votes > 2 * electorate {
@@ -512,6 +525,7 @@ fn refuse(condition: bool, message: &str) -> Result<(), String> {
     }
 }
 
+#[allow(dead_code)]
 fn key_of(address: &Address, suffix: &[u8]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher

@@ -1,6 +1,8 @@
 //! A writer that lets tests look at and change rows behind the store's back, and fail when they say.
 
-use massa_distributed_storage_worker::storage_backend::writer::{BatchWriter, Durability, RocksWriter, WriteFault};
+use massa_distributed_storage_worker::storage_backend::database::writer::{
+    BatchWriter, Durability, RocksWriter, WriteFault,
+};
 use parking_lot::Mutex;
 use rocksdb::{IteratorMode, WriteBatch, DB};
 use std::sync::Arc;

@@ -1,7 +1,9 @@
 //! What the tests of the database share: families, rows, and a writer that fails when it is told.
 
-use massa_distributed_storage_worker::segment_store::database::*;
-use massa_distributed_storage_worker::storage_backend::writer::{BatchWriter, Durability, RocksWriter, WriteFault};
+use massa_distributed_storage_worker::storage_backend::database::writer::{
+    BatchWriter, Durability, RocksWriter, WriteFault,
+};
+use massa_distributed_storage_worker::storage_backend::database::*;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rocksdb::{WriteBatch, DB};

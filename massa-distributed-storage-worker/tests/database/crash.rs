@@ -1,8 +1,8 @@
 //! Killed at any instant, the database opens again, undamaged, with everything it acknowledged.
 
 use crate::common::*;
-use massa_distributed_storage_worker::segment_store::database::files::STORE;
-use massa_distributed_storage_worker::segment_store::database::*;
+use massa_distributed_storage_worker::storage_backend::database::files::STORE;
+use massa_distributed_storage_worker::storage_backend::database::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::io::{BufRead, BufReader, Write};

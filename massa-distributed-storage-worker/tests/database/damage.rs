@@ -1,13 +1,13 @@
 //! Damaged files: each is named, none is taken for the end of a log or for a new store, and what is whole is kept.
 
 use crate::common::*;
-use massa_distributed_storage_worker::segment_store::database::files::{
+use massa_distributed_storage_worker::storage_backend::database::files::{
     current_manifest, kept_manifest_name, manifest_name, CURRENT, STORE, STORE_BEING_MADE,
 };
-use massa_distributed_storage_worker::segment_store::database::log_file::scan_log;
-use massa_distributed_storage_worker::segment_store::database::repair::set_aside;
-use massa_distributed_storage_worker::segment_store::database::witness::{Witness, WITNESS};
-use massa_distributed_storage_worker::segment_store::database::*;
+use massa_distributed_storage_worker::storage_backend::database::log_file::scan_log;
+use massa_distributed_storage_worker::storage_backend::database::repair::set_aside;
+use massa_distributed_storage_worker::storage_backend::database::witness::{Witness, WITNESS};
+use massa_distributed_storage_worker::storage_backend::database::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::fs;

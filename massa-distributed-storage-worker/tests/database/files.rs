@@ -1,13 +1,13 @@
 //! What the store reads of RocksDB's files by itself agrees with what RocksDB says of them.
 
 use crate::common::*;
-use massa_distributed_storage_worker::segment_store::database::files::{
+use massa_distributed_storage_worker::storage_backend::database::files::{
     current_manifest, kept_manifest_name, logs_in, manifest_name,
 };
-use massa_distributed_storage_worker::segment_store::database::log_file::{scan_log, LogEnd};
-use massa_distributed_storage_worker::segment_store::database::manifest::Manifest;
-use massa_distributed_storage_worker::segment_store::database::witness::Witness;
-use massa_distributed_storage_worker::segment_store::database::*;
+use massa_distributed_storage_worker::storage_backend::database::log_file::{scan_log, LogEnd};
+use massa_distributed_storage_worker::storage_backend::database::manifest::Manifest;
+use massa_distributed_storage_worker::storage_backend::database::witness::Witness;
+use massa_distributed_storage_worker::storage_backend::database::*;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;

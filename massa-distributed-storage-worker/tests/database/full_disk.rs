@@ -3,8 +3,8 @@
 //! On a small file system in memory, where mounting is permitted. Where it is not, the same is told by a writer that fails.
 
 use crate::common::*;
-use massa_distributed_storage_worker::segment_store::database::*;
-use massa_distributed_storage_worker::storage_backend::writer::WriteFault;
+use massa_distributed_storage_worker::storage_backend::database::writer::WriteFault;
+use massa_distributed_storage_worker::storage_backend::database::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -7,9 +7,9 @@ mod files;
 mod full_disk;
 
 use common::*;
-use massa_distributed_storage_worker::segment_store::database::files::STORE;
-use massa_distributed_storage_worker::segment_store::database::*;
-use massa_distributed_storage_worker::storage_backend::writer::WriteFault;
+use massa_distributed_storage_worker::storage_backend::database::files::STORE;
+use massa_distributed_storage_worker::storage_backend::database::writer::WriteFault;
+use massa_distributed_storage_worker::storage_backend::database::*;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

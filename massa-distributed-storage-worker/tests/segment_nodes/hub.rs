@@ -2,11 +2,11 @@
 //! one node may lie. It does what the storage handler does: asks holder after holder, and checks what the handler checks.
 
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::{
+use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, ArchiveServer, Capabilities, Fetch, FetchEvent, FetchFailure, FetchTarget, NetworkBusy,
     SlotContent, StorageNetwork, StoragePeer, VerifiedPage,
 };
+use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_distributed_storage_worker::serve::to_peers::SegmentServer;

@@ -4,7 +4,7 @@ use crate::network::{some_node, Answer, Links, Network, Piece};
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::merkle::{root_of_hashes, MerkleTree};
-use massa_distributed_storage_exports::segment_network::{
+use massa_distributed_storage_exports::network::{
     Capabilities, FetchEvent, FetchFailure, FetchTarget, HeldRange, PageContent, VerifiedPage,
 };
 use massa_distributed_storage_exports::segment_table::TableChunk;

@@ -1,8 +1,8 @@
 //! A copy is dropped when all who should hold it promised to keep it, never before.
 
 use crate::network::some_node;
+use massa_distributed_storage_exports::network::{Capabilities, HeldRange, StoragePeer};
 use massa_distributed_storage_exports::registry::StorageNode;
-use massa_distributed_storage_exports::segment_network::{Capabilities, HeldRange, StoragePeer};
 use massa_distributed_storage_exports::ChunkPosition;
 use massa_distributed_storage_worker::repair::handover_segment::{
     Assignment, HandOver, HandOverAction, HandOverLimits, HandOverView,
@@ -140,6 +140,25 @@ fn backups_keep_what_holders_that_are_down_did_not_promise() {
     assert!(backup.run(&up, 5_000).is_empty());
     let both = BTreeMap::from([(others[0], all(&chunks)), (others[1], all(&chunks))]);
     assert_eq!(backup.run(&both, 500), all(&chunks));
+}
+
+#[test]
+fn what_closing_left_here_is_handed_over_soon_and_only_that_is_looked_at() {
+    let others = nodes(1);
+    let old = at(1, 0);
+    let mut holder = Holder::new([old], &others);
+    let promising = |chunks: &[ChunkPosition]| BTreeMap::from([(others[0], all(chunks))]);
+    assert_eq!(holder.run(&promising(&[old]), 50), all(&[old]));
+    // Resting for ten minutes. A chunk of long ago turns up as well, which only a whole pass may find.
+    let (backup, newest) = (at(NEWEST, 3), at(NEWEST + 1, 0));
+    holder.held.extend([old, backup, newest]);
+    assert!(holder.run(&promising(&[old, backup, newest]), 400).is_empty());
+    holder.newest_closed = NEWEST + 1;
+    holder.plan.on_closed(NEWEST + 1, holder.now);
+    // Half a minute of patience, in ticks of a tenth of a second.
+    assert!(holder.run(&promising(&[old, backup, newest]), 290).is_empty());
+    assert_eq!(holder.run(&promising(&[old, backup, newest]), 100), all(&[backup]));
+    assert_eq!(holder.run(&promising(&[old, backup, newest]), 6_000), all(&[old]));
 }
 
 #[test]

@@ -3,9 +3,7 @@
 //! It does what the storage handler does: asks the holders of a request one after the other, each for what the one before did
 //! not send, and ends with one `Complete` or `Failed`. Deterministic: randomness is seeded.
 
-use massa_distributed_storage_exports::segment_network::{
-    Capabilities, FetchEvent, FetchFailure, FetchTarget, StoragePeer,
-};
+use massa_distributed_storage_exports::network::{Capabilities, FetchEvent, FetchFailure, FetchTarget, StoragePeer};
 use massa_models::node::NodeId;
 use massa_signature::KeyPair;
 use rand::{Rng, SeedableRng};

@@ -2,11 +2,9 @@
 
 use crate::network::{Answer, Links, Network, Piece};
 use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::network::{Capabilities, FetchEvent, FetchFailure, FetchTarget, SlotContent};
 use massa_distributed_storage_exports::period::EncodedPeriod;
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::{
-    Capabilities, FetchEvent, FetchFailure, FetchTarget, SlotContent,
-};
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::repair::periods::{
     OpenPeriods, PeriodAction, PeriodLimits, PeriodsPlan, PeriodsView, SettledSlot, WantedBlock,
@@ -416,6 +414,31 @@ fn a_block_with_a_false_signature_is_its_senders_fault() {
     forged.entries.clear();
     let mut node = Repairing::new(&chain, vec![forged, Archive::whole(&chain)], links());
     assert!(node.run(Duration::from_secs(60)));
+    node.assert_true(&chain);
+    assert_eq!(node.liars(), [node.node(0)]);
+}
+
+/// With its signature changed a block keeps its id, so the true one, which came later, was dropped as known, and its sender counted
+/// as asked. Each period then cost as long a wait as when nobody has it.
+#[test]
+fn a_false_block_that_came_before_the_true_one_costs_no_wait() {
+    let chain = Chain::new(5);
+    let mut forged = Archive::whole(&chain);
+    for record in forged.blocks.values_mut() {
+        let mut bytes = record.as_bytes().to_vec();
+        bytes[20] ^= 1;
+        *record = BlockRecord::from_bytes(bytes).unwrap();
+    }
+    // The liar says that nothing is missing there: it is asked first.
+    let mut honest = Archive::whole(&chain);
+    honest.entries.clear();
+    let mut node = Repairing::new(&chain, vec![forged, honest], links());
+    // Nothing can be believed yet, and everybody is asked for everything.
+    let newest = std::mem::take(&mut node.writer.records);
+    node.writer.blocks.clear();
+    assert!(!node.run(Duration::from_secs(12)));
+    newest.into_values().for_each(|record| node.writer.add(record));
+    assert!(node.run(Duration::from_secs(14)));
     node.assert_true(&chain);
     assert_eq!(node.liars(), [node.node(0)]);
 }

@@ -2,7 +2,7 @@
 
 use crate::chunks::{Content, Holder};
 use crate::network::{Answer, Links, Network, Piece};
-use massa_distributed_storage_exports::segment_network::{Capabilities, FetchEvent, FetchFailure, FetchTarget};
+use massa_distributed_storage_exports::network::{Capabilities, FetchEvent, FetchFailure, FetchTarget};
 use massa_distributed_storage_exports::segment_table::{SegmentHeader, SegmentTable, TablePeriod};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, PeriodRoot, SegmentRoot};
 use massa_distributed_storage_worker::repair::chunks::download::WantedChunk;
@@ -390,7 +390,7 @@ fn an_open_segment_may_complete_by_itself_first() {
     node.here = Here::Open;
     let table = node.table.clone();
     node.add(Some(table), Holder::of(positions()));
-    node.run(Duration::from_secs(11));
+    node.run(Duration::from_secs(5));
     assert!(node.network.asked.is_empty());
     node.run(Duration::from_secs(4));
     assert_eq!(node.replaced(), Some(CHUNKS as usize));

@@ -1,7 +1,7 @@
 //! Tables below the anchor: many at once, believed from the top down, whoever lies.
 
 use crate::network::{Answer, Links, Network, Piece};
-use massa_distributed_storage_exports::segment_network::{Capabilities, FetchEvent, FetchFailure, FetchTarget};
+use massa_distributed_storage_exports::network::{Capabilities, FetchEvent, FetchFailure, FetchTarget};
 use massa_distributed_storage_exports::segment_table::{SegmentHeader, SegmentTable, TablePeriod};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, PeriodRoot, SegmentRoot};
 use massa_distributed_storage_worker::repair::tables::{

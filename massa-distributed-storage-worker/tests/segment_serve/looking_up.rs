@@ -3,7 +3,7 @@
 use crate::network::{Asked, Lie};
 use crate::reading::SMALL_CHUNKS;
 use crate::world::*;
-use massa_distributed_storage_exports::segment_network::{LocateId, Located};
+use massa_distributed_storage_exports::network::{LocateId, Located};
 use massa_distributed_storage_worker::serve::lookup::{ById, Found};
 use massa_distributed_storage_worker::serve::period_read::ReadCheck;
 use massa_distributed_storage_worker::serve::to_readers::ReadContent;

@@ -2,12 +2,12 @@
 //! checks what each sends, ends with one `Complete` or `Failed`. Lies are told between server and check.
 
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::period::TaggedSignature;
-use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::{
+use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, ArchiveServer, Fetch, FetchEvent, FetchFailure, FetchTarget, Located, NetworkBusy,
     PageContent, SlotContent, StorageNetwork, StoragePeer, VerifiedPage,
 };
+use massa_distributed_storage_exports::period::TaggedSignature;
+use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ArchiveParameters, SegmentRoot};
 use massa_distributed_storage_worker::serve::to_peers::SegmentServer;

@@ -5,9 +5,9 @@ use crate::world::*;
 use massa_distributed_storage_exports::segment_proof::check::{check, TrustedRoot};
 use massa_distributed_storage_exports::segment_proof::{ProofDocument, ProveError};
 use massa_distributed_storage_exports::ChunkPosition;
-use massa_distributed_storage_worker::segment_store::IndexScopes;
 use massa_distributed_storage_worker::serve::period_read::ReadCheck;
 use massa_distributed_storage_worker::serve::proofs::{prove_chunk, Evidence, ProofError};
+use massa_distributed_storage_worker::storage_backend::IndexScopes;
 use massa_models::slot::Slot;
 
 fn assert_proves(document: &ProofDocument, root: &TrustedRoot, kind: &str) {

@@ -2,12 +2,12 @@
 
 use crate::network::{Asked, Lie};
 use crate::world::*;
-use massa_distributed_storage_exports::segment_network::FetchFailure;
+use massa_distributed_storage_exports::network::FetchFailure;
 use massa_distributed_storage_exports::ChunkPosition;
-use massa_distributed_storage_worker::segment_store::{IndexScopes, OwnChanges};
 use massa_distributed_storage_worker::serve::asking::AskingCosts;
 use massa_distributed_storage_worker::serve::period_read::{ReadCheck, ReadFailure, QUIET_PERIOD_BYTES};
 use massa_distributed_storage_worker::serve::to_readers::{ArchiveReader, ReadContent, ReaderError};
+use massa_distributed_storage_worker::storage_backend::{IndexScopes, OwnChanges};
 use massa_models::slot::Slot;
 use std::time::Duration;
 

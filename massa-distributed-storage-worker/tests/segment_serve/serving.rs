@@ -3,13 +3,13 @@
 use crate::reading::{LARGE_CHUNKS, SMALL_CHUNKS};
 use crate::world::*;
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::segment_network::{
+use massa_distributed_storage_exports::network::{
     Answer, ArchiveServer, HeldRange, IndexScope, LocateId, SlotContent, VerifiedPage,
 };
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
-use massa_distributed_storage_worker::segment_store::IndexScopes;
 use massa_distributed_storage_worker::serve::to_peers::SegmentServer;
+use massa_distributed_storage_worker::storage_backend::IndexScopes;
 use massa_models::slot::Slot;
 use massa_time::MassaTime;
 use std::sync::Arc;

@@ -10,14 +10,14 @@ use massa_distributed_storage_exports::stored_page::StoredPage;
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkPosition};
 use massa_distributed_storage_worker::chunking::objects::IndexedObjects;
 use massa_distributed_storage_worker::chunking::segment::{FinishedChunk, SegmentStream};
-use massa_distributed_storage_worker::segment_store::{
-    ChunkToStore, IndexScope, IndexScopes, JoinedPeriod, OpenRows, OwnChanges, PageToStore, ReachingEntry,
-    SegmentStore, SegmentStoreOptions,
-};
 use massa_distributed_storage_worker::serve::lookup::Lookup;
 use massa_distributed_storage_worker::serve::to_peers::SegmentServer;
 use massa_distributed_storage_worker::serve::to_readers::{ArchiveReader, OtherNodes, Placement};
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::{
+    ChunkToStore, IndexScope, IndexScopes, JoinedPeriod, OpenRows, OwnChanges, PageToStore, ReachingEntry,
+    SegmentStore, SegmentStoreOptions,
+};
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::slot::Slot;
@@ -146,7 +146,7 @@ fn to_store(segment: u64, chunk: &FinishedChunk) -> ChunkToStore {
         }
     });
     ChunkToStore {
-        keep: massa_distributed_storage_worker::segment_store::Keep::Holder,
+        keep: massa_distributed_storage_worker::storage_backend::Keep::Holder,
         position: ChunkPosition::new(segment, chunk.index).unwrap(),
         page_roots: chunk.page_roots.clone(),
         reaching: chunk.reaching_in.as_ref().map(|reaching| ReachingEntry {

@@ -5,7 +5,7 @@ use crate::segments::*;
 use massa_db_exports::*;
 use massa_distributed_storage_exports::period::UnsignedRecord;
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::storage_backend::{
     IndexScope, IndexScopes, OwnChanges, SegmentState, SegmentStore, SegmentStoreOptions, SlotRead, StoreError,
 };
 use massa_models::address::Address;

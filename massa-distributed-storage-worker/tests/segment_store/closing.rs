@@ -1,8 +1,10 @@
 //! Closing in slices, cut off at every write: nothing is lost, nothing stays double, totals agree.
 
 use crate::segments::*;
-use massa_distributed_storage_worker::segment_store::{OwnChanges, SegmentStore, SegmentStoreOptions, StoreError};
-use massa_distributed_storage_worker::storage_backend::writer::{BatchWriter, Durability, RocksWriter, WriteFault};
+use massa_distributed_storage_worker::storage_backend::database::writer::{
+    BatchWriter, Durability, RocksWriter, WriteFault,
+};
+use massa_distributed_storage_worker::storage_backend::{OwnChanges, SegmentStore, SegmentStoreOptions, StoreError};
 use rocksdb::{WriteBatch, DB};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -184,7 +186,7 @@ fn a_large_slice_goes_to_the_disk_as_a_table_and_reads_the_same() {
         let read = store.slot(slot).unwrap();
         assert_eq!(
             read,
-            massa_distributed_storage_worker::segment_store::SlotRead::Block(record.clone())
+            massa_distributed_storage_worker::storage_backend::SlotRead::Block(record.clone())
         );
     }
     for index in 0..segment.chunks.len() as u32 {

@@ -4,7 +4,7 @@ use crate::segments::*;
 use massa_db_exports::*;
 use massa_distributed_storage_exports::segment_table::{SegmentHeader, SegmentTable, TablePeriod};
 use massa_distributed_storage_exports::{ChunkId, PeriodRoot, SegmentRoot};
-use massa_distributed_storage_worker::segment_store::{OwnChanges, SegmentStore, SegmentStoreOptions};
+use massa_distributed_storage_worker::storage_backend::{OwnChanges, SegmentStore, SegmentStoreOptions};
 use massa_hash::Hash;
 use massa_models::block_id::BlockId;
 use massa_models::secure_share::Id;
@@ -152,7 +152,7 @@ fn what_every_node_keeps_is_below_60_bytes_a_period() {
     let on_disk: u64 = store
         .database()
         .read(
-            |db| -> Result<u64, massa_distributed_storage_worker::segment_store::database::DatabaseError> {
+            |db| -> Result<u64, massa_distributed_storage_worker::storage_backend::database::DatabaseError> {
                 let sizes = FAMILIES.iter().map(|family| {
                     let handle = db.cf_handle(family).unwrap();
                     db.property_int_value_cf(handle, rocksdb::properties::TOTAL_SST_FILES_SIZE)
@@ -195,6 +195,6 @@ fn a_node_that_derives_segments_keeps_no_more_of_them_than_their_tables() {
     let growth = (sizes[19] - sizes[0]) as f64 / 1_900.0;
     println!("{growth:.1} bytes a period");
     assert!(growth < 60.0, "{growth} bytes a period");
-    let open = [STORAGE_PENDING_CF, STORAGE_STREAM_CF, STORAGE_AWAITED_CF];
+    let open = [STORAGE_PENDING_CF, STORAGE_STREAM_CF, STORAGE_MISSING_CF];
     assert!(open.iter().all(|family| rows_of(&store, family).is_empty()));
 }

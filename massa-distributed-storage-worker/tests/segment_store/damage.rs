@@ -2,7 +2,7 @@
 
 use crate::segments::*;
 use massa_db_exports::*;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::storage_backend::{
     Damage, OwnChanges, SegmentStore, SegmentStoreOptions, SlotRead, StoreError,
 };
 use massa_models::slot::Slot;

@@ -3,11 +3,11 @@
 use crate::segments::*;
 use massa_db_exports::{STORAGE_CHALLENGE_HISTORY_PREFIX, STORAGE_OWN_CF};
 use massa_distributed_storage_exports::ArchiveParameters;
-use massa_distributed_storage_worker::segment_store::database::DatabaseError;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::database::DatabaseError;
+use massa_distributed_storage_worker::storage_backend::{
     IndexScope, IndexScopes, OwnChanges, OwnRow, Row, SegmentStore, SegmentStoreOptions, StoreError,
 };
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
 use serde::{Deserialize, Serialize};
 use tempfile::tempdir;
 

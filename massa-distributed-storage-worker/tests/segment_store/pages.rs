@@ -3,8 +3,8 @@
 use crate::reads::{all_slots, expected};
 use crate::segments::*;
 use massa_db_exports::*;
-use massa_distributed_storage_worker::segment_store::database::DatabaseError;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::storage_backend::database::DatabaseError;
+use massa_distributed_storage_worker::storage_backend::{
     ChunkToStore, Keep, OwnChanges, SegmentStore, SegmentStoreOptions, SlotRead,
 };
 use std::collections::BTreeSet;
@@ -199,6 +199,32 @@ fn backups_become_chunks_of_a_holder_or_go_with_their_tables() {
     assert_sound(&store, segment, held);
 }
 
+/// Hand-over drops chunk by chunk, as their holders promise.
+#[test]
+fn tables_of_backups_are_deleted_with_the_last_of_them() {
+    let directory = tempdir().unwrap();
+    let segment = &*SEGMENT;
+    let store = with_table(directory.path(), segment);
+    let (held, backups) = segment.chunks.split_at(2);
+    let backups: Vec<_> = backups.iter().map(as_backup).collect();
+    let all: Vec<_> = held.iter().chain(&backups).cloned().collect();
+    put(&store, segment, &all);
+    let bytes = table_bytes(&store, STORAGE_PAGES_PASSING_CF);
+    let written = store.database().statistics().compaction_bytes;
+    drop_chunks(&store, segment, |index| index == 2);
+    assert!(!store.forget_backups(0).unwrap());
+    assert_eq!(table_bytes(&store, STORAGE_PAGES_PASSING_CF), bytes);
+    assert_sound(&store, segment, |index| index != 2);
+    drop_chunks(&store, segment, |index| index > 2);
+    assert!(store.forget_backups(0).unwrap());
+    assert_eq!(table_bytes(&store, STORAGE_PAGES_PASSING_CF), 0);
+    assert!(store.forget_backups(0).unwrap(), "nothing is left to be done");
+    assert_eq!(store.database().statistics().compaction_bytes, written);
+    assert_sound(&store, segment, |index| index < 2);
+    drop(store);
+    assert_sound(&open(directory.path()), segment, |index| index < 2);
+}
+
 #[test]
 fn a_pruned_segment_takes_its_tables_along_and_leaves_the_others() {
     let directory = tempdir().unwrap();
@@ -281,7 +307,7 @@ fn a_page_is_written_at_most_one_and_a_half_times_in_its_life() {
     assert!(stored > 32 << 20, "{stored} bytes");
     let amplification = || {
         let now = store.database().statistics();
-        let bytes = |of: fn(&massa_distributed_storage_worker::segment_store::database::Statistics) -> u64| {
+        let bytes = |of: fn(&massa_distributed_storage_worker::storage_backend::database::Statistics) -> u64| {
             of(&now) - of(&before)
         };
         let written = bytes(|s| s.log_bytes)

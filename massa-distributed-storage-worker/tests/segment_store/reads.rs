@@ -4,10 +4,10 @@ use crate::segments::*;
 use massa_distributed_storage_exports::stored_page::StoredPage;
 use massa_distributed_storage_exports::verification::verify_block;
 use massa_distributed_storage_exports::ArchiveParameters;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::{
     EntryRead, SegmentState, SegmentStore, SegmentStoreOptions, SlotRead, StoreError,
 };
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
 use massa_models::slot::Slot;
 use massa_tests::generator::GeneratorConfig;
 use std::collections::BTreeSet;

@@ -3,9 +3,9 @@
 use crate::reads::{all_slots, expected};
 use crate::segments::*;
 use massa_db_exports::*;
-use massa_distributed_storage_worker::segment_store::database::OnDamage;
-use massa_distributed_storage_worker::segment_store::{OwnChanges, SegmentStore, SegmentStoreOptions, SlotRead};
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::database::OnDamage;
+use massa_distributed_storage_worker::storage_backend::{OwnChanges, SegmentStore, SegmentStoreOptions, SlotRead};
 use std::path::Path;
 use tempfile::tempdir;
 

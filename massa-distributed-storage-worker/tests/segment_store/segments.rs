@@ -11,11 +11,11 @@ use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_table::{SegmentHeader, SegmentTable, TablePeriod};
 use massa_distributed_storage_exports::types::{Digest, PAGE_BYTES};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkPosition, SegmentRoot};
-use massa_distributed_storage_worker::segment_store::database::DatabaseError;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
+use massa_distributed_storage_worker::storage_backend::database::DatabaseError;
+use massa_distributed_storage_worker::storage_backend::{
     ChunkToStore, JoinedPeriod, Keep, OpenRows, PageToStore, ReachingEntry, SegmentStore, SegmentStoreOptions,
 };
-use massa_distributed_storage_worker::storage_backend::writer::Durability;
 use massa_models::slot::Slot;
 use massa_tests::generator::{Generator, GeneratorConfig};
 use std::collections::BTreeMap;
@@ -334,7 +334,7 @@ pub const FAMILIES: [&str; 16] = [
     STORAGE_PAGES_PASSING_CF,
     STORAGE_PENDING_CF,
     STORAGE_STREAM_CF,
-    STORAGE_AWAITED_CF,
+    STORAGE_MISSING_CF,
     STORAGE_BLOCK_INDEX_CF,
     STORAGE_OPERATION_INDEX_CF,
     STORAGE_ADDRESS_INDEX_CF,

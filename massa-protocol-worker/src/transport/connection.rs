@@ -382,9 +382,9 @@ mod tests {
 
     fn storage_message() -> Message {
         Message::from(StorageMessage::ChunkAnnouncement {
-            period: 1,
-            root: massa_distributed_storage_exports::PeriodRoot::from_bytes([1; 32]),
-            chunk_ids: Vec::new(),
+            segment: 1,
+            root: None,
+            chunks: Vec::new(),
         })
     }
 

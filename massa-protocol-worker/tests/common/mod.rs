@@ -6,9 +6,9 @@ pub mod raw_peer;
 
 use massa_consensus_exports::{BlockGraphExport, ConsensusController, ConsensusError, ConsensusStats};
 use massa_distributed_storage_exports::network::{
-    Answer, ArchiveServer, Capabilities, PageContent, StorageEvents, StorageNetwork,
+    AnnouncedChunk, Answer, ArchiveServer, Capabilities, LocateId, Located, PageContent, SlotContent, StorageEvents,
 };
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, PeriodRoot};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkPosition, SegmentRoot};
 use massa_hash::Hash;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -29,7 +29,9 @@ use massa_pos_exports::{PosResult, Selection, SelectorController};
 use massa_protocol_exports::{
     BlockArchive, PeerAddress, PeerId, ProtocolConfig, ProtocolController, ProtocolError, ProtocolManager,
 };
-use massa_protocol_worker::{create_protocol_controller, start_protocol_controller, StorageParts};
+use massa_protocol_worker::{
+    create_protocol_controller, start_protocol_controller, StorageHandlerNetwork, StorageParts,
+};
 use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_time::MassaTime;
@@ -258,16 +260,28 @@ impl PoolController for TestPool {
 struct EmptyArchive;
 
 impl ArchiveServer for EmptyArchive {
-    fn manifest(&self, _: u64) -> Answer<Vec<u8>> {
+    fn tables(&self, _: u64, _: u32, _: usize) -> Answer<Vec<Vec<u8>>> {
+        Answer::NotYet
+    }
+
+    fn entries(&self, _: u64, _: u32, _: usize) -> Answer<Vec<Vec<u8>>> {
+        Answer::NotYet
+    }
+
+    fn block(&self, _: &Slot) -> Answer<SlotContent<Vec<u8>>> {
         Answer::NotHeld
     }
 
-    fn page(&self, _: u64, _: ChunkIndex, _: &ChunkId, _: u32) -> Answer<PageContent> {
+    fn page(&self, _: ChunkPosition, _: &ChunkId, _: u32) -> Answer<PageContent> {
         Answer::NotHeld
     }
 
-    fn held(&self, _: u64, periods: u32) -> Vec<Vec<u8>> {
-        vec![Vec::new(); periods as usize]
+    fn held(&self, _: u64, count: u32, _: usize) -> Vec<Vec<u8>> {
+        vec![Vec::new(); count as usize]
+    }
+
+    fn locate(&self, ids: &[LocateId]) -> Vec<Option<Located>> {
+        vec![None; ids.len()]
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -276,7 +290,7 @@ impl ArchiveServer for EmptyArchive {
 }
 
 impl StorageEvents for EmptyArchive {
-    fn chunks_announced(&self, _: NodeId, _: u64, _: PeriodRoot, _: Vec<ChunkId>) {}
+    fn chunks_announced(&self, _: NodeId, _: u64, _: Option<SegmentRoot>, _: Vec<AnnouncedChunk>) {}
 
     fn peer_changed(&self, _: NodeId, _: Option<Capabilities>) {}
 
@@ -287,14 +301,7 @@ fn storage_parts() -> StorageParts {
     StorageParts {
         server: Arc::new(EmptyArchive),
         events: Arc::new(EmptyArchive),
-        parameters: ArchiveParameters {
-            chain_id: CHAIN_ID,
-            thread_count: THREADS,
-            chunk_size: 1 << 20,
-            segment_periods: 100,
-            first_period: 0,
-            boundary: Vec::new(),
-        },
+        parameters: ArchiveParameters::new(CHAIN_ID, THREADS),
     }
 }
 
@@ -331,8 +338,7 @@ pub struct TestNode {
     pub consensus: TestConsensus,
     pub pool: TestPool,
     pub protocol: Box<dyn ProtocolController>,
-    /// Where storage is enabled.
-    pub network: Option<Arc<dyn StorageNetwork>>,
+    pub network: StorageHandlerNetwork,
     manager: Box<dyn ProtocolManager>,
 }
 
@@ -374,7 +380,8 @@ impl TestNode {
         let storage = Storage::create_root();
         let (consensus, pool) = (TestConsensus::default(), TestPool::default());
         let storage_parts = config.storage_enabled.then(storage_parts);
-        let (manager, network) = start_protocol_controller(
+        let network = channels.network();
+        let manager = start_protocol_controller(
             config.clone(),
             keypair.clone(),
             Box::new(OneProducer),

@@ -1,26 +1,30 @@
 //! Connections without sockets: what the handler sends arrives in a channel.
 
-use super::{node, parameters, peer, DEADLINE};
+use super::{node, parameters, peer, TestServer, DEADLINE};
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use massa_channel::sender::MassaSender;
 use massa_channel::MassaChannel;
-use massa_distributed_storage_exports::network::{ArchiveServer, Capabilities, StorageEvents, StorageHost};
-use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
+use massa_distributed_storage_exports::network::{
+    AnnouncedChunk, ArchiveServer, Capabilities, FetchEvent, StorageEvents, StorageHost,
+};
+use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
 use massa_protocol_exports::{PeerConnectionType, PeerId, ProtocolConfig, ProtocolError};
 use massa_protocol_worker::handlers::storage_handler::cache::SharedStorageCache;
 use massa_protocol_worker::handlers::storage_handler::messages::{
-    StorageMessage, StorageMessageDeserializer, StorageMessageDeserializerArgs, StorageMessageSerializer,
+    StorageMessage, StorageMessageDeserializer, StorageMessageSerializer,
 };
+use massa_protocol_worker::handlers::storage_handler::serving::{Accepted, Serving, ServingLimits};
 use massa_protocol_worker::handlers::storage_handler::{
     StorageHandler, StorageHandlerChannels, StorageHandlerNetwork, StorageHandlerParts,
 };
 use massa_protocol_worker::messages::{Message, MessagesSerializer, PeerMessageTuple};
 use massa_protocol_worker::wrap_network::ActiveConnectionsTrait;
 use massa_serialization::{DeserializeError, Deserializer, Serializer};
+use massa_time::MassaTime;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +35,9 @@ struct State {
     dialed: Vec<NodeId>,
     unsent: HashMap<NodeId, usize>,
 }
+
+/// Where everybody is.
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// A storage message as it was sent: to whom, and with which priority.
 pub type SentMessage = (NodeId, StorageMessage, bool);
@@ -71,7 +78,7 @@ impl DoubleConnections {
 }
 
 pub fn read(bytes: &[u8]) -> StorageMessage {
-    let deserializer = StorageMessageDeserializer::new(StorageMessageDeserializerArgs::default());
+    let deserializer = StorageMessageDeserializer::new();
     let (rest, message) = deserializer.deserialize::<DeserializeError>(bytes).unwrap();
     assert_eq!(rest, b"");
     message
@@ -81,6 +88,20 @@ pub fn write(message: &StorageMessage) -> Vec<u8> {
     let mut bytes = Vec::new();
     StorageMessageSerializer::new().serialize(message, &mut bytes).unwrap();
     bytes
+}
+
+/// The right answers to a request.
+pub fn right_answers(server: &dyn ArchiveServer, request: &StorageMessage) -> Vec<StorageMessage> {
+    let mut serving = Serving::new(ServingLimits {
+        bytes_per_peer: 1 << 20,
+        max_chunk_size: 1 << 20,
+    });
+    if serving.on_request(node(1), request, Instant::now()) != Accepted::Waits {
+        return Vec::new();
+    }
+    std::iter::from_fn(|| serving.next(server, MassaTime::now(), |_| true))
+        .map(|(_, answer)| answer)
+        .collect()
 }
 
 impl ActiveConnectionsTrait for DoubleConnections {
@@ -110,10 +131,9 @@ impl ActiveConnectionsTrait for DoubleConnections {
     }
 
     fn get_peers_connected(&self) -> HashMap<PeerId, (SocketAddr, PeerConnectionType, Option<String>)> {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let peers = self.get_peer_ids_connected().into_iter();
         peers
-            .map(|peer| (peer, (address, PeerConnectionType::IN, None)))
+            .map(|peer| (peer, (ADDRESS, PeerConnectionType::IN, None)))
             .collect()
     }
 
@@ -155,12 +175,17 @@ impl StorageHost for DoubleConnections {
     fn dial(&self, node: &NodeId) {
         self.state.lock().dialed.push(*node);
     }
+
+    fn addresses(&self, _: &NodeId) -> Vec<SocketAddr> {
+        vec![ADDRESS]
+    }
 }
 
 /// What the worker was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    Announced(NodeId, u64, PeriodRoot, Vec<ChunkId>),
+    Announced(NodeId, u64, Option<SegmentRoot>, Vec<AnnouncedChunk>),
+    Repairs(NodeId, u64, Vec<ChunkPosition>),
     Changed(NodeId, Option<Capabilities>),
     Gone(NodeId),
 }
@@ -174,8 +199,12 @@ impl DoubleEvents {
 }
 
 impl StorageEvents for DoubleEvents {
-    fn chunks_announced(&self, from: NodeId, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>) {
-        self.0.send(Told::Announced(from, period, root, chunk_ids)).unwrap();
+    fn chunks_announced(&self, from: NodeId, segment: u64, root: Option<SegmentRoot>, chunks: Vec<AnnouncedChunk>) {
+        self.0.send(Told::Announced(from, segment, root, chunks)).unwrap();
+    }
+
+    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<ChunkPosition>) {
+        self.0.send(Told::Repairs(from, round, chunks)).unwrap();
     }
 
     fn peer_changed(&self, node: NodeId, capabilities: Option<Capabilities>) {
@@ -208,7 +237,7 @@ impl HandlerBench {
         let parts = StorageHandlerParts {
             host: Arc::new(connections.clone()),
             server,
-            events: Arc::new(DoubleEvents(told_sender)),
+            events: Arc::new(DoubleEvents::new(told_sender)),
             parameters: parameters(),
         };
         let active_connections = Box::new(connections.clone());
@@ -225,17 +254,17 @@ impl HandlerBench {
     }
 
     /// Connects a peer that speaks storage, and waits until the handler knows it.
-    pub fn connect(&self, number: u8) {
+    pub fn connect(&self, number: u32) {
         self.connections.connect(peer(number), true);
         let connected = Told::Changed(node(number), None);
         self.wait_for_told(|told| *told == connected);
     }
 
-    pub fn receive(&self, from: u8, message: &StorageMessage) {
+    pub fn receive(&self, from: u32, message: &StorageMessage) {
         self.receive_bytes(from, write(message));
     }
 
-    pub fn receive_bytes(&self, from: u8, bytes: Vec<u8>) {
+    pub fn receive_bytes(&self, from: u32, bytes: Vec<u8>) {
         self.from_peers.send((peer(from), bytes)).unwrap();
     }
 
@@ -272,6 +301,29 @@ impl HandlerBench {
             sent.extend(next.filter(|message| !is_capabilities(message)));
         }
         sent
+    }
+
+    /// Lets `from` answer rightly what it is asked, until the fetch is over: all its events.
+    pub fn answer_all(&self, from: u32, server: &TestServer, answers: &Receiver<FetchEvent>) -> Vec<FetchEvent> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut events = Vec::new();
+        loop {
+            assert!(Instant::now() < deadline, "the fetch did not end in time: {events:?}");
+            for (to, message, _) in self.sent.try_iter() {
+                let answers = right_answers(server, &message).into_iter();
+                answers
+                    .filter(|_| to == node(from))
+                    .for_each(|answer| self.receive(from, &answer));
+            }
+            match answers.recv_timeout(Duration::from_millis(1)) {
+                Ok(event @ (FetchEvent::Complete { .. } | FetchEvent::Failed { .. })) => {
+                    events.push(event);
+                    return events;
+                }
+                Ok(event) => events.push(event),
+                Err(_) => {}
+            }
+        }
     }
 
     pub fn wait_for_told(&self, wanted: impl Fn(&Told) -> bool) -> Told {

@@ -10,10 +10,10 @@ const CHUNK_BYTES: u16 = 5;
 /** Of a chunk of one leaf at position 0, alone in its claim, under nothing. */
 function answer(position: u64, length: u32, mask: u64, leafBytes: u16, directions: u16, siblings: u8, extra: u32): StaticArray<u8> {
   const sums = 40 * <u32>popcnt(mask);
-  const size = 8 + 4 + 32 + 8 + sums + 2 + leafBytes + 9 + 32 * siblings + extra;
+  const size = 8 + 4 + 32 + 8 + sums + 2 + leafBytes + 6 + 32 * siblings + extra;
   const writer = new Writer(size).u64(position).u32(length).raw(chunkId()).u64(mask).raw(new StaticArray<u8>(sums));
   writer.u16(leafBytes).raw(new StaticArray<u8>(leafBytes));
-  writer.u16(0).u8(0).u16(directions).u8(siblings).raw(new StaticArray<u8>(32 * siblings)).u16(0).u8(0);
+  writer.u16(0).u8(0).u16(directions).u8(siblings).raw(new StaticArray<u8>(32 * siblings));
   return writer.bytes;
 }
 
@@ -30,20 +30,20 @@ function claim(position: u64 = 0): Committed {
   return new Committed(hash, 1);
 }
 
-/** A segment root over one period of one chunk, without siblings. */
-function segmentOf(period: u64): StaticArray<u8> {
-  const periodRoot = leafHash(new Writer(41).u8(3).u32(0).u32(CHUNK_BYTES).raw(chunkId()).bytes);
-  return leafHash(new Writer(41).u8(5).u64(period).raw(periodRoot).bytes);
+/** A segment root over the leaf of one chunk, without siblings. */
+function segmentOf(chunk: u32): StaticArray<u8> {
+  return leafHash(new Writer(41).u8(3).u32(chunk).u32(CHUNK_BYTES).raw(chunkId()).bytes);
 }
 
-/** Of the chunk in a period of segment 0, where segments have 8 periods. */
-function reasonIn(period: u64, root: StaticArray<u8>): u8 {
-  const held = parseAnswer(answer(period << 8, CHUNK_BYTES, 0, CHUNK_BYTES, 0, 0, 0));
-  return checkAnswer(held, claim(period << 8), 0, root, 8);
+/** Of a chunk of segment 2, which has this number in it. */
+function reasonIn(chunk: u64, root: StaticArray<u8>): u8 {
+  const position = (2 << 16) | chunk;
+  const held = parseAnswer(answer(position, CHUNK_BYTES, 0, CHUNK_BYTES, 0, 0, 0));
+  return checkAnswer(held, claim(position), 0, root);
 }
 
 function reason(bytes: StaticArray<u8>, drawn: u64): u8 {
-  return checkAnswer(parseAnswer(bytes), claim(), drawn, ZERO, 100);
+  return checkAnswer(parseAnswer(bytes), claim(), drawn, ZERO);
 }
 
 describe('an answer', () => {
@@ -51,13 +51,10 @@ describe('an answer', () => {
     expect(reason(answer(0, CHUNK_BYTES, 0, CHUNK_BYTES, 0, 0, 0), 0)).toBe(ARCHIVE_PATH);
   });
 
-  it('passes with its chunk in its period of its segment', () => {
+  it('passes with its chunk in its segment', () => {
     expect(reasonIn(7, segmentOf(7))).toBe(PASSED);
     expect(reasonIn(7, segmentOf(6))).toBe(ARCHIVE_PATH);
-  });
-
-  it('names a period of its segment: what lies beyond belongs to another, even under this root', () => {
-    expect(reasonIn(9, segmentOf(9))).toBe(ARCHIVE_PATH);
+    expect(reasonIn(0xffff, segmentOf(0xffff))).toBe(PASSED);
   });
 
   it('shows the drawn leaf', () => {
@@ -111,7 +108,7 @@ describe('the shape of a path', () => {
 });
 
 function config(field: i32, value: u64): StorageConfig {
-  const values: u64[] = [1_000_000, 1, 16_384, 60_000, 10, 100, 7, 3, 1 << 20, 100, 0];
+  const values: u64[] = [1_000_000, 1, 16_384, 60_000, 10, 100, 7, 3, 1 << 20, 100, 0, 4];
   const config = new StorageConfig();
   for (let i = 0; i < values.length; i++) config.values[i] = i == field ? value : values[i];
   return config;
@@ -121,10 +118,23 @@ describe('a configuration', () => {
   it('is taken within its bounds', () => {
     config(-1, 0).check();
     config(4, 100).check();
+    config(9, 2).check();
     config(9, 256).check();
+    config(10, 8).check();
+    config(11, 1).check();
+    config(11, 64).check();
+  });
+
+  it('has rounds of all their segments', () => {
+    expect(config(-1, 0).roundPeriods).toBe(400);
+    expect(config(11, 1).roundPeriods).toBe(100);
   });
 
   throws('is refused with segments of more than 256 periods', () => { config(9, 257).check(); });
+  throws('is refused with rounds of less than 8 periods', () => { config(9, 1).check(); });
+  throws('is refused without segments in a round', () => { config(11, 0).check(); });
+  throws('is refused with rounds of more than 64 segments', () => { config(11, 65).check(); });
+  throws('is refused with a first segment inside of a round', () => { config(10, 6).check(); });
   throws('is refused without a slash', () => { config(4, 0).check(); });
   throws('is refused with a chunk that is no power of two', () => { config(8, 65_537).check(); });
 });

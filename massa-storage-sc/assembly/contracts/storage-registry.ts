@@ -14,7 +14,7 @@ import { Operation } from '../internals/operation';
 import { RoundRecord } from '../internals/records';
 import { close, freeze, windowOver } from '../internals/rounds';
 
-/** @param input - admin: string, then the eleven u64 of `StorageConfig` */
+/** @param input - admin: string, then the twelve u64 of `StorageConfig` */
 export function constructor(input: StaticArray<u8>): void {
   admin.construct(input);
 }
@@ -64,7 +64,7 @@ export function resolveExpiredChallenges(input: StaticArray<u8>): StaticArray<u8
   return challenges.resolve(input);
 }
 
-/** @param input - node: string, round: u64, answer: bytes (with an empty leaf), then R witness addresses: string */
+/** @param input - node: string, round: u64, answer: bytes (without a leaf), then R witness addresses: string */
 export function refuteClaim(input: StaticArray<u8>): void {
   refutation.refute(input);
 }
@@ -154,7 +154,7 @@ export function getState(_: StaticArray<u8>): StaticArray<u8> {
   return views.state();
 }
 
-/** Counts from the round after the next. @param input - the eleven u64 of `StorageConfig` */
+/** Counts from the round after the next. @param input - the twelve u64 of `StorageConfig` */
 export function updateConfig(input: StaticArray<u8>): void {
   admin.updateConfig(input);
 }

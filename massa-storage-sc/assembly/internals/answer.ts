@@ -1,20 +1,35 @@
 /**
- * The answer to a draw, and its check: pure, the same in Rust (`challenge.rs`), held together by
- * tests/data/contract-answer-vectors.json. Format: README, "Answer".
+ * The answer to a draw of a segment's chunk (archive format 2), and its check: pure, the same in Rust
+ * (`challenge/segment_answer.rs`) and in tests/segment.mjs, held together by tests/data/segment-answer-vectors.json.
+ *
+ * ```text
+ * position u64: segment 24 bits, chunk 16 | chunk length u32 | chunk id (32)
+ * mask u64: bit k set: the sibling at level k (from the chunk) is not empty and follows
+ * each such sibling, from the chunk up: sum u64 | hash (32)
+ * leaf length u16 | leaf
+ * path from the leaf to the chunk id | path from the chunk's leaf to the segment root
+ * path: directions u16 (bit k: sibling k is the left one) | count u8 (at most 16) | siblings (32 each)
+ * ```
+ *
+ * Siblings are hashed where they stand in the answer: a copy of each costs more gas than its hash.
  */
 import { Writer, equal } from './bytes';
-import { HASH_BYTES, heldHash, leafHash, nodeHash, sumHash } from './hashes';
+import { HASH_BYTES, blake3, heldHash, leafHash } from './hashes';
 import { ARCHIVE_PATH, LEAF_LENGTH, LEAF_PATH, MALFORMED, NOT_DRAWN, PASSED, SUM_PATH } from './reasons';
 
-/** Bits of a position: segment 24, period in segment 8, chunk 8. */
+/** Bits of a position: segment 24, chunk in segment 16. */
 export const POSITION_BITS: u32 = 40;
-/** Siblings a path may have: enough for 2¹⁶ leaves, the largest chunk. */
+/** Siblings a path may have: enough for 2¹⁶ leaves, of the largest chunk and of a segment. */
 export const MAX_PATH_SIBLINGS: u32 = 16;
 export const LEAF_BYTES: u32 = 1024;
 /** Largest chunk of the format: 64 MiB. */
 export const MAX_CHUNK_BYTES: u32 = 64 << 20;
-/** Largest answer: all 40 sum siblings and three paths of 16. */
-export const MAX_ANSWER_BYTES: u32 = 8 + 4 + 32 + 8 + 40 * 40 + 2 + 1024 + 3 * (3 + 16 * 32);
+/** Largest answer: all 40 sum siblings and two paths of 16. */
+export const MAX_ANSWER_BYTES: u32 = 8 + 4 + 32 + 8 + 40 * 40 + 2 + 1024 + 2 * (3 + 16 * 32);
+
+/** A sum and a hash, as a sum sibling is listed. */
+const SUM_BYTES: u32 = 40;
+const CHUNK_LEAF: u8 = 3;
 
 /** What is claimed, and where its draws come from. */
 export class Committed {
@@ -24,102 +39,58 @@ export class Committed {
   ) {}
 }
 
-/** A path from a leaf up; bit k of `directions` set: sibling k is the left one. */
+/** A path from a leaf up. Its siblings begin at byte `at` of the answer. */
 export class Path {
   constructor(
-    public directions: u32,
-    public siblings: StaticArray<StaticArray<u8>>,
+    public directions: u32 = 0,
+    public count: u32 = 0,
+    public at: u32 = 0,
   ) {}
-
-  root(leaf: StaticArray<u8>): StaticArray<u8> {
-    let node = leaf;
-    for (let k = 0; k < this.siblings.length; k++) {
-      const sibling = unchecked(this.siblings[k]);
-      node = ((this.directions >> k) & 1) == 1 ? nodeHash(sibling, node) : nodeHash(node, sibling);
-    }
-    return node;
-  }
 }
 
-/** Reads without trapping: a malformed answer is a missed draw, not a failed operation. */
-class Parser {
-  private at: u32 = 0;
+/** Steps through the answer without trapping: a malformed answer is a missed draw, not a failed operation. */
+class Steps {
+  at: u32 = 0;
   ok: bool = true;
 
   constructor(private bytes: StaticArray<u8>) {}
 
-  private take(count: u32): usize {
-    if (!this.ok || count > <u32>this.bytes.length - this.at) {
-      this.ok = false;
-      return 0;
-    }
-    const from = changetype<usize>(this.bytes) + this.at;
-    this.at += count;
+  /** Where the next `count` bytes begin; false in `ok` if they are not all there. */
+  take(count: u32): u32 {
+    const from = this.at;
+    this.ok = this.ok && count <= <u32>this.bytes.length - from;
+    if (this.ok) this.at = from + count;
     return from;
   }
 
-  u8(): u8 {
-    const from = this.take(1);
-    return this.ok ? load<u8>(from) : 0;
-  }
-
-  u16(): u16 {
-    const from = this.take(2);
-    return this.ok ? load<u16>(from) : 0;
-  }
-
-  u32(): u32 {
-    const from = this.take(4);
-    return this.ok ? load<u32>(from) : 0;
-  }
-
-  u64(): u64 {
-    const from = this.take(8);
-    return this.ok ? load<u64>(from) : 0;
-  }
-
-  fixed(count: u32): StaticArray<u8> {
-    const from = this.take(count);
-    if (!this.ok) return new StaticArray<u8>(0);
-    const result = new StaticArray<u8>(count);
-    memory.copy(changetype<usize>(result), from, count);
-    return result;
-  }
-
-  /** directions u16, count u8, siblings. */
   path(): Path {
-    const directions = <u32>this.u16();
-    const count = <u32>this.u8();
-    this.ok = this.ok && count <= MAX_PATH_SIBLINGS && directions >> count == 0;
-    return new Path(directions, this.hashes(this.ok ? count : 0));
-  }
-
-  hashes(count: u32): StaticArray<StaticArray<u8>> {
-    const result = new StaticArray<StaticArray<u8>>(count);
-    for (let k: u32 = 0; k < count; k++) unchecked((result[k] = this.fixed(HASH_BYTES)));
-    return result;
-  }
-
-  end(): void {
-    this.ok = this.ok && this.at == <u32>this.bytes.length;
+    const from = this.take(3);
+    if (!this.ok) return new Path();
+    const head = changetype<usize>(this.bytes) + from;
+    const directions = <u32>load<u16>(head);
+    const count = <u32>load<u8>(head, 2);
+    this.ok = count <= MAX_PATH_SIBLINGS && directions >> count == 0;
+    return new Path(directions, count, this.take(count * HASH_BYTES));
   }
 }
 
-/** A claimed chunk: where it is, what it is, its way to the claim and to the segment root. */
+/** A claimed chunk: where it is, what it is, its way to the claim and to the segment root; and one of its leaves. */
 export class HeldChunk {
   ok: bool = true;
   position: u64 = 0;
   length: u32 = 0;
   chunkId: StaticArray<u8> = new StaticArray<u8>(0);
   mask: u64 = 0;
-  sums: StaticArray<u64> = new StaticArray<u64>(0);
-  sumHashes: StaticArray<StaticArray<u8>> = new StaticArray<StaticArray<u8>>(0);
-  leaf: StaticArray<u8> = new StaticArray<u8>(0);
-  leafPath: Path = new Path(0, new StaticArray<StaticArray<u8>>(0));
-  periodPath: Path = new Path(0, new StaticArray<StaticArray<u8>>(0));
-  segmentPath: Path = new Path(0, new StaticArray<StaticArray<u8>>(0));
+  /** Where the sum siblings begin. */
+  sumsAt: u32 = 0;
+  leafAt: u32 = 0;
+  leafLength: u32 = 0;
+  leafPath: Path = new Path();
+  segmentPath: Path = new Path();
   /** Leaves left of this chunk; set by `underClaim`. */
   before: u64 = 0;
+
+  constructor(private bytes: StaticArray<u8>) {}
 
   get leaves(): u64 {
     return (<u64>this.length + LEAF_BYTES - 1) / LEAF_BYTES;
@@ -129,62 +100,93 @@ export class HeldChunk {
     return this.position >> 16;
   }
 
+  get chunk(): u32 {
+    return <u32>(this.position & 0xffff);
+  }
+
+  /** False in a refutation. */
+  get showsLeaf(): bool {
+    return this.leafLength > 0 || this.leafPath.count > 0;
+  }
+
   /** Whether the sum path ends in the claim. Sets `before`. */
   underClaim(claim: Committed): bool {
     let sum = this.leaves;
     let hash = heldHash(this.position, sum, this.chunkId);
-    let given = 0;
+    let sibling = changetype<usize>(this.bytes) + this.sumsAt;
     this.before = 0;
+    const node = new StaticArray<u8>(1 + 2 * SUM_BYTES);
+    const to = changetype<usize>(node);
+    const leftSide = to + 1;
+    const rightSide = leftSide + SUM_BYTES;
+    store<u8>(to, 3);
     for (let level: u32 = 0; level < POSITION_BITS; level++) {
-      let siblingSum: u64 = 0;
-      let sibling = EMPTY;
-      if (((this.mask >> level) & 1) == 1) {
-        siblingSum = unchecked(this.sums[given]);
-        sibling = unchecked(this.sumHashes[given]);
-        given++;
+      const given = ((this.mask >> level) & 1) == 1;
+      const right = ((this.position >> level) & 1) == 1;
+      const own = right ? rightSide : leftSide;
+      const other = right ? leftSide : rightSide;
+      const siblingSum = given ? load<u64>(sibling) : 0;
+      if (given) {
         // An empty tree has the zero hash and nothing else has: a sum of zero cannot hide a chunk, nor air be counted.
-        if (siblingSum == 0 || equal(sibling, EMPTY)) return false;
+        if (siblingSum == 0 || isZeroHash(sibling + 8)) return false;
+        memory.copy(other, sibling, SUM_BYTES);
+        sibling += SUM_BYTES;
+      } else {
+        memory.fill(other, 0, SUM_BYTES);
       }
+      store<u64>(own, sum);
+      memory.copy(own + 8, changetype<usize>(hash), HASH_BYTES);
+      if (right) this.before += siblingSum;
       const total = sum + siblingSum;
       if (total < sum) return false;
-      if (((this.position >> level) & 1) == 1) {
-        hash = sumHash(siblingSum, sibling, sum, hash);
-        this.before += siblingSum;
-      } else {
-        hash = sumHash(sum, hash, siblingSum, sibling);
-      }
       sum = total;
+      hash = blake3(node);
     }
     return sum == claim.sum && equal(hash, claim.root);
   }
 
   /** Whether the chunk stands in the archive under `segmentRoot`. */
-  underSegment(segmentRoot: StaticArray<u8>, periodsPerSegment: u64): bool {
-    const inSegment = (this.position >> 8) & 0xff;
-    if (inSegment >= periodsPerSegment) return false;
-    const chunk = <u32>(this.position & 0xff);
-    const chunkLeaf = new Writer(41).u8(3).u32(chunk).u32(this.length).raw(this.chunkId).bytes;
-    const periodRoot = this.periodPath.root(leafHash(chunkLeaf));
-    const period = this.segment * periodsPerSegment + inSegment;
-    const periodLeaf = new Writer(41).u8(5).u64(period).raw(periodRoot).bytes;
-    return equal(this.segmentPath.root(leafHash(periodLeaf)), segmentRoot);
+  underSegment(segmentRoot: StaticArray<u8>): bool {
+    const leaf = new Writer(41).u8(CHUNK_LEAF).u32(this.chunk).u32(this.length).raw(this.chunkId).bytes;
+    return equal(this.follow(this.segmentPath, leafHash(leaf)), segmentRoot);
   }
 
-  /** Whether `leaf` is leaf `index` of the chunk. */
+  /** Whether the leaf shown is leaf `index` of the chunk. */
   checkLeaf(index: u64): u8 {
     const leaves = this.leaves;
     const last = index == leaves - 1;
     const expected = last ? this.length - <u32>index * LEAF_BYTES : LEAF_BYTES;
-    if (<u32>this.leaf.length != expected) return LEAF_LENGTH;
-    const path = pathShape(<u32>index, <u32>leaves);
-    if (<u32>this.leafPath.siblings.length != path.siblings || this.leafPath.directions != path.directions) {
-      return LEAF_PATH;
+    if (this.leafLength != expected) return LEAF_LENGTH;
+    const shape = pathShape(<u32>index, <u32>leaves);
+    if (this.leafPath.count != shape.siblings || this.leafPath.directions != shape.directions) return LEAF_PATH;
+    const content = new StaticArray<u8>(1 + this.leafLength);
+    memory.copy(changetype<usize>(content) + 1, changetype<usize>(this.bytes) + this.leafAt, this.leafLength);
+    return equal(this.follow(this.leafPath, blake3(content)), this.chunkId) ? PASSED : LEAF_PATH;
+  }
+
+  /** The root in which a path from `leaf` ends. */
+  private follow(path: Path, leaf: StaticArray<u8>): StaticArray<u8> {
+    let hash = leaf;
+    let sibling = changetype<usize>(this.bytes) + path.at;
+    const node = new StaticArray<u8>(1 + 2 * HASH_BYTES);
+    const to = changetype<usize>(node);
+    const leftSide = to + 1;
+    const rightSide = leftSide + HASH_BYTES;
+    store<u8>(to, 1);
+    for (let k: u32 = 0; k < path.count; k++) {
+      const left = ((path.directions >> k) & 1) == 1;
+      memory.copy(left ? leftSide : rightSide, sibling, HASH_BYTES);
+      memory.copy(left ? rightSide : leftSide, changetype<usize>(hash), HASH_BYTES);
+      sibling += HASH_BYTES;
+      hash = blake3(node);
     }
-    return equal(this.leafPath.root(leafHash(this.leaf)), this.chunkId) ? PASSED : LEAF_PATH;
+    return hash;
   }
 }
 
-export const EMPTY = new StaticArray<u8>(32);
+function isZeroHash(at: usize): bool {
+  return (load<u64>(at) | load<u64>(at, 8) | load<u64>(at, 16) | load<u64>(at, 24)) == 0;
+}
 
 export class PathShape {
   constructor(
@@ -210,46 +212,37 @@ export function pathShape(index: u32, leaves: u32): PathShape {
   return new PathShape(bits, siblings);
 }
 
-/** Reads an answer. `ok` is false if it is malformed. Without a sum path, `mask` must be 0 (manual challenges). */
+/** Reads an answer, which it keeps. `ok` is false if it is malformed. Without a sum path, `mask` must be 0 (manual challenges). */
 export function parseAnswer(bytes: StaticArray<u8>): HeldChunk {
-  const parser = new Parser(bytes);
-  const held = new HeldChunk();
-  held.position = parser.u64();
-  held.length = parser.u32();
-  held.chunkId = parser.fixed(HASH_BYTES);
-  held.mask = parser.u64();
-  parser.ok = parser.ok && held.position >> POSITION_BITS == 0 && held.mask >> POSITION_BITS == 0;
-  parser.ok = parser.ok && held.length > 0 && held.length <= MAX_CHUNK_BYTES;
-  const given = parser.ok ? <u32>popcnt(held.mask) : 0;
-  held.sums = new StaticArray<u64>(given);
-  held.sumHashes = new StaticArray<StaticArray<u8>>(given);
-  for (let k: u32 = 0; k < given; k++) {
-    unchecked((held.sums[k] = parser.u64()));
-    unchecked((held.sumHashes[k] = parser.fixed(HASH_BYTES)));
+  const steps = new Steps(bytes);
+  const held = new HeldChunk(bytes);
+  const start = changetype<usize>(bytes);
+  steps.take(8 + 4 + HASH_BYTES + 8);
+  if (steps.ok) {
+    held.position = load<u64>(start);
+    held.length = load<u32>(start, 8);
+    held.chunkId = StaticArray.slice<u8>(bytes, 12, 44);
+    held.mask = load<u64>(start, 44);
   }
-  const leafLength = <u32>parser.u16();
-  parser.ok = parser.ok && leafLength <= LEAF_BYTES;
-  held.leaf = parser.fixed(leafLength);
-  held.leafPath = parser.path();
-  held.periodPath = parser.path();
-  held.segmentPath = parser.path();
-  parser.end();
-  held.ok = parser.ok;
+  steps.ok = steps.ok && held.position >> POSITION_BITS == 0 && held.mask >> POSITION_BITS == 0;
+  steps.ok = steps.ok && held.length > 0 && held.length <= MAX_CHUNK_BYTES;
+  held.sumsAt = steps.take(steps.ok ? <u32>popcnt(held.mask) * SUM_BYTES : 0);
+  const lengthAt = steps.take(2);
+  held.leafLength = steps.ok ? <u32>load<u16>(start + lengthAt) : 0;
+  steps.ok = steps.ok && held.leafLength <= LEAF_BYTES;
+  held.leafAt = steps.take(held.leafLength);
+  held.leafPath = steps.path();
+  held.segmentPath = steps.path();
+  held.ok = steps.ok && steps.at == <u32>bytes.length;
   return held;
 }
 
 /** Checks everything of an answer to the draw of claimed leaf `drawn`, given the stored root of its segment. */
-export function checkAnswer(
-  held: HeldChunk,
-  claim: Committed,
-  drawn: u64,
-  segmentRoot: StaticArray<u8>,
-  periodsPerSegment: u64,
-): u8 {
+export function checkAnswer(held: HeldChunk, claim: Committed, drawn: u64, segmentRoot: StaticArray<u8>): u8 {
   if (!held.ok) return MALFORMED;
   if (!held.underClaim(claim)) return SUM_PATH;
   if (drawn < held.before || drawn - held.before >= held.leaves) return NOT_DRAWN;
   const leaf = held.checkLeaf(drawn - held.before);
   if (leaf != PASSED) return leaf;
-  return held.underSegment(segmentRoot, periodsPerSegment) ? PASSED : ARCHIVE_PATH;
+  return held.underSegment(segmentRoot) ? PASSED : ARCHIVE_PATH;
 }

@@ -4,7 +4,7 @@ import { Challenge } from '../structs/Challenge';
 import { MAX_ANSWER_BYTES, parseAnswer } from './answer';
 import { Reader, Writer, hex } from './bytes';
 import { challengeKey, challengerKey } from './keys';
-import { Operation } from './operation';
+import { MAX_EVENTS, Operation } from './operation';
 import { NodeRecord, segmentRoot } from './records';
 import { ARCHIVE_PATH, MALFORMED, NOT_DRAWN, PASSED, SEGMENT_UNKNOWN, reasonText } from './reasons';
 import { noteAbsence, settle } from './rounds';
@@ -28,8 +28,6 @@ const SETTLED_NODE: u8 = 3;
 const UNKNOWN: u8 = 4;
 const NOT_REACHED: u8 = 5;
 
-/** The ledger's limit for one operation. */
-const MAX_EVENTS = 25;
 /** Two rounds may be due, each with a slash and a distribution, after one that was never closed. */
 const MAX_NODE_EVENTS = 5;
 
@@ -116,7 +114,7 @@ function checkManual(op: Operation, challenge: Challenge, proof: StaticArray<u8>
   if (root.length == 0) return SEGMENT_UNKNOWN;
   const leaf = held.checkLeaf(challenge.nonce % held.leaves);
   if (leaf != PASSED) return leaf;
-  return held.underSegment(root, op.periods) ? PASSED : ARCHIVE_PATH;
+  return held.underSegment(root) ? PASSED : ARCHIVE_PATH;
 }
 
 /**

@@ -5,7 +5,7 @@ import { CONFIG_KEY } from './keys';
 import { HOLD_ROUNDS } from './records';
 import { mul } from './math';
 
-const FIELDS = 11;
+const FIELDS = 12;
 const NAMES: string[] = [
   'rewardPerGbPerPeriod',
   'minAllocatedGb',
@@ -18,8 +18,9 @@ const NAMES: string[] = [
   'chunkSizeBytes',
   'challengeFrequencyPeriods',
   'firstSegment',
+  'roundSegments',
 ];
-/** 1000 MAS for a GB and period. With 2⁴⁴ leaves and 256 periods the product stays below 2¹²⁸. */
+/** 1000 MAS for a GB and period. With 2⁴⁴ leaves and the longest round the product stays below 2¹²⁸. */
 const MAX_RATE: u64 = 1_000_000_000_000;
 /** 16 PB: 2⁴⁴ leaves. */
 const MAX_GB: u64 = 1 << 24;
@@ -30,9 +31,11 @@ const MAX_STAKE: u64 = 1_000_000_000_000_000_000;
 const MAX_REPLICATION: u64 = 32;
 const PAGE_BYTES: u64 = 65_536;
 const MAX_CHUNK_BYTES: u64 = 64 << 20;
-/** Opening takes three periods, the window ends at half. */
-const MIN_SEGMENT_PERIODS: u64 = 8;
 const MAX_SEGMENT_PERIODS: u64 = 256;
+/** So a round has at most 16 384 periods. */
+const MAX_ROUND_SEGMENTS: u64 = 64;
+/** Opening takes three periods, the window ends at half. */
+const MIN_ROUND_PERIODS: u64 = 8;
 
 /** The plan's six fields, in the plan's order, then the network parameters. Each a u64. */
 export class StorageConfig {
@@ -66,13 +69,21 @@ export class StorageConfig {
   get replicationFactor(): u64 {
     return this.values[7];
   }
-  /** P: periods of a segment and of a round. Never changes. */
+  /** Periods of a segment. Never changes. */
   get segmentPeriods(): u64 {
     return this.values[9];
   }
-  /** First segment that is anchored. Never changes. */
+  /** First segment that is anchored: the first of a round. Never changes. */
   get firstSegment(): u64 {
     return this.values[10];
+  }
+  /** Segments of a round. Never changes. */
+  get roundSegments(): u64 {
+    return this.values[11];
+  }
+  /** P: periods of a round. */
+  get roundPeriods(): u64 {
+    return this.roundSegments * this.segmentPeriods;
   }
 
   static read(reader: Reader): StorageConfig {
@@ -107,9 +118,16 @@ export class StorageConfig {
     const isChunk = popcnt(chunk) == 1 && chunk >= PAGE_BYTES && chunk <= MAX_CHUNK_BYTES;
     assert(isChunk, 'chunkSizeBytes: a power of two, 65536 to 67108864');
     const periods = this.segmentPeriods;
-    const inRange = periods >= MIN_SEGMENT_PERIODS && periods <= MAX_SEGMENT_PERIODS;
-    assert(inRange, 'challengeFrequencyPeriods: 8 to 256');
+    assert(periods >= 1 && periods <= MAX_SEGMENT_PERIODS, 'challengeFrequencyPeriods: 1 to 256');
+    this.checkRounds();
+  }
+
+  private checkRounds(): void {
+    const segments = this.roundSegments;
+    assert(segments >= 1 && segments <= MAX_ROUND_SEGMENTS, 'roundSegments: 1 to 64');
+    assert(this.roundPeriods >= MIN_ROUND_PERIODS, 'roundSegments: a round has at least 8 periods');
     assert(this.firstSegment < 1 << 24, 'firstSegment: below 16777216');
+    assert(this.firstSegment % segments == 0, 'firstSegment: a multiple of roundSegments');
   }
 }
 
@@ -164,6 +182,7 @@ export class ConfigRecord {
     }
     assert(config.segmentPeriods == this.next.segmentPeriods, 'challengeFrequencyPeriods: cannot change');
     assert(config.firstSegment == this.next.firstSegment, 'firstSegment: cannot change');
+    assert(config.roundSegments == this.next.roundSegments, 'roundSegments: cannot change');
     if (this.nextRound <= round) this.forgetNow(round);
     this.next = config;
     this.nextRound = from;

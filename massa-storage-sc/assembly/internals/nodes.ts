@@ -15,8 +15,10 @@ const MAX_ADDRESSES: u32 = 256;
 const MAX_SIGNATURE: u32 = 128;
 /** Rounds between leaving and being paid: outlasts claims, refutations and root votes. */
 const LEAVE_ROUNDS: u64 = 10;
-/** A join, a change and leaving count from the second segment that starts after them. */
-const NOTICE_SEGMENTS: u64 = 2;
+/** A join, a change and leaving count from the second round that opens after them. */
+const NOTICE_ROUNDS: u64 = 2;
+/** Segments that a retention covers, other than "all": as the node has it. */
+const MIN_RETENTION_SEGMENTS: u64 = 4;
 
 export function totalNodes(): u64 {
   return load<u64>(changetype<usize>(Storage.get<StaticArray<u8>>(utf8(TOTAL_NODES_KEY))));
@@ -55,7 +57,7 @@ export function register(input: StaticArray<u8>): void {
 
 /** The least stake for an allocation that is allowed. */
 function checkAllocation(op: Operation, gb: u64): u64 {
-  const config = op.config.at(op.round + NOTICE_SEGMENTS);
+  const config = op.config.at(op.round + NOTICE_ROUNDS);
   assert(gb >= config.minAllocatedGb, 'allocatedGb: at least ' + config.minAllocatedGb.toString());
   assert(gb <= config.maxAllocatedGb, 'allocatedGb: at most ' + config.maxAllocatedGb.toString());
   return requiredStake(config.minStake, config.stakePerGb, gb);
@@ -66,7 +68,7 @@ function checkStake(stake: u64, required: u64): void {
 }
 
 function checkRetention(op: Operation, retention: u64): void {
-  const covers = retention == 0 || retention >= 4 * op.periods;
+  const covers = retention == 0 || retention >= MIN_RETENTION_SEGMENTS * op.segmentPeriods;
   assert(covers, 'retentionPeriods: 0 for all, or at least 4 segments');
 }
 
@@ -81,7 +83,7 @@ function join(op: Operation, node: NodeRecord, gb: u64, retention: u64): void {
   node.registeredPeriod = op.period;
   node.retentionPeriods = retention;
   node.weightNext = gb;
-  node.weightSegment = op.round + NOTICE_SEGMENTS;
+  node.weightRound = op.round + NOTICE_ROUNDS;
   node.lastCounted = op.round;
   node.lastSeen = op.round;
   node.active = true;
@@ -110,7 +112,7 @@ export function setPlacementKey(input: StaticArray<u8>): void {
   node.setKey(placementKey(address, record.beacon));
   // Weight begins now, with the usual notice, whatever was changed meanwhile; so do the rounds in which it must be counted.
   node.weightNow = 0;
-  node.weightSegment = op.round + NOTICE_SEGMENTS;
+  node.weightRound = op.round + NOTICE_ROUNDS;
   node.lastCounted = max(node.lastCounted, op.round);
   node.save();
   op.event('PLACEMENT_KEY_SET', [address, round.toString()]);
@@ -154,17 +156,17 @@ export function update(input: StaticArray<u8>): void {
 }
 
 function changeWeight(op: Operation, node: NodeRecord, gb: u64): void {
-  const from = op.round + NOTICE_SEGMENTS;
-  const inForce = node.weightSegment <= op.round;
-  assert(inForce || node.weightSegment == from, 'a change of allocation is pending');
+  const from = op.round + NOTICE_ROUNDS;
+  const inForce = node.weightRound <= op.round;
+  assert(inForce || node.weightRound == from, 'a change of allocation is pending');
   if (inForce) {
     // The larger weight is what a refutation goes by. It is forgotten only when nothing that was claimed under it can be refuted.
-    const held = node.weightNow <= node.weightNext || op.round >= node.weightSegment + HOLD_ROUNDS;
-    assert(held, 'allocation was lowered lately: wait until round ' + (node.weightSegment + HOLD_ROUNDS).toString());
+    const held = node.weightNow <= node.weightNext || op.round >= node.weightRound + HOLD_ROUNDS;
+    assert(held, 'allocation was lowered lately: wait until round ' + (node.weightRound + HOLD_ROUNDS).toString());
     node.weightNow = node.weightNext;
   }
   node.weightNext = gb;
-  node.weightSegment = from;
+  node.weightRound = from;
 }
 
 /** First call: leaves. Second call, 10 rounds later: pays the stake less slashes and forgets the node. */
@@ -173,12 +175,12 @@ export function unregister(): void {
   const node = NodeRecord.load(op.caller);
   settle(op, node);
   if (!node.leaving) {
-    node.leaveSegment = op.round + NOTICE_SEGMENTS;
+    node.leaveRound = op.round + NOTICE_ROUNDS;
     node.save();
-    op.event('STORAGE_NODE_LEAVING', [op.caller, node.leaveSegment.toString()]);
+    op.event('STORAGE_NODE_LEAVING', [op.caller, node.leaveRound.toString()]);
     return op.finish();
   }
-  const from = node.leaveSegment - NOTICE_SEGMENTS + LEAVE_ROUNDS;
+  const from = node.leaveRound - NOTICE_ROUNDS + LEAVE_ROUNDS;
   assert(op.round >= from, 'stake is locked until round ' + from.toString());
   assert(!hasOpenSlot(node), 'a claim waits for its result');
   // Or it could come back, and the same coins vote a second time.

@@ -16,6 +16,8 @@ import { ConfigRecord } from './config';
 import { State } from './records';
 import { add, sub } from './math';
 
+/** The ledger's limit for one operation. */
+export const MAX_EVENTS = 25;
 /** 1 MAS. Slashes are sent to the burn address once this much is there: a transfer can fail for tiny amounts. */
 const BURN_BATCH: u64 = 1_000_000_000;
 
@@ -48,8 +50,13 @@ export class Operation {
     assert(evenPaused || !this.state.paused, 'the registry is paused');
   }
 
-  /** P */
+  /** P: periods of a round. */
   get periods(): u64 {
+    return this.config.next.roundPeriods;
+  }
+
+  /** Periods of a segment. */
+  get segmentPeriods(): u64 {
     return this.config.next.segmentPeriods;
   }
 

@@ -183,7 +183,7 @@ export class NodeRecord extends Fields {
     memory.copy(changetype<usize>(node.bytes) + FIXED_BYTES, changetype<usize>(tail.bytes), tail.bytes.length);
     node.set8(0, 1);
     node.address = address;
-    node.leaveSegment = NEVER;
+    node.leaveRound = NEVER;
     node.votesRound = NEVER;
     node.filledFrom = NEVER;
     node.filledTo = NEVER;
@@ -205,7 +205,7 @@ export class NodeRecord extends Fields {
   /** Counts in the active stake: it registered or submitted in the last eight rounds. */
   get active(): bool { return this.u8At(1) != 0; }
   set active(v: bool) { this.set8(1, v ? 1 : 0); }
-  get leaving(): bool { return this.leaveSegment != NEVER; }
+  get leaving(): bool { return this.leaveRound != NEVER; }
   get hasKey(): bool { return this.u8At(3) != 0; }
   /** The round in which somebody said that it is gone; 0 if nobody did since it was seen. */
   get absentSince(): u64 { return load<u32>(changetype<usize>(this.bytes) + 4); }
@@ -220,12 +220,12 @@ export class NodeRecord extends Fields {
   set weightNow(v: u64) { this.set64(32, v); }
   get weightNext(): u64 { return this.u64At(40); }
   set weightNext(v: u64) { this.set64(40, v); }
-  /** From this segment on `weightNext` counts. */
-  get weightSegment(): u64 { return this.u64At(48); }
-  set weightSegment(v: u64) { this.set64(48, v); }
-  /** From this segment on the weight is 0; NEVER. */
-  get leaveSegment(): u64 { return this.u64At(56); }
-  set leaveSegment(v: u64) { this.set64(56, v); }
+  /** From this round on `weightNext` counts. */
+  get weightRound(): u64 { return this.u64At(48); }
+  set weightRound(v: u64) { this.set64(48, v); }
+  /** From this round on the weight is 0; NEVER. */
+  get leaveRound(): u64 { return this.u64At(56); }
+  set leaveRound(v: u64) { this.set64(56, v); }
   get lastCounted(): u64 { return this.u64At(64); }
   set lastCounted(v: u64) { this.set64(64, v); }
   get lapseFrom(): u64 { return this.u64At(72); }
@@ -275,23 +275,23 @@ export class NodeRecord extends Fields {
     return String.UTF8.decodeUnsafe(at + 2, load<u16>(at));
   }
 
-  /** GB announced for a segment, whether or not the node lapsed. */
-  declaredAt(segment: u64): u64 {
-    return segment >= this.weightSegment ? this.weightNext : this.weightNow;
+  /** GB announced for a round, whether or not the node lapsed. */
+  declaredAt(round: u64): u64 {
+    return round >= this.weightRound ? this.weightNext : this.weightNow;
   }
 
   /** Rounds without a counted one after which a node weighs nothing. */
-  lapsedAt(segment: u64): bool {
-    return (segment >= this.lapseFrom && segment < this.lapseUntil) || segment > this.lastCounted + LAPSE_ROUNDS;
+  lapsedAt(round: u64): bool {
+    return (round >= this.lapseFrom && round < this.lapseUntil) || round > this.lastCounted + LAPSE_ROUNDS;
   }
 
-  weightAt(segment: u64): u64 {
-    if (!this.hasKey || segment >= this.leaveSegment || this.lapsedAt(segment)) return 0;
-    return this.declaredAt(segment);
+  weightAt(round: u64): u64 {
+    if (!this.hasKey || round >= this.leaveRound || this.lapsedAt(round)) return 0;
+    return this.declaredAt(round);
   }
 
-  filledAt(segment: u64): bool {
-    return segment >= this.filledFrom && segment < this.filledTo;
+  filledAt(round: u64): bool {
+    return round >= this.filledFrom && round < this.filledTo;
   }
 }
 

@@ -28,11 +28,11 @@ export function refute(input: StaticArray<u8>): void {
   assert(slot.round == round, 'nothing was claimed for this round');
   assert(!slot.refuted, 'this claim is refuted already');
   assert(held.ok, 'answer is malformed');
-  assert(held.leaf.length == 0 && held.leafPath.siblings.length == 0, 'a refutation shows no leaf');
+  assert(!held.showsLeaf, 'a refutation shows no leaf');
   assert(held.underClaim(new Committed(slot.root, slot.leaves)), 'sum path does not end in the claim');
   const root = segmentRoot(held.segment);
   assert(root.length > 0, 'segment is not anchored');
-  assert(held.underSegment(root, op.periods), 'archive path does not end in the segment root');
+  assert(held.underSegment(root), 'archive path does not end in the segment root');
   const accused = placementScore(held.chunkId, node.key, max(node.weightNow, node.weightNext));
   checkWitnesses(op, reader, node.address, round, held.chunkId, accused);
   checkNetworkRoom(op, round);
@@ -72,7 +72,7 @@ function isSteady(witness: NodeRecord, round: u64): bool {
   const weighs = witness.weightAt(since) > 0 && witness.weightAt(round) > 0;
   const unlapsed = witness.lapseUntil <= since || witness.lapseFrom > round;
   const filled = witness.filledFrom <= since && witness.filledTo > round;
-  return weighs && unlapsed && filled && (witness.weightSegment <= since || witness.weightSegment > round);
+  return weighs && unlapsed && filled && (witness.weightRound <= since || witness.weightRound > round);
 }
 
 function hasRoom(witness: NodeRecord, round: u64): bool {

@@ -170,7 +170,7 @@ function applyCounted(op: Operation, node: NodeRecord, slot: Slot, record: Round
   if (missed > 0 && !record.paused) slashMissed(op, node, slot, record, missed);
 }
 
-/** A counted round keeps the weight. If it had lapsed, or would before the next segment, it returns with the second one. */
+/** A counted round keeps the weight. If it had lapsed, or would before the next round, it returns with the second one. */
 function extendWeight(op: Operation, node: NodeRecord, round: u64): void {
   if (round <= node.lastCounted) return;
   const lapse = node.lastCounted + LAPSE_ROUNDS + 1;

@@ -9,17 +9,19 @@ import { Reader, Writer, hex } from './bytes';
 import { LEAVES_PER_GB, RoundContext, challengeId, drawCount, drawnLeaf } from './formulas';
 import { electorateKey, rootVoteKey, segmentKey } from './keys';
 import { add, moreThanTwoThirds, mul, productAtLeast } from './math';
-import { Operation } from './operation';
+import { MAX_EVENTS, Operation } from './operation';
 import { ANSWERED, CLAIMED, NodeRecord, RoundRecord, SETTLED, Slot, segmentRoot } from './records';
 import { MALFORMED, MISSING, PASSED, SEGMENT_UNKNOWN, reasonText } from './reasons';
 import { countAnswer, freeze, inWindow, see, settle, slotCredit } from './rounds';
 import { checkSubmission } from './signatures';
 
-/** Pending roots that one operation may carry: a network that is behind catches up four segments a round. */
-const MAX_ROOT_VOTES: u8 = 4;
+/** Pending roots that one operation may carry. Where a round has more segments, or the network is behind, several are sent. */
+const MAX_ROOT_VOTES: u8 = 8;
+/** Events that may come after a vote: that of votes without room, and that of a claim. */
+const EVENTS_AFTER_VOTE = 2;
 const MAX_ADDRESS: u32 = 64;
-/** 2³⁵ GB. With 256 periods the product stays below 2⁶⁴: whatever is claimed, a round can be closed. */
-const MAX_ROUND_LEAVES: u64 = 1 << 55;
+/** What the claimed leaves of a round, times P, come to at most: below 2⁶⁴, so that it can be closed whatever is claimed. */
+const MAX_LEAF_PERIODS: u64 = 1 << 63;
 
 /** `roundText` is the challenge id of the call, `content` the submission. */
 export function submitRound(
@@ -103,13 +105,16 @@ function checkOne(
   const root = segmentRoot(held.segment);
   if (root.length == 0) return SEGMENT_UNKNOWN;
   const drawn = drawnLeaf(context, node.key, slot.beacon, d, slot.leaves);
-  return checkAnswer(held, new Committed(slot.root, slot.leaves), drawn, root, op.periods);
+  return checkAnswer(held, new Committed(slot.root, slot.leaves), drawn, root);
 }
 
-/** Votes for pending segment roots, ascending. What was accepted meanwhile is passed over. */
+/**
+ * Votes for pending segment roots, ascending, each of a segment that is over. What was accepted meanwhile is passed over. What
+ * would make more events than an operation may have is left for another one: 16 draws and 8 roots do not fit.
+ */
 function voteRoots(op: Operation, node: NodeRecord, record: RoundRecord, reader: Reader): void {
   const count = reader.u8('roots');
-  assert(count <= MAX_ROOT_VOTES, 'at most 4 segment roots');
+  assert(count <= MAX_ROOT_VOTES, 'at most 8 segment roots');
   if (count == 0) return;
   const electorate = electorateOf(op, record);
   const weight = electorate.all ? node.stake : claimedStake(node, record);
@@ -117,18 +122,24 @@ function voteRoots(op: Operation, node: NodeRecord, record: RoundRecord, reader:
     node.votesRound = record.round;
     node.votedBelow = 0;
   }
+  let left = '';
   for (let i: u8 = 0; i < count; i++) {
     const segment = reader.u64('segment');
     const root = reader.fixed(32, 'segment root');
     assert(segment < 1 << 24, 'segment: below 16777216');
     assert(segment >= node.votedBelow, 'segment is voted for already, or not in order');
-    assert(mul(segment + 1, op.periods) <= op.period, 'segment is not over');
+    assert(mul(segment + 1, op.segmentPeriods) <= op.period, 'segment is not over');
     assert(weight > 0, 'only who claimed this round votes for segment roots');
+    if (op.eventCount + EVENTS_AFTER_VOTE >= MAX_EVENTS) {
+      if (left.length == 0) left = segment.toString();
+      continue;
+    }
     node.votedBelow = segment + 1;
     if (segment < op.state.nextSegment) continue;
     assert(segment < op.state.nextSegment + MAX_ROOT_VOTES, 'segment is too far ahead');
     voteRoot(op, record.round, segment, root, weight, electorate.stake);
   }
+  if (left.length > 0) op.event('ROOT_VOTES_LEFT', [node.address, left]);
 }
 
 /** Who decides on segment roots in a round. */
@@ -220,7 +231,7 @@ function count(op: Operation, slot: Slot): void {
   record.claims = add(record.claims, 1);
   record.claimStake = add(record.claimStake, slot.stake);
   record.leaves = add(record.leaves, slot.leaves);
-  assert(record.leaves <= MAX_ROUND_LEAVES, 'claim leaves: more than a round takes in all');
+  assert(record.leaves <= MAX_LEAF_PERIODS / op.periods, 'claim leaves: more than a round takes in all');
   record.claimWeight = add(record.claimWeight, slot.weight);
   record.drawsExpected = add(record.drawsExpected, slot.draws);
   record.save();

@@ -21,8 +21,9 @@ class Now {
   config: ConfigRecord = ConfigRecord.load();
   period: u64 = Context.currentPeriod();
 
+  /** P: periods of a round. */
   get periods(): u64 {
-    return this.config.next.segmentPeriods;
+    return this.config.next.roundPeriods;
   }
 
   get round(): u64 {

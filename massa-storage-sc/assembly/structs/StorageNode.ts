@@ -20,7 +20,7 @@ export class StorageNode {
     writer.u64(node.totalDraws).u64(node.passedDraws).u64(this.pendingRewards).u64(node.lastChallengedPeriod);
     writer.u8(node.active && !node.leaving ? 1 : 0);
     writer.u64(node.stake).u64(node.matured).u64(node.weightAt(this.round)).u64(node.weightAt(this.round + 2));
-    writer.u64(node.leaveSegment).u64(node.lastCounted).u64(node.noClaimBefore).u64(node.retentionPeriods);
+    writer.u64(node.leaveRound).u64(node.lastCounted).u64(node.noClaimBefore).u64(node.retentionPeriods);
     writer.u64(node.votesRound).u8(node.filledAt(this.round) ? 1 : 0).u8(node.hasKey ? 1 : 0).raw(node.key);
     return writer.sized(id).sized(addresses).bytes;
   }

@@ -9,7 +9,9 @@ use massa_models::secure_share::{Id, SecureShare, SecureShareContent};
 use massa_signature::{verify_signature_batch, PublicKey, Signature};
 use rocksdb::{DBCompressionType, Options, WriteBatch, WriteOptions, DB};
 use std::fmt::Display;
+use std::fs::File;
 use std::hint::black_box;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// A signed hash with its signature and key.
@@ -24,7 +26,7 @@ pub fn rocksdb_puts(values: &[&[u8]], sync: bool) -> Duration {
     let mut options = Options::default();
     options.create_if_missing(true);
     // As the store's pages are kept, so that the ratio is of the archive alone.
-    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(32 << 20);
     let db = DB::open(&options, directory.path()).expect("RocksDB opens");
     let mut write = WriteOptions::default();
@@ -40,6 +42,18 @@ pub fn rocksdb_puts(values: &[&[u8]], sync: bool) -> Duration {
         }
         db.write_opt(batch, &write).expect("RocksDB writes");
     }
+    begin.elapsed()
+}
+
+/// Time of writing `values` to one file, one after the other, and of waiting for the disk.
+pub fn sequential_write(values: &[&[u8]]) -> Duration {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let mut file = File::create(directory.path().join("values")).expect("a file can be made");
+    let begin = Instant::now();
+    for value in values {
+        file.write_all(value).expect("the disk takes it");
+    }
+    file.sync_data().expect("the disk takes it");
     begin.elapsed()
 }
 

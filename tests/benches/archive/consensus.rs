@@ -7,8 +7,8 @@ use crate::report::{Row, Target};
 use common::simulation::{Simulation, QUIET};
 use common::{config, Node, TestBlock};
 use massa_distributed_storage_exports::{ArchiveParameters, StorageArchiver};
-use massa_distributed_storage_worker::ingest::keep_all;
-use massa_distributed_storage_worker::{start_distributed_storage_worker, Store, StoreOptions, WorkerOptions};
+use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
+use massa_distributed_storage_worker::worker::{start_distributed_storage_worker, ArchiveOptions};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,8 +47,9 @@ pub fn rows() -> Vec<Row> {
 fn with_archiver(blocks: &[TestBlock]) -> f64 {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let parameters = ArchiveParameters::new(common::CHAIN_ID, THREADS);
-    let store = Store::open(StoreOptions::new(directory.path()), parameters).expect("the store opens");
-    let options = WorkerOptions::new(blocks.len() + usize::from(THREADS), keep_all());
+    let options = SegmentStoreOptions::new(directory.path().join("store"));
+    let store = SegmentStore::open_or_create(options, &parameters).expect("the store opens");
+    let options = ArchiveOptions::new(blocks.len() + usize::from(THREADS));
     let (mut manager, archiver) =
         start_distributed_storage_worker(Arc::new(store), options).expect("the worker starts");
     let cost = pruning(blocks, Some(Arc::new(archiver.clone())));

@@ -1,26 +1,30 @@
 //! What is measured with.
 
+use massa_distributed_storage_exports::period::EncodedPeriod;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::ArchiveParameters;
+use massa_models::slot::Slot;
 use massa_tests::generator::{Generator, GeneratorConfig};
 use massa_tests::mblk::{read_mblk, MblkFile};
 use std::path::Path;
 
 const SEED: u64 = 1;
+/// Periods of a segment on the real chain.
+const SEGMENT_PERIODS_MAX: u64 = 100;
 
 /// One period: index = thread.
-pub type Places = Vec<Option<BlockRecord>>;
+pub type Slots = Vec<Option<BlockRecord>>;
 
 /// Periods in a row, from the first period of an archive on.
 pub struct Periods {
     pub parameters: ArchiveParameters,
-    pub periods: Vec<(u64, Places)>,
+    pub periods: Vec<(u64, Slots)>,
 }
 
 impl Periods {
     /// Every block, in archive order.
     pub fn records(&self) -> impl Iterator<Item = &BlockRecord> + Clone {
-        self.periods.iter().flat_map(|(_, places)| places.iter().flatten())
+        self.periods.iter().flat_map(|(_, slots)| slots.iter().flatten())
     }
 
     /// Bytes of all blocks and operations, signatures included.
@@ -28,12 +32,46 @@ impl Periods {
         self.records().map(|record| record.as_bytes().len() as u64).sum()
     }
 
+    /// Every block with its slot, in archive order.
+    pub fn slots(&self) -> impl Iterator<Item = (Slot, &BlockRecord)> + Clone {
+        self.periods.iter().flat_map(|(period, slots)| {
+            let threads = slots.iter().zip(0..);
+            threads.filter_map(|(record, thread)| Some((Slot::new(*period, thread), record.as_ref()?)))
+        })
+    }
+
+    /// The last period.
+    pub fn last_period(&self) -> u64 {
+        self.periods[self.periods.len() - 1].0
+    }
+
+    /// Segments that are whole.
+    pub fn segments(&self) -> u64 {
+        let parameters = &self.parameters;
+        parameters.segment_of(self.last_period() + 1) - parameters.segment_of(self.periods[0].0)
+    }
+
+    /// The bytes of each period, with the signatures beside them: what plain RocksDB is given.
+    pub fn bodies(&self) -> Vec<Vec<u8>> {
+        let of_period = |(period, slots): &(u64, Slots)| {
+            let slots: Vec<Option<&BlockRecord>> = slots.iter().map(Option::as_ref).collect();
+            let encoded = EncodedPeriod::whole(&self.parameters, *period, &slots).expect("the period encodes");
+            let mut bytes = encoded.bytes;
+            encoded
+                .signatures
+                .iter()
+                .for_each(|signature| bytes.extend(signature.signature));
+            bytes
+        };
+        self.periods.iter().map(of_period).collect()
+    }
+
     /// The same as a file.
     pub fn file(&self) -> MblkFile {
         let mut file = MblkFile::new(self.parameters.chain_id, self.parameters.thread_count);
         self.periods
             .iter()
-            .for_each(|(period, places)| file.push_period(*period, places));
+            .for_each(|(period, slots)| file.push_period(*period, slots));
         file
     }
 }
@@ -47,7 +85,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Makes both from a seed: about 115 MB and 30 MB.
+    /// Makes both from a seed: about 105 MB and 30 MB, one segment each.
     pub fn generate() -> Self {
         let full = GeneratorConfig {
             seed: SEED,
@@ -63,7 +101,7 @@ impl Data {
             ..GeneratorConfig::default()
         };
         Self {
-            full: generate(full, 12),
+            full: generate(full, 11),
             everyday: generate(everyday, 99),
         }
     }
@@ -77,30 +115,39 @@ impl Data {
     }
 }
 
+/// Periods of the largest segment at whose end these periods end, so that all of them are in closed segments.
+fn segment_periods(periods: &[(u64, Slots)]) -> u64 {
+    let end = periods.last().map_or(1, |(last, _)| last + 1);
+    let divides = (1..=SEGMENT_PERIODS_MAX).rev().find(|length| end % length == 0);
+    divides.expect("1 divides every number")
+}
+
 fn generate(config: GeneratorConfig, periods: usize) -> Periods {
     let mut generator = Generator::new(config);
     let parameters = generator.parameters();
-    let periods = (0..periods)
+    let periods: Vec<(u64, Slots)> = (0..periods)
         .map(|_| (generator.period(), generator.next_period()))
         .collect();
+    let segment_periods = segment_periods(&periods);
+    let parameters = ArchiveParameters {
+        segment_periods,
+        ..parameters
+    };
     Periods { parameters, periods }
 }
 
 fn read(path: &Path) -> Periods {
     let file = read_mblk(path);
-    let periods: Vec<(u64, Places)> = file.periods().into_iter().collect();
-    let (first_period, places) = periods.first().expect("the file has a block");
-    let first = places
-        .iter()
-        .flatten()
-        .next()
-        .expect("a period of the file has a block");
+    let periods: Vec<(u64, Slots)> = file.periods().into_iter().collect();
+    let (first_period, slots) = periods.first().expect("the file has a block");
+    let first = slots.iter().flatten().next().expect("a period of the file has a block");
     let view = first
         .view(file.thread_count)
         .expect("blocks of the file are well-formed");
     let parameters = ArchiveParameters {
         first_period: *first_period,
         boundary: view.parents().collect(),
+        segment_periods: segment_periods(&periods),
         ..ArchiveParameters::new(file.chain_id, file.thread_count)
     };
     Periods { parameters, periods }

@@ -3,24 +3,27 @@
 #[path = "../../../massa-protocol-worker/tests/common/mod.rs"]
 mod common;
 
-use crate::cases::medians;
+use crate::closing::stored;
 use crate::data::Data;
 use crate::report::{Row, Target};
+use crate::timing::medians;
 use common::{free_address, id_of, OneProducer, TestConsensus, TestPool};
 use crossbeam_channel::unbounded;
 use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::network::{
-    Capabilities, Fetch, FetchEvent, FetchPriority, FetchTarget, StorageEvents, StorageNetwork,
+    AnnouncedChunk, Capabilities, Fetch, FetchEvent, FetchPriority, FetchTarget, StorageEvents, StorageNetwork,
 };
-use massa_distributed_storage_exports::types::PAGE_BYTES;
-use massa_distributed_storage_exports::{ChunkId, ChunkIndex, PeriodRoot};
-use massa_distributed_storage_worker::ingest::keep_all;
-use massa_distributed_storage_worker::server::StoreServer;
-use massa_distributed_storage_worker::{Acknowledge, Ingest, Store, StoreOptions};
+use massa_distributed_storage_exports::segment_table::TableChunk;
+use massa_distributed_storage_exports::types::{ChunkPosition, PAGE_BYTES};
+use massa_distributed_storage_exports::SegmentRoot;
+use massa_distributed_storage_worker::serve::to_peers::SegmentServer;
+use massa_distributed_storage_worker::storage_backend::SegmentStore;
 use massa_models::node::NodeId;
 use massa_pool_exports::PoolController;
 use massa_protocol_exports::{PeerAddress, ProtocolConfig, ProtocolManager};
-use massa_protocol_worker::{create_protocol_controller, start_protocol_controller, StorageParts};
+use massa_protocol_worker::{
+    create_protocol_controller, start_protocol_controller, StorageHandlerNetwork, StorageParts,
+};
 use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_time::MassaTime;
@@ -38,8 +41,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Fetching every chunk of the data from a node that holds it.
 pub fn rows(data: &Data) -> Vec<Row> {
-    let directory = tempfile::tempdir().expect("a directory can be made");
-    let store = archive(directory.path(), data);
+    let (_directory, store) = stored(&data.full);
     let keys = [(); 2].map(|()| (KeyPair::generate(0).expect("keys can be made"), free_address()));
     let holder = Node::start(&keys, 0, &store);
     let asker = Node::start(&keys, 1, &store);
@@ -49,10 +51,10 @@ pub fn rows(data: &Data) -> Vec<Row> {
         std::thread::sleep(Duration::from_millis(5));
     }
     let chunks = chunks_of(&store);
-    let bytes: u64 = chunks.iter().map(|(_, _, entry)| u64::from(entry.length)).sum();
+    let bytes: u64 = chunks.iter().map(|(_, chunk)| u64::from(chunk.length)).sum();
     let node_id = NodeId::new(keys[0].0.get_public_key());
     let [pages, plain] = medians([
-        Box::new(|| fetch_all(&*asker.network, node_id, &chunks)),
+        Box::new(|| fetch_all(&asker.network, node_id, &chunks)),
         Box::new(|| plain_bytes(bytes)),
     ]);
     drop(holder);
@@ -66,41 +68,28 @@ pub fn rows(data: &Data) -> Vec<Row> {
     }]
 }
 
-fn archive(path: &std::path::Path, data: &Data) -> Arc<Store> {
-    let parameters = data.full.parameters.clone();
-    let store = Arc::new(Store::open(StoreOptions::new(path), parameters).expect("the store opens"));
-    let mut ingest = Ingest::open(Arc::clone(&store), Acknowledge::EachPeriod, keep_all())
-        .expect("the store opens")
-        .0;
-    for record in data.full.records() {
-        ingest.add(record.clone()).expect("the blocks are valid");
+/// Every chunk, of every closed segment.
+fn chunks_of(store: &SegmentStore) -> Vec<(ChunkPosition, TableChunk)> {
+    let mut chunks = Vec::new();
+    for info in store.segments(0, usize::MAX).expect("the store reads") {
+        let table = store.table(info.segment).expect("the store reads");
+        let table = table.expect("every segment is closed");
+        for (chunk, index) in table.chunks().zip(0..) {
+            let position = ChunkPosition::new(info.segment, index).expect("the position was stored");
+            chunks.push((position, chunk));
+        }
     }
-    ingest.finish().expect("the disk takes it");
-    store
-}
-
-type ChunkPlace = (u64, ChunkIndex, massa_distributed_storage_exports::manifest::ChunkEntry);
-
-fn chunks_of(store: &Store) -> Vec<ChunkPlace> {
-    let periods = store.archived_periods().expect("the store reads");
-    let of_period = |period| {
-        let manifest = store.archived_manifest(period).expect("the period is archived");
-        let chunks = manifest.chunks.into_iter().zip(0..);
-        chunks
-            .map(move |(entry, index)| (period, ChunkIndex(index), entry))
-            .collect::<Vec<_>>()
-    };
-    periods.into_iter().flat_map(of_period).collect()
+    chunks
 }
 
 /// A protocol with an archive, and nobody else.
 struct Node {
-    network: Arc<dyn StorageNetwork>,
+    network: StorageHandlerNetwork,
     protocol: Box<dyn ProtocolManager>,
 }
 
 impl Node {
-    fn start(keys: &[(KeyPair, SocketAddr); 2], own: usize, store: &Arc<Store>) -> Self {
+    fn start(keys: &[(KeyPair, SocketAddr); 2], own: usize, store: &Arc<SegmentStore>) -> Self {
         let (peer, peer_address) = &keys[1 - own];
         let config = ProtocolConfig {
             listeners: vec![keys[own].1],
@@ -119,12 +108,9 @@ impl Node {
             ..common::config()
         };
         let (_, channels) = create_protocol_controller(config.clone());
-        let server = StoreServer::new(
-            Arc::clone(store),
-            1,
-            Arc::new(|_, chunks: &[massa_distributed_storage_exports::manifest::ChunkEntry]| vec![true; chunks.len()]),
-        );
-        let (protocol, network) = start_protocol_controller(
+        let network = channels.network();
+        let server = SegmentServer::new(Arc::clone(store), 1, Arc::new(|_| Vec::new()));
+        let protocol = start_protocol_controller(
             config,
             keys[own].0.clone(),
             Box::new(OneProducer),
@@ -140,10 +126,7 @@ impl Node {
             }),
         )
         .expect("the protocol starts");
-        Self {
-            network: network.expect("storage is enabled"),
-            protocol,
-        }
+        Self { network, protocol }
     }
 }
 
@@ -157,12 +140,12 @@ impl Drop for Node {
 struct Nobody;
 
 impl StorageEvents for Nobody {
-    fn chunks_announced(&self, _: NodeId, _: u64, _: PeriodRoot, _: Vec<ChunkId>) {}
+    fn chunks_announced(&self, _: NodeId, _: u64, _: Option<SegmentRoot>, _: Vec<AnnouncedChunk>) {}
     fn peer_changed(&self, _: NodeId, _: Option<Capabilities>) {}
     fn peer_gone(&self, _: NodeId) {}
 }
 
-fn fetch_all(network: &dyn StorageNetwork, holder: NodeId, chunks: &[ChunkPlace]) -> Duration {
+fn fetch_all(network: &dyn StorageNetwork, holder: NodeId, chunks: &[(ChunkPosition, TableChunk)]) -> Duration {
     let (reply, answers) = unbounded();
     let begin = Instant::now();
     let mut waiting = chunks.iter().zip(0u64..);
@@ -170,22 +153,21 @@ fn fetch_all(network: &dyn StorageNetwork, holder: NodeId, chunks: &[ChunkPlace]
     let mut complete = 0;
     while complete < chunks.len() {
         while under_way < 16 {
-            let Some(((period, chunk, entry), id)) = waiting.next() else {
+            let Some(((position, chunk), id)) = waiting.next() else {
                 break;
             };
             let fetch = Fetch {
                 id,
                 target: FetchTarget::Pages {
-                    period: *period,
+                    position: *position,
                     chunk: *chunk,
-                    entry: *entry,
-                    pages: 0..entry.page_count(),
+                    pages: 0..chunk.page_count(),
                 },
                 holders: vec![holder],
                 priority: FetchPriority::Repair,
                 reply: reply.clone(),
             };
-            network.fetch(fetch).expect("the handler takes questions");
+            network.fetch(fetch).expect("the handler takes fetches");
             under_way += 1;
         }
         match answers.recv_timeout(DEADLINE).expect("the holder answers") {

@@ -8,8 +8,8 @@ use super::requests::AtSize;
 use massa_db_exports::*;
 use massa_distributed_storage_exports::stored_page::StoredPage;
 use massa_distributed_storage_exports::ChunkPosition;
-use massa_distributed_storage_worker::segment_store::database::DatabaseError;
-use massa_distributed_storage_worker::segment_store::{
+use massa_distributed_storage_worker::storage_backend::database::DatabaseError;
+use massa_distributed_storage_worker::storage_backend::{
     ChunkToStore, EntryRead, OwnChanges, PageToStore, ReachingEntry, SegmentStore,
 };
 use rocksdb::IteratorMode;
@@ -23,7 +23,7 @@ pub const EVERY_NODE: [&str; 5] = [
     STORAGE_OWN_CF,
 ];
 /// Rows of open segments and of the one that was closed last: as many in any history.
-const OPEN: [&str; 3] = [STORAGE_STREAM_CF, STORAGE_PENDING_CF, STORAGE_AWAITED_CF];
+const OPEN: [&str; 3] = [STORAGE_STREAM_CF, STORAGE_PENDING_CF, STORAGE_MISSING_CF];
 /// Rows of chunks that are held.
 const HELD: [&str; 2] = [STORAGE_PAGES_CF, STORAGE_CHUNKS_PREFIX];
 /// Rows by which they are found.
@@ -106,7 +106,7 @@ fn packed(store: &SegmentStore, position: ChunkPosition) -> ChunkToStore {
         ReachingEntry { period, start, entry }
     });
     ChunkToStore {
-        keep: massa_distributed_storage_worker::segment_store::Keep::Holder,
+        keep: massa_distributed_storage_worker::storage_backend::Keep::Holder,
         position,
         page_roots: read[0].page_roots.clone(),
         reaching,

@@ -4,7 +4,7 @@ use super::network::processor_seconds;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::archive::ingest::{Acknowledge, Ingest, IngestOptions, Keep, KeepChunk};
-use massa_distributed_storage_worker::segment_store::{SegmentStore, SegmentStoreOptions};
+use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
 use massa_tests::{Generator, GeneratorConfig};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{sync_channel, Receiver};
@@ -61,8 +61,8 @@ fn config() -> GeneratorConfig {
 /// Which chunks are held: the same at every size.
 fn keep() -> KeepChunk {
     Box::new(|position, _| match position.number() % HELD_ONE_IN {
-        0 => Keep::Holder,
-        _ => Keep::No,
+        0 => Some(Keep::Holder),
+        _ => None,
     })
 }
 

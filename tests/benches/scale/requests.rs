@@ -5,7 +5,7 @@ use super::growth::{extrapolate, Costs};
 use super::history::{History, Opened, SEGMENT_PERIODS};
 use super::report::{Extrapolated, Row, TODAYS_PERIODS};
 use massa_distributed_storage_exports::ChunkPosition;
-use massa_distributed_storage_worker::segment_store::{SegmentStore, SlotRead};
+use massa_distributed_storage_worker::storage_backend::{SegmentStore, SlotRead};
 use massa_hash::Hash;
 use massa_models::block_id::BlockId;
 use massa_models::operation::OperationId;

@@ -77,7 +77,7 @@ const PRINTED: [Printed; 8] = [
         target: 0.3,
         unit: "s",
         at_least: false,
-        test: "segment_connections",
+        test: "storage_connections",
     },
     Printed {
         name: "the same, 10 000 nodes",
@@ -86,7 +86,7 @@ const PRINTED: [Printed; 8] = [
         target: 0.3,
         unit: "s",
         at_least: false,
-        test: "segment_connections",
+        test: "storage_connections",
     },
 ];
 

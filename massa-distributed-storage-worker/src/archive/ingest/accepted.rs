@@ -295,17 +295,15 @@ impl<S: SegmentRows> Ingest<S> {
         bytes.sum()
     }
 
-    /// Gives the newest segments up while too much waits behind a gap: their tables are taken when they are accepted.
+    /// Gives the newest segments up while too much waits behind a gap, or behind a segment that cannot be closed: their tables are
+    /// taken when they are accepted.
     pub(super) fn limit_held_back(&mut self) -> Outcome<S, Progress> {
         let mut progress = Progress::default();
-        while self.closing.is_none() && self.held_back_bytes() > self.options.held_back_bytes_max {
-            let Some(segment) = self
-                .segments
-                .iter()
-                .rev()
-                .find(|(_, state)| state.bytes() > 0)
-                .map(|(segment, _)| *segment)
-            else {
+        while self.held_back_bytes() > self.options.held_back_bytes_max {
+            let closing = self.closing.as_ref().map(|_| self.next_segment);
+            let mut newest = self.segments.iter().rev();
+            let found = newest.find(|(segment, state)| state.bytes() > 0 && Some(**segment) != closing);
+            let Some(segment) = found.map(|(segment, _)| *segment) else {
                 break;
             };
             self.give_up(segment)?;
@@ -339,6 +337,7 @@ fn by_table(table: &SegmentTable) -> ClosedSegment {
         chunks: table.header().chunk_count(),
         kept: 0,
         derived: false,
+        finished: Vec::new(),
     }
 }
 

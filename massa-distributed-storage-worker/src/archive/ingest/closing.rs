@@ -6,12 +6,12 @@
 
 use super::in_memory::Kept;
 use super::{Ingest, IngestError, Keep, Outcome, Progress};
-use crate::archive::rows::{ChainEnd, SegmentRows, WriterRow};
+use crate::archive::rows::{ChainEnd, Packing, SegmentRows, WriterRow};
 use crate::archive::slots::Border;
 use crate::chunking::objects::IndexedObjects;
 use crate::chunking::segment::{FinishedChunk, SegmentStream};
 use massa_distributed_storage_exports::segment_table::SegmentTable;
-use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition, SegmentRoot};
 
 /// Bytes of chunks that are cut and written in one slice: a tenth of a second of work, and the most that is in memory.
 const SLICE_BYTES: u64 = 16 << 20;
@@ -29,13 +29,18 @@ pub struct ClosedSegment {
     pub kept: u32,
     /// Its blocks were all here: this node derived the root itself. Otherwise an accepted root led to its table.
     pub derived: bool,
+    /// Chunks that only its end finished, number and id: the last one, unless the last period filled it. None where the table
+    /// came from elsewhere.
+    pub finished: Vec<(u32, ChunkId)>,
 }
 
 /// A segment that is being closed.
 pub(super) struct Closing {
     table: SegmentTable,
-    /// For each chunk whether it is cut and handed to the store.
-    wanted: Vec<bool>,
+    /// For each chunk what it is kept as; the others are not cut.
+    keep: Vec<Option<Keep>>,
+    /// Chunks that were full when the last period had joined, or ended with it: number and id.
+    finished: Vec<(u32, ChunkId)>,
     next_chunk: u32,
     /// Where cutting stands, if the next chunk follows on the last one.
     cutter: Option<SegmentStream>,
@@ -47,6 +52,12 @@ impl<S: SegmentRows> Ingest<S> {
     /// Whether a segment is being closed: [`Ingest::close_slice`] goes on with it.
     pub fn is_closing(&self) -> bool {
         self.closing.is_some()
+    }
+
+    /// How pages of chunks that are closed from now on are stored. At the start: packed, if each block is acknowledged; whoever
+    /// reads blocks again and again from a file has no time for it.
+    pub fn set_packing(&mut self, packing: Packing) {
+        self.packing = packing;
     }
 
     /// Begins to close the first open segment if all its periods have joined.
@@ -64,16 +75,18 @@ impl<S: SegmentRows> Ingest<S> {
         let stream = state.stream.take().expect("the stream was taken up");
         let mut kept = state.kept.take();
         let (table, last) = stream.finish(previous, bytes_before)?;
+        let finished = last.iter().map(|chunk| (chunk.index, chunk.row.id)).collect();
         if let Some(kept) = &mut kept {
             kept.chunks.extend(last);
         }
         let keep = &mut self.options.keep;
-        let wanted = table.chunks().zip(0..).map(|(chunk, index)| {
+        let keep = table.chunks().zip(0..).map(|(chunk, index)| {
             let position = ChunkPosition::new(segment, index).expect("parameters bound positions");
-            keep(position, &chunk) != Keep::No
+            keep(position, &chunk)
         });
         self.closing = Some(Closing {
-            wanted: wanted.collect(),
+            keep: keep.collect(),
+            finished,
             table,
             next_chunk: 0,
             cutter: None,
@@ -95,7 +108,7 @@ impl<S: SegmentRows> Ingest<S> {
         match self.cut_slice(&mut closing) {
             Ok(chunks) if chunks.is_empty() => self.close(closing),
             Ok(chunks) => {
-                let written = self.store.put_closing(&closing.table, chunks);
+                let written = self.store.put_closing(&closing.table, chunks, self.packing);
                 if closing.kept.is_some() {
                     if let Err(error) = written {
                         return self.forget_unwritten(error);
@@ -121,14 +134,14 @@ impl<S: SegmentRows> Ingest<S> {
     }
 
     /// The next chunks that are wanted, up to a slice; none when all are written.
-    fn cut_slice(&mut self, closing: &mut Closing) -> Outcome<S, Vec<FinishedChunk>> {
+    fn cut_slice(&mut self, closing: &mut Closing) -> Outcome<S, Vec<(FinishedChunk, Keep)>> {
         if let Some(kept) = &mut closing.kept {
-            return Ok(kept.take_slice(SLICE_BYTES, &closing.wanted));
+            return Ok(kept.take_slice(SLICE_BYTES, &closing.keep));
         }
         let (mut chunks, mut bytes) = (Vec::new(), 0);
-        let count = closing.wanted.len() as u32;
+        let count = closing.keep.len() as u32;
         while closing.next_chunk < count && bytes < SLICE_BYTES {
-            if !closing.wanted[closing.next_chunk as usize] {
+            if closing.keep[closing.next_chunk as usize].is_none() {
                 closing.next_chunk += 1;
                 closing.cutter = None;
                 continue;
@@ -137,8 +150,11 @@ impl<S: SegmentRows> Ingest<S> {
             let first = closing.next_chunk;
             bytes += cut.iter().map(|chunk| u64::from(chunk.row.length)).sum::<u64>();
             closing.next_chunk += cut.len() as u32;
-            let wanted = |chunk: &FinishedChunk| chunk.index >= first && closing.wanted[chunk.index as usize];
-            chunks.extend(cut.into_iter().filter(wanted));
+            let later = cut.into_iter().filter(|chunk| chunk.index >= first);
+            chunks.extend(later.filter_map(|chunk| {
+                let keep = closing.keep[chunk.index as usize]?;
+                Some((chunk, keep))
+            }));
         }
         Ok(chunks)
     }
@@ -196,6 +212,7 @@ impl<S: SegmentRows> Ingest<S> {
             chunks: header.chunk_count(),
             kept,
             derived: true,
+            finished: closing.finished,
         };
         let mut progress = Progress {
             closed: vec![closed],

@@ -4,10 +4,10 @@
 //! its periods and its table. A process that is killed before that finds nothing of it, and reads its blocks again. What does not
 //! fit into memory, and what is open at [`Ingest::finish`], becomes rows like any other open segment.
 
-use super::{Acknowledge, HeldBlocks, Ingest, Outcome, Unwritten, HELD_BYTES_MAX};
+use super::{Acknowledge, HeldBlocks, Ingest, Keep, Outcome, Unwritten, HELD_BYTES_MAX};
 use crate::archive::rows::{JoinedPeriod, OpenRows, SegmentRows, StreamChunk};
 use crate::chunking::segment::FinishedChunk;
-use crate::storage_backend::writer::Durability;
+use crate::storage_backend::database::writer::Durability;
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition};
 use massa_models::block_id::BlockId;
@@ -50,6 +50,11 @@ impl CheckedBlock {
         self.slot
     }
 
+    /// Its id.
+    pub fn id(&self) -> BlockId {
+        self.id
+    }
+
     /// Its record.
     pub fn record(&self) -> &BlockRecord {
         &self.record
@@ -66,13 +71,13 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The next chunks that are wanted, `bytes` or a little more; none when all were taken.
-    pub(super) fn take_slice(&mut self, bytes: u64, wanted: &[bool]) -> Vec<FinishedChunk> {
+    pub(super) fn take_slice(&mut self, bytes: u64, keep: &[Option<Keep>]) -> Vec<(FinishedChunk, Keep)> {
         let (mut slice, mut taken) = (Vec::new(), 0);
         while taken < bytes {
             let Some(chunk) = self.chunks.pop_front() else { break };
-            if wanted[chunk.index as usize] {
+            if let Some(keep) = keep[chunk.index as usize] {
                 taken += u64::from(chunk.row.length);
-                slice.push(chunk);
+                slice.push((chunk, keep));
             }
         }
         slice

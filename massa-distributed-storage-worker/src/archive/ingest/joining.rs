@@ -7,7 +7,7 @@ use crate::archive::rows::{JoinedPeriod, OpenRows, SegmentRows, StreamChunk, Wri
 use crate::archive::slots::{first_borders, Border, Settled, SlotTracker};
 use crate::chunking::objects::IndexedObjects;
 use crate::chunking::segment::{first_unfinished, Joined, SegmentStream};
-use crate::storage_backend::writer::Durability;
+use crate::storage_backend::database::writer::Durability;
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::period::EncodedPeriod;
 use massa_distributed_storage_exports::record::BlockRecord;

@@ -8,10 +8,10 @@ use crate::fetch::sources::{in_order, HOLDERS_MAX};
 use crate::fetch::window::{WindowLimits, Windows};
 use crate::fetch::{Asker, RequestIds};
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::period::TaggedSignature;
-use massa_distributed_storage_exports::segment_network::{
+use massa_distributed_storage_exports::network::{
     FetchFailure, FetchTarget, StoragePeer, VerifiedPage, MAX_PAGE_SIGNATURES,
 };
+use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::segment_table::TableChunk;
 use massa_distributed_storage_exports::{ChunkPosition, PeriodRoot};
 use massa_models::node::NodeId;

@@ -177,12 +177,12 @@ impl RepairDriver {
                 }
                 self.candidate_root = root.map(|root| (segment, Some(root)));
             }
-            Written::Closed(segments) => self.note_closed(&segments),
+            Written::Closed(segments) => self.note_closed(&segments, now),
         }
     }
 
     /// Segments have a table now, or another one: they are placed, and looked at.
-    fn note_closed(&mut self, segments: &[u64]) {
+    fn note_closed(&mut self, segments: &[u64], now: Instant) {
         for segment in segments.iter().copied() {
             let found = unless_damaged(self.look.store.segments(segment, 1));
             let closed = found
@@ -198,6 +198,7 @@ impl RepairDriver {
             }
             self.watch.held_changed(segment);
             self.chunks.look_at(segment);
+            self.hand_over.on_closed(segment, now);
         }
         self.look.assigned.write().note_retention();
     }

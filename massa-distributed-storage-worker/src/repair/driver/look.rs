@@ -6,9 +6,9 @@ use crate::repair::chunks::download::{Reaching, WantedChunk};
 use crate::repair::chunks::Lacking;
 use crate::repair::periods::{OpenPeriods, PeriodsView, SettledSlot, WantedBlock};
 use crate::repair::tables::Here;
-use crate::segment_store::{rows, Damage, SegmentStore, StoreError};
+use crate::storage_backend::{rows, Damage, SegmentStore, StoreError};
 use massa_db_exports::STORAGE_TABLES_CF;
-use massa_distributed_storage_exports::segment_network::StoragePeer;
+use massa_distributed_storage_exports::network::StoragePeer;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
@@ -85,7 +85,11 @@ impl Look {
     /// Gives `act` what the plan of open periods looks at.
     pub(super) fn with_periods_view<T>(&self, now: Instant, act: impl FnOnce(&PeriodsView<'_>) -> T) -> T {
         let parameters = self.store.parameters();
-        let is_anchored = |period| self.accepted.contains_key(&parameters.segment_of(period));
+        // What was begun from blocks goes on while the table of an accepted segment is waited for: they may complete it before.
+        let is_anchored = |period| {
+            let segment = parameters.segment_of(period);
+            self.accepted.contains_key(&segment) && !self.open.contains(&segment)
+        };
         let settled = |slot| self.settled(slot);
         act(&PeriodsView {
             now,

@@ -3,7 +3,7 @@
 use super::{Asked, OpenPeriods, PeriodAction, PeriodsPlan, PeriodsView};
 use crate::fetch::sources::{may_have_block, says_whole};
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::segment_network::{FetchTarget, StoragePeer, MAX_FETCH_ENTRIES};
+use massa_distributed_storage_exports::network::{FetchTarget, StoragePeer, MAX_FETCH_ENTRIES};
 use massa_models::node::NodeId;
 use massa_models::slot::Slot;
 use std::ops::Range;

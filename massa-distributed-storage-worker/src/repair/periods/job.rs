@@ -2,8 +2,8 @@
 
 use super::SettledSlot;
 use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::network::FetchFailure;
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::FetchFailure;
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,12 +228,34 @@ impl Job {
         true
     }
 
-    /// Takes out a block to be looked at. If it is no good, the slot is asked for again at once.
-    pub(super) fn take(&mut self, thread: u8, id: &BlockId, now: Instant) -> Option<Candidate> {
+    /// Takes out a block to be looked at.
+    pub(super) fn take(&mut self, thread: u8, id: &BlockId) -> Option<Candidate> {
         let slot = self.slots.get_mut(&thread)?;
-        slot.not_before = now;
         let index = slot.candidates.iter().position(|candidate| candidate.id == *id)?;
         Some(slot.candidates.swap_remove(index))
+    }
+
+    /// What was sent for a slot was no good: everybody is asked for it, from now on.
+    pub(super) fn ask_all_again(&mut self, thread: u8, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(&thread) {
+            slot.begin_again(now, |_| true);
+        }
+    }
+
+    /// Forgets the blocks that a peer sent; returns thread and id of each. Their slots are asked for again at once.
+    pub(super) fn forget_candidates_of(&mut self, node: &NodeId, now: Instant) -> Vec<(u8, BlockId)> {
+        let mut forgotten = Vec::new();
+        for (thread, slot) in &mut self.slots {
+            let (gone, kept) = std::mem::take(&mut slot.candidates)
+                .into_iter()
+                .partition(|candidate: &Candidate| candidate.from == *node);
+            slot.candidates = kept;
+            if !gone.is_empty() {
+                slot.begin_again(now, |_| true);
+            }
+            forgotten.extend(gone.into_iter().map(|candidate| (*thread, candidate.id)));
+        }
+        forgotten
     }
 
     /// A block is handed over, with so many bytes; if the slot is not settled by then, it was lost on the way.

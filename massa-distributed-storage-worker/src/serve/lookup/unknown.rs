@@ -1,6 +1,6 @@
 //! Ids that nobody knew a short while ago.
 
-use massa_distributed_storage_exports::segment_network::LocateId;
+use massa_distributed_storage_exports::network::LocateId;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 
 use super::Found;
 use crate::serve::proofs::Evidence;
-use massa_distributed_storage_exports::segment_network::{LocateId, Located};
+use massa_distributed_storage_exports::network::{LocateId, Located};
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_models::node::NodeId;
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,15 +2,13 @@
 
 use super::{ArchiveReader, Placement, ReadContent, ReaderError, SlotReading};
 use crate::fetch::sources::{in_order, may_have_block, says_whole, HOLDERS_MAX};
-use crate::segment_store::{EntryRead, SlotRead};
 use crate::serve::asking::{Asking, Outcome, Request};
 use crate::serve::period_read::{Ask, PeriodBlocks, PeriodRead, ReadCheck, ReadFailure, Step};
 use crate::serve::proofs::Evidence;
+use crate::storage_backend::{EntryRead, SlotRead};
 use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::network::{FetchEvent, FetchPriority, FetchTarget, SlotContent, StoragePeer};
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::segment_network::{
-    FetchEvent, FetchPriority, FetchTarget, SlotContent, StoragePeer,
-};
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::verification::verify_block;
 use massa_distributed_storage_exports::ChunkPosition;

@@ -3,7 +3,7 @@
 use super::ArchiveReader;
 use crate::fetch::sources::{in_order, may_have_table};
 use crate::serve::asking::{Asking, Request};
-use massa_distributed_storage_exports::segment_network::{FetchEvent, FetchPriority, FetchTarget, StoragePeer};
+use massa_distributed_storage_exports::network::{FetchEvent, FetchPriority, FetchTarget, StoragePeer};
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::node::NodeId;

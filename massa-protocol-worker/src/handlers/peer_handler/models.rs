@@ -203,14 +203,26 @@ impl PeerDB {
         candidates.shuffle(&mut rand::thread_rng());
         candidates.sort_by_key(|(origin, _)| std::cmp::Reverse(*origin));
         candidates.truncate(count);
-        candidates.iter().filter_map(|(_, id)| self.attempt(id, now)).collect()
+        let attempts = candidates.iter();
+        attempts
+            .filter_map(|(_, id)| self.attempt(id, Vec::new(), now))
+            .collect()
     }
 
-    /// Where to dial this peer now; none if no address is known, it is banned, or it was tried a moment ago.
-    pub fn to_dial_by_id(&mut self, peer_id: &PeerId, now: Instant) -> Option<PeerAddress> {
-        let info = self.peers.get(peer_id)?;
+    /// Where to dial this peer now: at one of `addresses`, likeliest first, which this table need not know, or where the table
+    /// says. None if there is no address, it is banned, or it was tried a moment ago.
+    pub fn to_dial_by_id(&mut self, peer_id: &PeerId, addresses: &[SocketAddr], now: Instant) -> Option<PeerAddress> {
+        if *peer_id == self.own_id {
+            return None;
+        }
+        let addresses: Vec<SocketAddr> = addresses.iter().copied().filter(can_be_dialed).collect();
+        let Some(info) = self.peers.get(peer_id) else {
+            let address = *addresses.choose(&mut rand::thread_rng())?;
+            let peer_id = *peer_id;
+            return Some(PeerAddress { peer_id, address });
+        };
         (!info.is_banned(now) && is_over(info.last_attempt, RETRY_NAMED, now)).then_some(())?;
-        self.attempt(peer_id, now)
+        self.attempt(peer_id, addresses, now)
     }
 
     /// Where a peer may listen, likeliest first; empty if it is not known.
@@ -218,9 +230,12 @@ impl PeerDB {
         self.peers.get(peer_id).map_or_else(Vec::new, |info| info.addresses())
     }
 
-    fn attempt(&mut self, peer_id: &PeerId, now: Instant) -> Option<PeerAddress> {
+    /// At one of `addresses`, or of those that the table has.
+    fn attempt(&mut self, peer_id: &PeerId, mut addresses: Vec<SocketAddr>, now: Instant) -> Option<PeerAddress> {
         let info = self.peers.get_mut(peer_id)?;
-        let addresses = info.addresses();
+        let known = info.addresses().into_iter();
+        let more: Vec<SocketAddr> = known.filter(|known| !addresses.contains(known)).collect();
+        addresses.extend(more);
         // The best address most of the time, another one now and then: the best may be out of date.
         let position = rand::thread_rng().gen_range(0..addresses.len().max(1));
         let first = info.last_attempt.is_none();
@@ -306,12 +321,28 @@ mod tests {
         let (alice, start) = (peer(), Instant::now());
         let mut db = PeerDB::new(peer(), &[configured(alice, 1)]);
         dial_all(&mut db, start);
-        assert_eq!(db.to_dial_by_id(&alice, start), None);
+        assert_eq!(db.to_dial_by_id(&alice, &[], start), None);
         assert_eq!(
-            db.to_dial_by_id(&alice, start + RETRY_NAMED),
+            db.to_dial_by_id(&alice, &[], start + RETRY_NAMED),
             Some(configured(alice, 1))
         );
-        assert_eq!(db.to_dial_by_id(&peer(), start), None);
+        assert_eq!(db.to_dial_by_id(&peer(), &[], start), None);
+    }
+
+    #[test]
+    fn who_asks_for_a_peer_may_know_where_it_is_better_than_this_table() {
+        let (alice, bob, start) = (peer(), peer(), Instant::now());
+        let mut db = PeerDB::new(peer(), &[configured(alice, 1)]);
+        let told = [address(2)];
+        assert_eq!(db.to_dial_by_id(&alice, &told, start), Some(configured(alice, 2)));
+        assert_eq!(db.to_dial_by_id(&bob, &told, start), Some(configured(bob, 2)));
+        assert_eq!((db.len(), db.addresses(&bob)), (1, Vec::new()), "nothing is remembered");
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 1));
+        assert_eq!(db.to_dial_by_id(&bob, &[nowhere], start), None);
+        let own = db.own_id;
+        assert_eq!(db.to_dial_by_id(&own, &told, start), None);
+        db.ban(&bob, start);
+        assert_eq!(db.to_dial_by_id(&bob, &told, start), None);
     }
 
     #[test]
@@ -321,7 +352,7 @@ mod tests {
         db.ban(&alice, start);
         assert!(db.is_banned(&alice, start) && db.banned_count(start) == 1);
         assert_eq!(dial_all(&mut db, start), []);
-        assert_eq!(db.to_dial_by_id(&alice, start), None);
+        assert_eq!(db.to_dial_by_id(&alice, &[], start), None);
         assert_eq!(db.some_peers(10, start), []);
         let later = start + BAN_DURATION;
         db.lift_bans(later);
@@ -366,12 +397,16 @@ mod tests {
         }
         let bob = peer();
         db.add_hearsay(&[(bob, vec![address(2)])]);
-        assert_eq!(db.to_dial_by_id(&bob, start), None, "hearsay does not push out hearsay");
+        assert_eq!(
+            db.to_dial_by_id(&bob, &[], start),
+            None,
+            "hearsay does not push out hearsay"
+        );
         db.add_announced(&bob, &[address(2)], 1);
-        assert!(db.to_dial_by_id(&bob, start).is_some());
+        assert!(db.to_dial_by_id(&bob, &[], start).is_some());
         assert_eq!(db.len(), MAX_PEERS);
         assert!(db.is_banned(&mallory, start));
-        assert!(db.to_dial_by_id(&alice, start).is_some());
+        assert!(db.to_dial_by_id(&alice, &[], start).is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is known of the peers that speak storage, shared between the handler's threads and the worker.
 
-use massa_distributed_storage_exports::network::{Capabilities, FetchPriority, StoragePeer};
-use massa_distributed_storage_exports::ChunkId;
+use massa_distributed_storage_exports::network::{AnnouncedChunk, Capabilities, FetchPriority, StoragePeer};
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
 use massa_models::node::NodeId;
 use parking_lot::RwLock;
 use schnellru::{ByLength, LruMap};
@@ -15,7 +15,7 @@ use std::time::Instant;
 pub const MAX_ANNOUNCED_TOTAL: usize = 1 << 20;
 /// Quarantined peers remembered. Who lied and was forgotten has to lie again.
 pub const MAX_QUARANTINED: u32 = 1024;
-/// Questions of one priority under way.
+/// Fetches of one priority under way.
 pub const MAX_OPEN_FETCHES: usize = 256;
 
 /// Figures that only grow.
@@ -49,10 +49,13 @@ impl std::ops::Deref for StorageCounters {
     }
 }
 
+/// An announced chunk: the id alone does not do, because it is provisional while its segment is not anchored.
+type Announced = (ChunkPosition, ChunkId);
+
 /// A connected peer that speaks storage.
 struct PeerRecord {
     capabilities: Option<Capabilities>,
-    announced: LruMap<ChunkId, (), ByLength>,
+    announced: LruMap<Announced, (), ByLength>,
 }
 
 /// What is known of the peers that speak storage.
@@ -98,11 +101,6 @@ impl StorageCache {
         }
     }
 
-    /// Whether the peer is connected and speaks storage.
-    pub fn is_peer(&self, node: &NodeId) -> bool {
-        self.peers.contains_key(node)
-    }
-
     /// What a peer says of itself. Returns whether it is news.
     pub fn set_capabilities(&mut self, node: &NodeId, capabilities: Capabilities) -> bool {
         let Some(peer) = self.peers.get_mut(node) else {
@@ -113,24 +111,26 @@ impl StorageCache {
         is_news
     }
 
-    /// Remembers what a peer announced; returns the chunks that it had not announced before. Of one peer the last
+    /// Remembers what a peer announced of a segment; returns the chunks that it had not announced before. Of one peer the last
     /// `max_stored_chunks_per_node` are remembered, and no more are taken from one message.
-    pub fn announce(&mut self, node: &NodeId, mut chunk_ids: Vec<ChunkId>) -> Vec<ChunkId> {
-        chunk_ids.truncate(self.max_stored_chunks_per_node as usize);
+    pub fn announce(&mut self, node: &NodeId, segment: u64, mut chunks: Vec<AnnouncedChunk>) -> Vec<AnnouncedChunk> {
+        chunks.truncate(self.max_stored_chunks_per_node as usize);
         let Some(peer) = self.peers.get_mut(node) else {
             return Vec::new();
         };
         let before = peer.announced.len();
-        chunk_ids.retain(|id| {
-            let is_news = peer.announced.get(id).is_none();
+        chunks.retain(|chunk| {
+            let index = chunk.index;
+            let announced = (ChunkPosition { segment, index }, chunk.id);
+            let is_news = peer.announced.get(&announced).is_none();
             if is_news {
-                peer.announced.insert(*id, ());
+                peer.announced.insert(announced, ());
             }
             is_news
         });
         self.announced_total += peer.announced.len() - before;
         self.forget_beyond_total();
-        chunk_ids
+        chunks
     }
 
     fn forget_beyond_total(&mut self) {
@@ -144,12 +144,6 @@ impl StorageCache {
                 self.announced_total -= 1;
             }
         }
-    }
-
-    /// Whether the peer announced this chunk, as far as that is remembered.
-    pub fn has_announced(&self, node: &NodeId, chunk_id: &ChunkId) -> bool {
-        let peer = self.peers.get(node);
-        peer.is_some_and(|peer| peer.announced.peek(chunk_id).is_some())
     }
 
     /// Announced chunks remembered of all peers.
@@ -174,7 +168,7 @@ impl StorageCache {
     }
 }
 
-/// The cache, shared, with figures and the number of questions under way.
+/// The cache, shared, with figures and the number of fetches under way.
 #[derive(Clone)]
 pub struct SharedStorageCache {
     /// The cache.
@@ -194,7 +188,7 @@ impl SharedStorageCache {
         }
     }
 
-    /// Counts one more question, if one more fits.
+    /// Counts one more fetch, if one more fits.
     pub(super) fn open_fetch(&self, priority: FetchPriority) -> bool {
         let add = |open: usize| (open < MAX_OPEN_FETCHES).then_some(open + 1);
         self.open_fetches[priority as usize]
@@ -202,7 +196,7 @@ impl SharedStorageCache {
             .is_ok()
     }
 
-    /// A question is over.
+    /// A fetch is over.
     pub(super) fn close_fetch(&self, priority: FetchPriority) {
         self.open_fetches[priority as usize].fetch_sub(1, Ordering::AcqRel);
     }

@@ -2,6 +2,7 @@
 
 use massa_distributed_storage_exports::network::{Challenge, Fetch};
 use massa_models::node::NodeId;
+use std::net::SocketAddr;
 
 /// A command to the thread that fetches and serves.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub enum StorageHandlerRetrievalCommand {
         /// What was wrong.
         reason: String,
     },
+    /// Where the registered nodes listen, all of them: replaces what was said before.
+    Addresses(Vec<(NodeId, Vec<SocketAddr>)>),
     /// Ends the thread.
     Stop,
 }

@@ -1,94 +1,153 @@
-//! Messages about the archive: what travels, byte by byte, and its limits.
+//! Messages about the segment archive: what travels, byte by byte, and its limits.
 //!
-//! One message is: inner type (varint) | fields. Integers are upstream's varints, ids and hashes are raw bytes, a list
-//! is its length (varint) and its elements. The drawing beside each variant leaves out the inner type; all of them
-//! together are in `docs/formats.md`. Every length is checked before anything of that length is allocated. One page is
-//! one frame, so that no frame delays blocks for long.
+//! One message is: inner type (varint) | fields. Integers are upstream's varints, ids and hashes are raw bytes, flags and kinds
+//! are one byte, a list is its length (varint) and its elements. The drawing beside each variant leaves out the inner type;
+//! all of them together are in `docs/formats.md`. Every length is checked before anything of that length is allocated.
+//!
+//! A request is answered by one frame, or, a request for pages, by one frame for each page; no frame has more than one page of
+//! content, so that none delays blocks for long. What is larger, a table or a block, travels in pieces: the requester asks
+//! for each by its offset. What is many and small is asked for by a count, and an answer has as many as fit: the requester
+//! asks for the rest.
+//!
+//! Requests have a [`Lane`]. A peer answers those of one lane in the order in which it got them, so an answer tells that what
+//! was asked before it and is not answered is lost. [`StorageMessage::Busy`] is sent at once, out of turn.
 //!
 //! Only sent to peers that said in the handshake that they speak storage. New types may be added: who does not know a type
 //! counts the message as stray, which costs nothing unless there are many, so a new type must work without an answer, and be
 //! sent seldom.
 
+mod read;
+mod write;
+
+pub use read::StorageMessageDeserializer;
+pub use write::StorageMessageSerializer;
+
 use massa_distributed_storage_exports::merkle::MAX_PATH_SIBLINGS;
 use massa_distributed_storage_exports::network::{
-    Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, PageContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_REPAIRS,
-    MAX_HELD_PERIODS, MAX_HELD_RANGES, MAX_PAGE_SIGNATURES,
+    AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, LocateId, Located, PageContent, SlotContent,
+    CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_ANNOUNCED_REPAIRS, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS,
+    MAX_PAGE_SIGNATURES,
 };
+use massa_distributed_storage_exports::period::TaggedSignature;
+use massa_distributed_storage_exports::record::MAX_RECORD_BYTES;
+use massa_distributed_storage_exports::segment_table::HEADER_BYTES;
 use massa_distributed_storage_exports::types::{
-    ChallengeId, LEAF_BYTES, MAX_CHUNKS_PER_PERIOD, MAX_CHUNK_BYTES, PAGE_BYTES, SIGNATURE_BYTES,
+    ChallengeId, LEAF_BYTES, MAX_CHUNK_BYTES, MAX_SEGMENT_LEAVES, PAGE_BYTES,
 };
-use massa_distributed_storage_exports::{ChunkId, ChunkIndex, MerkleProof, PeriodRoot};
-use massa_serialization::{
-    Deserializer, SerializeError, Serializer, U16VarIntDeserializer, U16VarIntSerializer, U32VarIntDeserializer,
-    U32VarIntSerializer, U64VarIntDeserializer, U64VarIntSerializer,
-};
-use nom::bytes::complete::take;
-use nom::error::{context, ContextError, ErrorKind, ParseError};
-use nom::IResult;
-use std::ops::Bound::Included;
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition, SegmentRoot};
+use massa_models::slot::Slot;
 
-/// Chunk ids in one announcement: all chunks of a period.
-pub const MAX_ANNOUNCED_CHUNKS: usize = MAX_CHUNKS_PER_PERIOD as usize;
 /// Pages in one request: a chunk of the default size.
 pub const MAX_REQUEST_PAGES: u32 = 16;
-/// Bytes of a manifest: header, a block in each of 256 threads, 256 chunks.
-pub const MAX_MANIFEST_BYTES: usize = 34 + 256 * 42 + MAX_CHUNKS_PER_PERIOD as usize * 36;
-/// Bytes of the list of held chunks of one period: a bit for each chunk.
-pub const MAX_HELD_BYTES: usize = MAX_CHUNKS_PER_PERIOD as usize / 8;
-/// Bytes that a frame has besides pages, signatures, hashes and lists: types, numbers, lengths. Ten varints at most.
+/// Pages that a chunk may have.
+pub const MAX_CHUNK_PAGES: u32 = MAX_CHUNK_BYTES / PAGE_BYTES as u32;
+/// Bytes of a stored page: its method, then no more than the page.
+pub const MAX_STORED_PAGE_BYTES: usize = 1 + PAGE_BYTES;
+/// Bytes of a piece of a table or block; each has as many, but the last one.
+pub const PIECE_BYTES: usize = PAGE_BYTES;
+/// Bytes of the tables, entries or lists of held chunks in one answer.
+pub const MAX_CONTENT_BYTES: usize = PAGE_BYTES;
+/// Bytes of a table: as many leaves as a segment may have.
+pub const MAX_TABLE_BYTES: usize = HEADER_BYTES + (MAX_SEGMENT_LEAVES as usize - 1) * 36;
+/// Bytes of an entry of 255 slots with a block each.
+pub const MAX_ENTRY_BYTES: usize = 1 + 255 * 38;
+/// Bytes that a frame has besides its content: types, numbers, lengths. Ten varints at most.
 const MAX_NUMBERS_BYTES: usize = 100;
-/// Bytes of a frame with a page, the outer type included: what a page counts for in flight.
-pub const MAX_PAGE_FRAME_BYTES: usize =
-    PAGE_BYTES + MAX_PAGE_SIGNATURES * SIGNATURE_BYTES + MAX_PATH_SIBLINGS * 32 + MAX_NUMBERS_BYTES;
-/// Bytes of a frame with a manifest.
-pub const MAX_MANIFEST_FRAME_BYTES: usize = MAX_MANIFEST_BYTES + MAX_NUMBERS_BYTES;
-/// Bytes of a frame with the leaves that a challenge asks for: 48 KiB and 200 bytes, less than a page with its signatures.
-pub const MAX_PROOF_FRAME_BYTES: usize =
-    CHALLENGE_LEAVES * (LEAF_BYTES + MAX_PATH_SIBLINGS * 32 + MAX_LEAF_NUMBERS_BYTES) + 32 + MAX_NUMBERS_BYTES;
-/// Bytes of the numbers beside one leaf: length, directions, siblings.
-const MAX_LEAF_NUMBERS_BYTES: usize = 6;
-/// Bytes of a frame with announced repairs: 13 KiB.
-pub const MAX_REPAIRS_FRAME_BYTES: usize = MAX_ANNOUNCED_REPAIRS * (10 + 2) + MAX_NUMBERS_BYTES;
-/// Bytes of a frame with held chunks.
-pub const MAX_HELD_FRAME_BYTES: usize = MAX_HELD_PERIODS as usize * (MAX_HELD_BYTES + 1) + MAX_NUMBERS_BYTES;
+/// Bytes of a frame with a page, the outer type included.
+pub const MAX_PAGE_FRAME_BYTES: usize = MAX_STORED_PAGE_BYTES
+    + MAX_PAGE_SIGNATURES * TaggedSignature::SIZE_BYTES
+    + MAX_PATH_SIBLINGS * 32
+    + MAX_NUMBERS_BYTES;
+/// Bytes of a frame with tables, entries, held chunks, or a piece. Each of up to 1024 elements has a length of three bytes.
+pub const MAX_CONTENT_FRAME_BYTES: usize = MAX_CONTENT_BYTES + 1024 * 3 + MAX_NUMBERS_BYTES;
+/// Bytes of the numbers beside one leaf: lengths, directions, siblings.
+const MAX_LEAF_NUMBERS_BYTES: usize = 8;
+/// Bytes of a frame with the leaves that a challenge asks for.
+pub const MAX_PROOF_FRAME_BYTES: usize = CHALLENGE_LEAVES
+    * (LEAF_BYTES
+        + MAX_PATH_SIBLINGS * 32
+        + MAX_LEAF_SIGNATURES * TaggedSignature::SIZE_BYTES
+        + MAX_LEAF_NUMBERS_BYTES)
+    + 32
+    + MAX_NUMBERS_BYTES;
+/// Bytes of a frame with announced chunks.
+pub const MAX_ANNOUNCEMENT_FRAME_BYTES: usize = MAX_ANNOUNCED_CHUNKS * (3 + 32) + 32 + MAX_NUMBERS_BYTES;
+/// Bytes of a frame with announced repairs.
+pub const MAX_REPAIRS_FRAME_BYTES: usize = MAX_ANNOUNCED_REPAIRS * (4 + 3) + MAX_NUMBERS_BYTES;
+/// Bytes of a frame with looked-up ids, or with where they are.
+pub const MAX_LOCATE_FRAME_BYTES: usize = MAX_LOCATE_IDS * (1 + 33) + MAX_NUMBERS_BYTES;
+
+/// What no entry is longer than.
+const _: () = assert!(MAX_ENTRY_BYTES <= MAX_CONTENT_BYTES);
+
+/// Which of a peer's requests are answered in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// A reader, or something small that others wait for: goes first.
+    Quick,
+    /// Repair and joining: what is large.
+    Bulk,
+}
+
+/// A part of something larger than a frame: nothing in it is checked but that it lies inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it stands.
+    pub offset: u32,
+    /// Bytes of the whole.
+    pub total: u32,
+    /// At least 1, at most [`PIECE_BYTES`].
+    pub bytes: Vec<u8>,
+}
+
+/// Tables, or a piece of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TablesContent {
+    /// One or more tables, together at most [`MAX_CONTENT_BYTES`].
+    Whole(Vec<Vec<u8>>),
+    /// A piece of the first table: it is larger.
+    Piece(Piece),
+}
 
 /// A message about the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorageMessage {
-    /// The sender holds these chunks of a period.
+    /// The sender holds these chunks of a segment.
     ///
-    /// `period varint | root (32) | count varint ≤ 256 | chunk id (32) …`
+    /// `segment varint < 2²⁴ | 00, or 01 | root (32) | count varint ≤ 256 | each: chunk varint < 65536 | chunk id (32)`
     ChunkAnnouncement {
-        /// The period.
-        period: u64,
-        /// Its root, as the sender knows it.
-        root: PeriodRoot,
+        /// The segment.
+        segment: u64,
+        /// Its root, as the sender knows it, if it is closed.
+        root: Option<SegmentRoot>,
         /// At most [`MAX_ANNOUNCED_CHUNKS`].
-        chunk_ids: Vec<ChunkId>,
+        chunks: Vec<AnnouncedChunk>,
     },
     /// Asks for pages of a chunk.
     ///
-    /// `request id varint | period varint | chunk varint < 256 | chunk id (32) | first page varint < 1024 |
-    /// pages varint, 1 to 16`
+    /// `request id varint | segment varint < 2²⁴ | chunk varint < 65536 | chunk id (32) | first page varint < 1024 |
+    /// pages varint, 1 to 16 | flags u8`, where bit 0 asks for the chunk's first page, too, and bit 1 is the lane: 1 is quick.
     ChunkRequest {
-        /// Chosen by the asker, comes back with each answer.
+        /// Chosen by the requester, comes back with each answer.
         request_id: u64,
-        /// Period of the chunk.
-        period: u64,
         /// Position of the chunk.
-        chunk: ChunkIndex,
-        /// What the asker expects there.
+        position: ChunkPosition,
+        /// What the requester expects there.
         chunk_id: ChunkId,
         /// The first page.
         first_page: u32,
         /// How many, at most [`MAX_REQUEST_PAGES`].
         pages: u32,
+        /// The requester does not have the chunk's page 0: it is sent first, unless the pages can be unpacked without it.
+        with_first_page: bool,
+        /// [`Lane::Quick`] for a reader.
+        lane: Lane,
     },
     /// One page of those that were asked for, or why there is none. An answer without a page ends the request.
     ///
     /// `request id varint | page varint < 1024 | answer`, where answer is `01` not yet, `02` not held, `03` pruned, or
-    /// `00 | bytes count varint, 1 to 65536 | bytes | signature count varint ≤ 1024 | signature (65) … |
-    /// objects before varint | directions varint u16 | sibling count varint ≤ 16 | sibling (32) …`
+    /// `00 | bytes count varint, 1 to 65537 | stored page | signature count varint ≤ 1599 | tagged signature (67) … |
+    /// directions varint u16 | sibling count varint ≤ 16 | sibling (32) …`
     ChunkResponse {
         /// Of the request.
         request_id: u64,
@@ -99,7 +158,7 @@ pub enum StorageMessage {
     },
     /// Asks for leaves of a chunk: an audit of a peer.
     ///
-    /// `request id varint | challenge id (32) | period varint | chunk varint < 256 | chunk id (32) | nonce varint`
+    /// `request id varint | challenge id (32) | segment varint < 2²⁴ | chunk varint < 65536 | chunk id (32) | nonce varint`
     ///
     /// It is not signed, nor is the answer: both peers have proven who they are when they connected, and an audit is for the
     /// challenger alone.
@@ -111,9 +170,9 @@ pub enum StorageMessage {
     },
     /// The leaves, in the order in which they are drawn: one answer, one frame.
     ///
-    /// `request id varint | challenge id (32) | answer`, where answer is one byte as in
-    /// [`StorageMessage::ChunkResponse`], or `00 | leaf count varint, 1 to 32 | each: bytes count varint, 1 to 1024 | bytes |
-    /// directions varint u16 | sibling count varint ≤ 16 | sibling (32) …`
+    /// `request id varint | challenge id (32) | answer`, where answer is one byte as in [`StorageMessage::ChunkResponse`], or
+    /// `00 | leaf count varint, 1 to 32 | each: bytes count varint, 1 to 1024 | bytes | directions varint u16 | sibling count
+    /// varint ≤ 16 | sibling (32) … | signature count varint ≤ 25 | tagged signature (67) …`
     ChallengeProof {
         /// Of the request.
         request_id: u64,
@@ -124,48 +183,116 @@ pub enum StorageMessage {
     },
     /// What the sender says of itself.
     ///
-    /// `allocated GB varint | floor varint | 00, or 01 | last period varint | range count varint ≤ 64 |
-    /// each: first period varint | last period varint`
+    /// `allocated GB varint | floor varint | newest segment: 00, or 01 | varint < 2²⁴ | newest period: 00, or 01 | varint |
+    /// index scopes of blocks, operations, addresses: u8 each, 0 none, 1 held, 2 all | range count varint ≤ 64 |
+    /// each: first segment varint | last segment varint`, ascending
     StorageCapabilities {
-        /// Which periods it holds.
+        /// What it says.
         capabilities: Capabilities,
     },
-    /// Asks for the manifest of a period: `request id varint | period varint`
-    ManifestRequest {
-        /// Chosen by the asker.
+    /// Asks for tables of segments: `request id varint | first segment varint < 2²⁴ | count varint, 1 to 64 | offset varint`,
+    /// where an offset other than 0 asks for a piece of the first table, and count is 1.
+    TablesRequest {
+        /// Chosen by the requester.
         request_id: u64,
-        /// The period.
-        period: u64,
+        /// The first segment.
+        first_segment: u64,
+        /// How many at most.
+        count: u32,
+        /// Where the piece begins.
+        offset: u32,
     },
-    /// The manifest: `request id varint | period varint | answer`, where answer is one byte as in
-    /// [`StorageMessage::ChunkResponse`], or `00 | bytes count varint ≤ 20002 | bytes`
-    ManifestResponse {
+    /// As many tables as fit into a frame.
+    ///
+    /// `request id varint | first segment varint < 2²⁴ | answer`, where answer is one byte as in
+    /// [`StorageMessage::ChunkResponse`], or `00 00 | count varint, 1 to 64 | each: bytes count varint | table`, or `00 01 |
+    /// offset varint | total varint ≤ 2 359 342 | bytes count varint, 1 to 65536 | bytes`
+    TablesResponse {
         /// Of the request.
         request_id: u64,
-        /// The period.
-        period: u64,
+        /// The first segment.
+        first_segment: u64,
         /// The answer.
-        answer: Answer<Vec<u8>>,
+        answer: Answer<TablesContent>,
     },
-    /// Asks which chunks the peer holds: `request id varint | first period varint | periods varint, 1 to 128`
-    HeldRequest {
-        /// Chosen by the asker.
+    /// Asks for entries of periods: `request id varint | first period varint | count varint, 1 to 256`
+    EntriesRequest {
+        /// Chosen by the requester.
         request_id: u64,
         /// The first period.
         first_period: u64,
-        /// How many.
-        periods: u32,
+        /// How many at most.
+        count: u32,
     },
-    /// Which chunks the sender holds: a list of bits for each period, without trailing zero bytes.
+    /// As many entries as fit into a frame.
     ///
-    /// `request id varint | first period varint | periods varint ≤ 128 | each: bytes count varint ≤ 32 | bytes`
+    /// `request id varint | first period varint | answer`, where answer is one byte as in [`StorageMessage::ChunkResponse`],
+    /// or `00 | count varint, 1 to 256 | each: bytes count varint | entry`
+    EntriesResponse {
+        /// Of the request.
+        request_id: u64,
+        /// The first period.
+        first_period: u64,
+        /// The answer.
+        answer: Answer<Vec<Vec<u8>>>,
+    },
+    /// Asks for the block of a slot: `request id varint | period varint | thread u8 | offset varint`
+    BlockRequest {
+        /// Chosen by the requester.
+        request_id: u64,
+        /// The slot.
+        slot: Slot,
+        /// Where the piece begins.
+        offset: u32,
+    },
+    /// A piece of the block with its operations.
+    ///
+    /// `request id varint | period varint | thread u8 | answer`, where answer is one byte as in
+    /// [`StorageMessage::ChunkResponse`], or `00 00` a miss, or `00 01 | offset varint | total varint ≤ 2 MiB | bytes count varint,
+    /// 1 to 65536 | bytes`
+    BlockResponse {
+        /// Of the request.
+        request_id: u64,
+        /// The slot.
+        slot: Slot,
+        /// The answer.
+        answer: Answer<SlotContent<Piece>>,
+    },
+    /// Asks which chunks the peer holds: `request id varint | first segment varint < 2²⁴ | count varint, 1 to 1024`
+    HeldRequest {
+        /// Chosen by the requester.
+        request_id: u64,
+        /// The first segment.
+        first_segment: u64,
+        /// How many at most.
+        count: u32,
+    },
+    /// Which chunks the sender holds: a list of bits for each segment, without trailing zero bytes, as many lists as fit.
+    ///
+    /// `request id varint | first segment varint < 2²⁴ | count varint, 1 to 1024 | each: bytes count varint ≤ 8192 | bytes`
     HeldResponse {
         /// Of the request.
         request_id: u64,
-        /// The first period.
-        first_period: u64,
-        /// One for each period.
+        /// The first segment.
+        first_segment: u64,
+        /// One for each segment.
         held: Vec<Vec<u8>>,
+    },
+    /// Asks where objects are: `request id varint | count varint, 1 to 64 | each: 00 block or 01 operation | id (33)`
+    LocateRequest {
+        /// Chosen by the requester.
+        request_id: u64,
+        /// At most [`MAX_LOCATE_IDS`].
+        ids: Vec<LocateId>,
+    },
+    /// Where they are, in order.
+    ///
+    /// `request id varint | count varint, 1 to 64 | each: 00, or 01 | period varint | thread u8 | index varint u32`
+    LocateResponse {
+        /// Of the request.
+        request_id: u64,
+        /// One for each id.
+        located: Vec<Option<Located>>,
     },
     /// The request is refused because the sender has too much to do for this peer: `request id varint`
     Busy {
@@ -174,12 +301,12 @@ pub enum StorageMessage {
     },
     /// The sender repairs these chunks of its claim for a round, and asks to be served them while answers are taken.
     ///
-    /// `round varint | count varint ≤ 1024 | each: period varint | chunk varint < 256`, ascending
+    /// `round varint | count varint ≤ 1024 | each: segment varint < 2²⁴ | chunk varint < 65536`, ascending
     RepairAnnouncement {
         /// The round.
         round: u64,
-        /// Period and position of each.
-        chunks: Vec<(u64, ChunkIndex)>,
+        /// Their positions.
+        chunks: Vec<ChunkPosition>,
     },
 }
 
@@ -199,10 +326,10 @@ pub enum StorageMessageTypeId {
     ChallengeProof = 4,
     /// [`StorageMessage::StorageCapabilities`].
     StorageCapabilities = 5,
-    /// [`StorageMessage::ManifestRequest`].
-    ManifestRequest = 6,
-    /// [`StorageMessage::ManifestResponse`].
-    ManifestResponse = 7,
+    /// [`StorageMessage::TablesRequest`].
+    TablesRequest = 6,
+    /// [`StorageMessage::TablesResponse`].
+    TablesResponse = 7,
     /// [`StorageMessage::HeldRequest`].
     HeldRequest = 8,
     /// [`StorageMessage::HeldResponse`].
@@ -211,27 +338,48 @@ pub enum StorageMessageTypeId {
     Busy = 10,
     /// [`StorageMessage::RepairAnnouncement`].
     RepairAnnouncement = 11,
+    /// [`StorageMessage::EntriesRequest`].
+    EntriesRequest = 12,
+    /// [`StorageMessage::EntriesResponse`].
+    EntriesResponse = 13,
+    /// [`StorageMessage::BlockRequest`].
+    BlockRequest = 14,
+    /// [`StorageMessage::BlockResponse`].
+    BlockResponse = 15,
+    /// [`StorageMessage::LocateRequest`].
+    LocateRequest = 16,
+    /// [`StorageMessage::LocateResponse`].
+    LocateResponse = 17,
 }
+
+/// In the order of their numbers.
+const TYPE_IDS: [StorageMessageTypeId; 18] = [
+    StorageMessageTypeId::ChunkAnnouncement,
+    StorageMessageTypeId::ChunkRequest,
+    StorageMessageTypeId::ChunkResponse,
+    StorageMessageTypeId::Challenge,
+    StorageMessageTypeId::ChallengeProof,
+    StorageMessageTypeId::StorageCapabilities,
+    StorageMessageTypeId::TablesRequest,
+    StorageMessageTypeId::TablesResponse,
+    StorageMessageTypeId::HeldRequest,
+    StorageMessageTypeId::HeldResponse,
+    StorageMessageTypeId::Busy,
+    StorageMessageTypeId::RepairAnnouncement,
+    StorageMessageTypeId::EntriesRequest,
+    StorageMessageTypeId::EntriesResponse,
+    StorageMessageTypeId::BlockRequest,
+    StorageMessageTypeId::BlockResponse,
+    StorageMessageTypeId::LocateRequest,
+    StorageMessageTypeId::LocateResponse,
+];
 
 impl TryFrom<u64> for StorageMessageTypeId {
     type Error = u64;
 
     fn try_from(id: u64) -> Result<Self, u64> {
-        Ok(match id {
-            0 => Self::ChunkAnnouncement,
-            1 => Self::ChunkRequest,
-            2 => Self::ChunkResponse,
-            3 => Self::Challenge,
-            4 => Self::ChallengeProof,
-            5 => Self::StorageCapabilities,
-            6 => Self::ManifestRequest,
-            7 => Self::ManifestResponse,
-            8 => Self::HeldRequest,
-            9 => Self::HeldResponse,
-            10 => Self::Busy,
-            11 => Self::RepairAnnouncement,
-            unknown => return Err(unknown),
-        })
+        let index = usize::try_from(id).map_err(|_| id)?;
+        TYPE_IDS.get(index).copied().ok_or(id)
     }
 }
 
@@ -240,7 +388,14 @@ impl StorageMessageTypeId {
     pub fn is_answer(self) -> bool {
         matches!(
             self,
-            Self::ChunkResponse | Self::ChallengeProof | Self::ManifestResponse | Self::HeldResponse | Self::Busy
+            Self::ChunkResponse
+                | Self::ChallengeProof
+                | Self::TablesResponse
+                | Self::EntriesResponse
+                | Self::BlockResponse
+                | Self::HeldResponse
+                | Self::LocateResponse
+                | Self::Busy
         )
     }
 
@@ -248,7 +403,13 @@ impl StorageMessageTypeId {
     pub fn is_request(self) -> bool {
         matches!(
             self,
-            Self::ChunkRequest | Self::Challenge | Self::ManifestRequest | Self::HeldRequest
+            Self::ChunkRequest
+                | Self::Challenge
+                | Self::TablesRequest
+                | Self::EntriesRequest
+                | Self::BlockRequest
+                | Self::HeldRequest
+                | Self::LocateRequest
         )
     }
 }
@@ -262,10 +423,16 @@ impl From<&StorageMessage> for StorageMessageTypeId {
             StorageMessage::Challenge { .. } => Self::Challenge,
             StorageMessage::ChallengeProof { .. } => Self::ChallengeProof,
             StorageMessage::StorageCapabilities { .. } => Self::StorageCapabilities,
-            StorageMessage::ManifestRequest { .. } => Self::ManifestRequest,
-            StorageMessage::ManifestResponse { .. } => Self::ManifestResponse,
+            StorageMessage::TablesRequest { .. } => Self::TablesRequest,
+            StorageMessage::TablesResponse { .. } => Self::TablesResponse,
+            StorageMessage::EntriesRequest { .. } => Self::EntriesRequest,
+            StorageMessage::EntriesResponse { .. } => Self::EntriesResponse,
+            StorageMessage::BlockRequest { .. } => Self::BlockRequest,
+            StorageMessage::BlockResponse { .. } => Self::BlockResponse,
             StorageMessage::HeldRequest { .. } => Self::HeldRequest,
             StorageMessage::HeldResponse { .. } => Self::HeldResponse,
+            StorageMessage::LocateRequest { .. } => Self::LocateRequest,
+            StorageMessage::LocateResponse { .. } => Self::LocateResponse,
             StorageMessage::Busy { .. } => Self::Busy,
             StorageMessage::RepairAnnouncement { .. } => Self::RepairAnnouncement,
         }
@@ -280,642 +447,41 @@ mod answer_id {
     pub(super) const PRUNED: u8 = 3;
 }
 
-/// Writes messages about the archive. What the deserializer would refuse is refused here, too.
-#[derive(Clone, Default)]
-pub struct StorageMessageSerializer {
-    u16: U16VarIntSerializer,
-    u32: U32VarIntSerializer,
-    u64: U64VarIntSerializer,
+/// Flags of a request for pages.
+mod page_flag {
+    pub(super) const WITH_FIRST_PAGE: u8 = 1;
+    pub(super) const QUICK: u8 = 2;
 }
 
-impl StorageMessageSerializer {
-    /// A serializer.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn numbers(&self, values: &[u64], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        values.iter().try_for_each(|value| self.u64.serialize(value, buffer))
-    }
-
-    /// The length of a list of at most `max` elements.
-    fn count(&self, count: usize, max: usize, what: &str, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        if count > max {
-            return Err(SerializeError::GeneralError(format!("{what}: {count}, at most {max}")));
-        }
-        self.u64.serialize(&(count as u64), buffer)
-    }
-
-    fn answer<T>(
-        &self,
-        answer: &Answer<T>,
-        buffer: &mut Vec<u8>,
-        found: impl FnOnce(&T, &mut Vec<u8>) -> Result<(), SerializeError>,
-    ) -> Result<(), SerializeError> {
-        match answer {
-            Answer::Found(value) => {
-                buffer.push(answer_id::FOUND);
-                return found(value, buffer);
-            }
-            Answer::NotYet => buffer.push(answer_id::NOT_YET),
-            Answer::NotHeld => buffer.push(answer_id::NOT_HELD),
-            Answer::Pruned => buffer.push(answer_id::PRUNED),
-        }
-        Ok(())
-    }
-
-    fn page(&self, page: &PageContent, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        buffer.reserve(page.bytes.len() + page.signatures.len() + MAX_PATH_SIBLINGS * 32 + MAX_NUMBERS_BYTES);
-        self.count(page.bytes.len(), PAGE_BYTES, "bytes of a page", buffer)?;
-        buffer.extend_from_slice(&page.bytes);
-        let signatures = page.signatures.chunks_exact(SIGNATURE_BYTES);
-        if !signatures.remainder().is_empty() {
-            let length = page.signatures.len();
-            return Err(SerializeError::GeneralError(format!("{length} bytes of signatures")));
-        }
-        self.count(signatures.len(), MAX_PAGE_SIGNATURES, "signatures of a page", buffer)?;
-        buffer.extend_from_slice(&page.signatures);
-        self.u32.serialize(&page.objects_before, buffer)?;
-        self.path(&page.path, buffer)
-    }
-
-    fn path(&self, path: &MerkleProof, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        self.u16.serialize(&path.directions, buffer)?;
-        self.count(path.siblings.len(), MAX_PATH_SIBLINGS, "siblings of a path", buffer)?;
-        buffer.extend(path.siblings.iter().flatten());
-        Ok(())
-    }
-
-    fn challenge(&self, challenge: &AuditChallenge, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        buffer.extend_from_slice(challenge.challenge_id.as_bytes());
-        self.numbers(&[challenge.period, u64::from(challenge.chunk.0)], buffer)?;
-        buffer.extend_from_slice(challenge.chunk_id.as_bytes());
-        self.u64.serialize(&challenge.nonce, buffer)
-    }
-
-    fn leaves(&self, leaves: &[AuditLeaf], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        self.count(leaves.len(), CHALLENGE_LEAVES, "leaves of a proof", buffer)?;
-        leaves.iter().try_for_each(|leaf| {
-            self.count(leaf.bytes.len(), LEAF_BYTES, "bytes of a leaf", buffer)?;
-            buffer.extend_from_slice(&leaf.bytes);
-            self.path(&leaf.path, buffer)
-        })
-    }
-
-    fn announcement(
-        &self,
-        period: u64,
-        root: &PeriodRoot,
-        chunk_ids: &[ChunkId],
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), SerializeError> {
-        self.u64.serialize(&period, buffer)?;
-        buffer.extend_from_slice(root.as_bytes());
-        self.count(chunk_ids.len(), MAX_ANNOUNCED_CHUNKS, "announced chunks", buffer)?;
-        chunk_ids.iter().for_each(|id| buffer.extend_from_slice(id.as_bytes()));
-        Ok(())
-    }
-
-    fn capabilities(&self, capabilities: &Capabilities, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        self.numbers(&[capabilities.allocated_storage_gb, capabilities.floor], buffer)?;
-        match capabilities.last_period {
-            None => buffer.push(0),
-            Some(period) => {
-                buffer.push(1);
-                self.u64.serialize(&period, buffer)?;
-            }
-        }
-        let ranges = &capabilities.ranges;
-        self.count(ranges.len(), MAX_HELD_RANGES, "held ranges", buffer)?;
-        ranges
-            .iter()
-            .try_for_each(|range| self.numbers(&[range.first_period, range.last_period], buffer))
-    }
-
-    fn repairs(&self, round: u64, chunks: &[(u64, ChunkIndex)], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        self.u64.serialize(&round, buffer)?;
-        self.count(chunks.len(), MAX_ANNOUNCED_REPAIRS, "announced repairs", buffer)?;
-        if !chunks.windows(2).all(|pair| pair[0] < pair[1]) {
-            return Err(SerializeError::GeneralError(
-                "announced repairs are not ascending".into(),
-            ));
-        }
-        chunks
-            .iter()
-            .try_for_each(|(period, chunk)| self.numbers(&[*period, u64::from(chunk.0)], buffer))
-    }
-
-    fn held(&self, held: &[Vec<u8>], buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        self.count(held.len(), MAX_HELD_PERIODS as usize, "periods", buffer)?;
-        held.iter().try_for_each(|bits| {
-            self.count(bits.len(), MAX_HELD_BYTES, "bytes of held chunks", buffer)?;
-            buffer.extend_from_slice(bits);
-            Ok(())
-        })
-    }
-}
-
-impl Serializer<StorageMessage> for StorageMessageSerializer {
-    fn serialize(&self, value: &StorageMessage, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
-        self.u64
-            .serialize(&(StorageMessageTypeId::from(value) as u64), buffer)?;
-        match value {
-            StorageMessage::ChunkAnnouncement {
-                period,
-                root,
-                chunk_ids,
-            } => self.announcement(*period, root, chunk_ids, buffer),
-            StorageMessage::ChunkRequest {
-                request_id,
-                period,
-                chunk,
-                chunk_id,
-                first_page,
-                pages,
-            } => {
-                self.numbers(&[*request_id, *period, u64::from(chunk.0)], buffer)?;
-                buffer.extend_from_slice(chunk_id.as_bytes());
-                self.numbers(&[u64::from(*first_page), u64::from(*pages)], buffer)
-            }
-            StorageMessage::ChunkResponse {
-                request_id,
-                page,
-                answer,
-            } => {
-                self.numbers(&[*request_id, u64::from(*page)], buffer)?;
-                self.answer(answer, buffer, |page, buffer| self.page(page, buffer))
-            }
-            StorageMessage::Challenge { request_id, challenge } => {
-                self.u64.serialize(request_id, buffer)?;
-                self.challenge(challenge, buffer)
-            }
-            StorageMessage::ChallengeProof {
-                request_id,
-                challenge_id,
-                answer,
-            } => {
-                self.u64.serialize(request_id, buffer)?;
-                buffer.extend_from_slice(challenge_id.as_bytes());
-                self.answer(answer, buffer, |leaves, buffer| self.leaves(leaves, buffer))
-            }
-            StorageMessage::StorageCapabilities { capabilities } => self.capabilities(capabilities, buffer),
-            StorageMessage::ManifestRequest { request_id, period } => self.numbers(&[*request_id, *period], buffer),
-            StorageMessage::ManifestResponse {
-                request_id,
-                period,
-                answer,
-            } => {
-                self.numbers(&[*request_id, *period], buffer)?;
-                self.answer(answer, buffer, |bytes, buffer| {
-                    self.count(bytes.len(), MAX_MANIFEST_BYTES, "bytes of a manifest", buffer)?;
-                    buffer.extend_from_slice(bytes);
-                    Ok(())
-                })
-            }
-            StorageMessage::HeldRequest {
-                request_id,
-                first_period,
-                periods,
-            } => self.numbers(&[*request_id, *first_period, u64::from(*periods)], buffer),
-            StorageMessage::HeldResponse {
-                request_id,
-                first_period,
-                held,
-            } => {
-                self.numbers(&[*request_id, *first_period], buffer)?;
-                self.held(held, buffer)
-            }
-            StorageMessage::Busy { request_id } => self.u64.serialize(request_id, buffer),
-            StorageMessage::RepairAnnouncement { round, chunks } => self.repairs(*round, chunks, buffer),
-        }
-    }
-}
-
-/// Limits of [`StorageMessageDeserializer`]; the default is what the format allows.
-#[derive(Clone, Copy, Debug)]
-pub struct StorageMessageDeserializerArgs {
-    /// Chunk ids in an announcement.
-    pub max_announced_chunks: u64,
-    /// Chunks of a period.
-    pub max_chunks_per_period: u32,
-    /// Pages of a chunk.
-    pub max_chunk_pages: u32,
-    /// Pages in a request.
-    pub max_request_pages: u32,
-    /// Signatures beside a page.
-    pub max_page_signatures: u64,
-    /// Bytes of a manifest.
-    pub max_manifest_bytes: u64,
-    /// Ranges in capabilities.
-    pub max_held_ranges: u64,
-    /// Periods in a question for held chunks.
-    pub max_held_periods: u32,
-    /// Chunks in an announcement of repairs.
-    pub max_announced_repairs: u64,
-}
-
-impl Default for StorageMessageDeserializerArgs {
-    fn default() -> Self {
-        Self {
-            max_announced_chunks: MAX_ANNOUNCED_CHUNKS as u64,
-            max_chunks_per_period: MAX_CHUNKS_PER_PERIOD,
-            max_chunk_pages: MAX_CHUNK_BYTES / PAGE_BYTES as u32,
-            max_request_pages: MAX_REQUEST_PAGES,
-            max_page_signatures: MAX_PAGE_SIGNATURES as u64,
-            max_manifest_bytes: MAX_MANIFEST_BYTES as u64,
-            max_held_ranges: MAX_HELD_RANGES as u64,
-            max_held_periods: MAX_HELD_PERIODS,
-            max_announced_repairs: MAX_ANNOUNCED_REPAIRS as u64,
-        }
-    }
-}
-
-/// Reads messages about the archive. Nothing but lengths and the order of ranges and of repairs is checked.
-#[derive(Clone)]
-pub struct StorageMessageDeserializer {
-    number: U64VarIntDeserializer,
-    objects_before: U32VarIntDeserializer,
-    directions: U16VarIntDeserializer,
-    chunk: U32VarIntDeserializer,
-    page: U32VarIntDeserializer,
-    request_pages: U32VarIntDeserializer,
-    held_periods: U32VarIntDeserializer,
-    announced_chunks: U64VarIntDeserializer,
-    announced_repairs: U64VarIntDeserializer,
-    page_bytes: U64VarIntDeserializer,
-    page_signatures: U64VarIntDeserializer,
-    siblings: U64VarIntDeserializer,
-    leaves: U64VarIntDeserializer,
-    leaf_bytes: U64VarIntDeserializer,
-    manifest_bytes: U64VarIntDeserializer,
-    held_ranges: U64VarIntDeserializer,
-    held_bytes: U64VarIntDeserializer,
-}
-
-fn up_to_u64(min: u64, max: u64) -> U64VarIntDeserializer {
-    U64VarIntDeserializer::new(Included(min), Included(max))
-}
-
-fn up_to_u32(min: u32, max: u32) -> U32VarIntDeserializer {
-    U32VarIntDeserializer::new(Included(min), Included(max))
-}
-
-impl StorageMessageDeserializer {
-    /// A deserializer with these limits.
-    pub fn new(args: StorageMessageDeserializerArgs) -> Self {
-        Self {
-            number: up_to_u64(0, u64::MAX),
-            objects_before: up_to_u32(0, u32::MAX),
-            directions: U16VarIntDeserializer::new(Included(0), Included(u16::MAX)),
-            chunk: up_to_u32(0, args.max_chunks_per_period - 1),
-            page: up_to_u32(0, args.max_chunk_pages - 1),
-            request_pages: up_to_u32(1, args.max_request_pages),
-            held_periods: up_to_u32(1, args.max_held_periods),
-            announced_chunks: up_to_u64(0, args.max_announced_chunks),
-            announced_repairs: up_to_u64(0, args.max_announced_repairs),
-            page_bytes: up_to_u64(1, PAGE_BYTES as u64),
-            page_signatures: up_to_u64(0, args.max_page_signatures),
-            siblings: up_to_u64(0, MAX_PATH_SIBLINGS as u64),
-            leaves: up_to_u64(1, CHALLENGE_LEAVES as u64),
-            leaf_bytes: up_to_u64(1, LEAF_BYTES as u64),
-            manifest_bytes: up_to_u64(0, args.max_manifest_bytes),
-            held_ranges: up_to_u64(0, args.max_held_ranges),
-            held_bytes: up_to_u64(0, MAX_HELD_BYTES as u64),
+impl StorageMessage {
+    /// The request that a message is, or belongs to.
+    pub fn request_id(&self) -> Option<u64> {
+        match self {
+            Self::ChunkRequest { request_id, .. }
+            | Self::ChunkResponse { request_id, .. }
+            | Self::Challenge { request_id, .. }
+            | Self::ChallengeProof { request_id, .. }
+            | Self::TablesRequest { request_id, .. }
+            | Self::TablesResponse { request_id, .. }
+            | Self::EntriesRequest { request_id, .. }
+            | Self::EntriesResponse { request_id, .. }
+            | Self::BlockRequest { request_id, .. }
+            | Self::BlockResponse { request_id, .. }
+            | Self::HeldRequest { request_id, .. }
+            | Self::HeldResponse { request_id, .. }
+            | Self::LocateRequest { request_id, .. }
+            | Self::LocateResponse { request_id, .. }
+            | Self::Busy { request_id } => Some(*request_id),
+            Self::ChunkAnnouncement { .. } | Self::StorageCapabilities { .. } | Self::RepairAnnouncement { .. } => None,
         }
     }
 
-    /// The type of a message and, where it belongs to a request, the request's id: its first two numbers. Cheap, so
-    /// that a message can be dropped without being read. `None`: the message is malformed.
-    pub fn peek(&self, message: &[u8]) -> Option<(StorageMessageTypeId, Option<u64>)> {
-        let number = |input| self.number.deserialize::<()>(input).ok();
-        let (rest, id) = number(message)?;
-        let id = StorageMessageTypeId::try_from(id).ok()?;
-        if !id.is_answer() && !id.is_request() {
-            return Some((id, None));
+    /// The lane of a request; of anything else, [`Lane::Quick`].
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::ChunkRequest { lane, .. } => *lane,
+            Self::TablesRequest { .. } => Lane::Bulk,
+            _ => Lane::Quick,
         }
-        Some((id, Some(number(rest)?.1)))
-    }
-
-    fn chunk_announcement<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, period) = self.number.deserialize(input)?;
-        let (rest, root) = digest(rest)?;
-        let (mut rest, count) = self.announced_chunks.deserialize(rest)?;
-        let mut chunk_ids = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let (after, id) = digest(rest)?;
-            chunk_ids.push(ChunkId::from_bytes(id));
-            rest = after;
-        }
-        let message = StorageMessage::ChunkAnnouncement {
-            period,
-            root: PeriodRoot::from_bytes(root),
-            chunk_ids,
-        };
-        Ok((rest, message))
-    }
-
-    fn chunk_request<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, request_id) = self.number.deserialize(input)?;
-        let (rest, period) = self.number.deserialize(rest)?;
-        let (rest, chunk) = self.chunk.deserialize(rest)?;
-        let (rest, chunk_id) = digest(rest)?;
-        let (rest, first_page) = self.page.deserialize(rest)?;
-        let (rest, pages) = self.request_pages.deserialize(rest)?;
-        let message = StorageMessage::ChunkRequest {
-            request_id,
-            period,
-            chunk: ChunkIndex(chunk),
-            chunk_id: ChunkId::from_bytes(chunk_id),
-            first_page,
-            pages,
-        };
-        Ok((rest, message))
-    }
-
-    fn chunk_response<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, request_id) = self.number.deserialize(input)?;
-        let (rest, page) = self.page.deserialize(rest)?;
-        let (rest, answer) = answer(rest, |input| self.page_content(input))?;
-        let message = StorageMessage::ChunkResponse {
-            request_id,
-            page,
-            answer,
-        };
-        Ok((rest, message))
-    }
-
-    fn page_content<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], PageContent, E> {
-        let (rest, bytes) = prefixed(&self.page_bytes, 1, input)?;
-        let (rest, signatures) = prefixed(&self.page_signatures, SIGNATURE_BYTES, rest)?;
-        let (rest, objects_before) = self.objects_before.deserialize(rest)?;
-        let (rest, path) = self.path(rest)?;
-        let content = PageContent {
-            bytes: bytes.to_vec(),
-            signatures: signatures.to_vec(),
-            objects_before,
-            path,
-        };
-        Ok((rest, content))
-    }
-
-    fn path<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], MerkleProof, E> {
-        let (rest, directions) = self.directions.deserialize(input)?;
-        let (rest, siblings) = prefixed(&self.siblings, 32, rest)?;
-        let siblings = siblings
-            .chunks_exact(32)
-            .map(|sibling| sibling.try_into().expect("pieces of 32 bytes have 32 bytes"))
-            .collect();
-        Ok((rest, MerkleProof { directions, siblings }))
-    }
-
-    fn challenge<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, request_id) = self.number.deserialize(input)?;
-        let (rest, challenge_id) = digest(rest)?;
-        let (rest, period) = self.number.deserialize(rest)?;
-        let (rest, chunk) = self.chunk.deserialize(rest)?;
-        let (rest, chunk_id) = digest(rest)?;
-        let (rest, nonce) = self.number.deserialize(rest)?;
-        let challenge = AuditChallenge {
-            challenge_id: ChallengeId::from_bytes(challenge_id),
-            period,
-            chunk: ChunkIndex(chunk),
-            chunk_id: ChunkId::from_bytes(chunk_id),
-            nonce,
-        };
-        Ok((rest, StorageMessage::Challenge { request_id, challenge }))
-    }
-
-    fn challenge_proof<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, request_id) = self.number.deserialize(input)?;
-        let (rest, challenge_id) = digest(rest)?;
-        let (rest, answer) = answer(rest, |input| self.audit_leaves(input))?;
-        let message = StorageMessage::ChallengeProof {
-            request_id,
-            challenge_id: ChallengeId::from_bytes(challenge_id),
-            answer,
-        };
-        Ok((rest, message))
-    }
-
-    fn audit_leaves<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], Vec<AuditLeaf>, E> {
-        let (mut rest, count) = self.leaves.deserialize(input)?;
-        let mut leaves = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let (after, bytes) = prefixed(&self.leaf_bytes, 1, rest)?;
-            let (after, path) = self.path(after)?;
-            let bytes = bytes.to_vec();
-            leaves.push(AuditLeaf { bytes, path });
-            rest = after;
-        }
-        Ok((rest, leaves))
-    }
-
-    fn storage_capabilities<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, allocated_storage_gb) = self.number.deserialize(input)?;
-        let (rest, floor) = self.number.deserialize(rest)?;
-        let (rest, last_period) = match rest.split_first() {
-            Some((0, rest)) => (rest, None),
-            Some((1, rest)) => {
-                let (rest, period) = self.number.deserialize(rest)?;
-                (rest, Some(period))
-            }
-            _ => return refuse(rest),
-        };
-        let (mut rest, count) = self.held_ranges.deserialize(rest)?;
-        let mut ranges: Vec<HeldRange> = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let (after, first_period) = self.number.deserialize(rest)?;
-            let (after, last_period) = self.number.deserialize(after)?;
-            let ascends = ranges.last().map_or(true, |before| before.last_period < first_period);
-            if first_period > last_period || !ascends {
-                return refuse(rest);
-            }
-            ranges.push(HeldRange {
-                first_period,
-                last_period,
-            });
-            rest = after;
-        }
-        let capabilities = Capabilities {
-            allocated_storage_gb,
-            floor,
-            last_period,
-            ranges,
-        };
-        Ok((rest, StorageMessage::StorageCapabilities { capabilities }))
-    }
-
-    fn manifest_response<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, request_id) = self.number.deserialize(input)?;
-        let (rest, period) = self.number.deserialize(rest)?;
-        let (rest, answer) = answer(rest, |input| {
-            let (rest, bytes) = prefixed(&self.manifest_bytes, 1, input)?;
-            Ok((rest, bytes.to_vec()))
-        })?;
-        let message = StorageMessage::ManifestResponse {
-            request_id,
-            period,
-            answer,
-        };
-        Ok((rest, message))
-    }
-
-    fn held_response<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, request_id) = self.number.deserialize(input)?;
-        let (rest, first_period) = self.number.deserialize(rest)?;
-        let (mut rest, count) = self.held_periods.deserialize(rest)?;
-        let mut held = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let (after, bits) = prefixed(&self.held_bytes, 1, rest)?;
-            if bits.last() == Some(&0) {
-                return refuse(rest);
-            }
-            held.push(bits.to_vec());
-            rest = after;
-        }
-        let message = StorageMessage::HeldResponse {
-            request_id,
-            first_period,
-            held,
-        };
-        Ok((rest, message))
-    }
-
-    fn repair_announcement<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        let (rest, round) = self.number.deserialize(input)?;
-        let (mut rest, count) = self.announced_repairs.deserialize(rest)?;
-        let mut chunks = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let (after, period) = self.number.deserialize(rest)?;
-            let (after, chunk) = self.chunk.deserialize(after)?;
-            let position = (period, ChunkIndex(chunk));
-            if chunks.last().is_some_and(|before| *before >= position) {
-                return refuse(rest);
-            }
-            chunks.push(position);
-            rest = after;
-        }
-        Ok((rest, StorageMessage::RepairAnnouncement { round, chunks }))
-    }
-
-    fn fields<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        id: StorageMessageTypeId,
-        input: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        match id {
-            StorageMessageTypeId::ChunkAnnouncement => self.chunk_announcement(input),
-            StorageMessageTypeId::ChunkRequest => self.chunk_request(input),
-            StorageMessageTypeId::ChunkResponse => self.chunk_response(input),
-            StorageMessageTypeId::Challenge => self.challenge(input),
-            StorageMessageTypeId::ChallengeProof => self.challenge_proof(input),
-            StorageMessageTypeId::StorageCapabilities => self.storage_capabilities(input),
-            StorageMessageTypeId::ManifestRequest => {
-                let (rest, request_id) = self.number.deserialize(input)?;
-                let (rest, period) = self.number.deserialize(rest)?;
-                Ok((rest, StorageMessage::ManifestRequest { request_id, period }))
-            }
-            StorageMessageTypeId::ManifestResponse => self.manifest_response(input),
-            StorageMessageTypeId::HeldRequest => {
-                let (rest, request_id) = self.number.deserialize(input)?;
-                let (rest, first_period) = self.number.deserialize(rest)?;
-                let (rest, periods) = self.held_periods.deserialize(rest)?;
-                let message = StorageMessage::HeldRequest {
-                    request_id,
-                    first_period,
-                    periods,
-                };
-                Ok((rest, message))
-            }
-            StorageMessageTypeId::HeldResponse => self.held_response(input),
-            StorageMessageTypeId::Busy => {
-                let (rest, request_id) = self.number.deserialize(input)?;
-                Ok((rest, StorageMessage::Busy { request_id }))
-            }
-            StorageMessageTypeId::RepairAnnouncement => self.repair_announcement(input),
-        }
-    }
-}
-
-impl Deserializer<StorageMessage> for StorageMessageDeserializer {
-    fn deserialize<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-        &self,
-        buffer: &'a [u8],
-    ) -> IResult<&'a [u8], StorageMessage, E> {
-        context("Failed StorageMessage deserialization", |input: &'a [u8]| {
-            let (rest, id) = self.number.deserialize(input)?;
-            match StorageMessageTypeId::try_from(id) {
-                Ok(id) => self.fields(id, rest),
-                Err(_) => refuse(input),
-            }
-        })(buffer)
-    }
-}
-
-fn refuse<'a, T, E: ParseError<&'a [u8]>>(input: &'a [u8]) -> IResult<&'a [u8], T, E> {
-    Err(nom::Err::Error(E::from_error_kind(input, ErrorKind::Verify)))
-}
-
-fn digest<'a, E: ParseError<&'a [u8]>>(input: &'a [u8]) -> IResult<&'a [u8], [u8; 32], E> {
-    let (rest, bytes) = take(32usize)(input)?;
-    Ok((rest, bytes.try_into().expect("32 bytes were taken")))
-}
-
-/// A count that `count` bounds, then that many elements of `element_bytes`.
-fn prefixed<'a, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-    count: &U64VarIntDeserializer,
-    element_bytes: usize,
-    input: &'a [u8],
-) -> IResult<&'a [u8], &'a [u8], E> {
-    let (rest, count) = count.deserialize(input)?;
-    take(count as usize * element_bytes)(rest)
-}
-
-fn answer<'a, T, E: ParseError<&'a [u8]> + ContextError<&'a [u8]>>(
-    input: &'a [u8],
-    found: impl FnOnce(&'a [u8]) -> IResult<&'a [u8], T, E>,
-) -> IResult<&'a [u8], Answer<T>, E> {
-    match input.split_first() {
-        Some((&answer_id::FOUND, rest)) => found(rest).map(|(rest, value)| (rest, Answer::Found(value))),
-        Some((&answer_id::NOT_YET, rest)) => Ok((rest, Answer::NotYet)),
-        Some((&answer_id::NOT_HELD, rest)) => Ok((rest, Answer::NotHeld)),
-        Some((&answer_id::PRUNED, rest)) => Ok((rest, Answer::Pruned)),
-        _ => refuse(input),
     }
 }

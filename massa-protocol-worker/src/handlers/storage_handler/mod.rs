@@ -1,42 +1,51 @@
-//! The storage handler: asks peers for what is archived, checks what arrives, serves what this node holds, announces.
+//! The storage handler: asks peers for what is archived, checks what arrives, serves what this node holds, announces, and keeps
+//! holders in reach.
 //!
-//! Two threads as in the other handlers. Retrieval (`psh-retrieval`) takes messages and questions: what is asked of
-//! whom is decided in [`retrieval::chunk_retrieval`], what is served to whom and when in [`retrieval::serving`], how a peer
-//! is challenged in [`retrieval::challenges`], without threads, sockets or clocks. Propagation (`psh-propagation`) announces. The worker knows the handler as
-//! [`StorageNetwork`], the handler knows the worker as [`ArchiveServer`] and [`StorageEvents`], and what it needs of
-//! its host beyond upstream's interfaces is in [`StorageHost`].
+//! Two threads as in the other handlers. Retrieval (`psh-retrieval`, [`retrieval`]) takes messages and requests of the worker:
+//! what is asked of whom is decided in [`fetching`], what is served to whom and when in [`serving`], how a peer is challenged in
+//! [`audits`], which connections stay open in [`connections`], without threads, sockets or clocks. Propagation
+//! (`psh-propagation`, [`propagation`]) announces. The worker knows the handler as [`StorageNetwork`], the handler knows the
+//! worker as [`ArchiveServer`] and [`StorageEvents`], and what it needs of its host beyond upstream's interfaces is in
+//! [`StorageHost`].
 //!
-//! Storage messages leave with low priority, one page in a frame, and are sent to peers only that said in the
-//! handshake that they understand them. No message of a peer ends its connection here: a peer that sends what is
-//! provably wrong is asked nothing for a while, one that sends too much is not listened to for a while.
+//! Storage messages leave with low priority, one page in a frame, and are sent to peers only that said in the handshake that
+//! they understand them. No message of a peer ends its connection here: a peer that sends what is provably wrong is asked
+//! nothing for a while, one that sends too much is not listened to for a while. Only connections that were opened for
+//! storage and that nothing is asked or served over are closed.
 
+pub mod audits;
 pub mod cache;
 pub mod commands_propagation;
 pub mod commands_retrieval;
-mod connections;
+pub mod connections;
+pub mod fetching;
 pub mod limiter;
 pub mod messages;
 pub mod propagation;
+mod reach;
 pub mod retrieval;
-pub mod segments;
+mod sending;
+pub mod serving;
 
 use crate::messages::PeerMessageTuple;
 use crate::wrap_network::ActiveConnectionsTrait;
 use cache::SharedStorageCache;
 use commands_propagation::StorageHandlerPropagationCommand;
 use commands_retrieval::StorageHandlerRetrievalCommand;
-use connections::StorageConnections;
 use massa_channel::receiver::MassaReceiver;
 use massa_channel::sender::MassaSender;
 use massa_channel::MassaChannel;
 use massa_distributed_storage_exports::network::{
-    ArchiveServer, Challenge, Fetch, NetworkBusy, StorageEvents, StorageHost, StorageNetwork, StoragePeer,
+    AnnouncedChunk, ArchiveServer, Challenge, Fetch, NetworkBusy, StorageEvents, StorageHost, StorageNetwork,
+    StoragePeer,
 };
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkId, ChunkIndex, PeriodRoot};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
 use massa_protocol_exports::{PeerId, ProtocolConfig};
 use propagation::start_propagation_thread;
 use retrieval::start_retrieval_thread;
+use sending::StorageConnections;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -130,12 +139,12 @@ impl StorageHandler {
         let thread = start_propagation_thread(connections.clone(), Arc::clone(&parts.server), propagation_commands)?;
         handler.propagation = Some((propagation, thread));
         let inputs = (receiver_network, retrieval_commands);
-        let thread = start_retrieval_thread(connections, parts, inputs, cache, config)?;
+        let thread = start_retrieval_thread(connections, parts, inputs, cache, &config)?;
         handler.retrieval = Some((retrieval, thread));
         Ok(handler)
     }
 
-    /// Ends the threads. Questions that are open get no answer.
+    /// Ends the threads. Fetches and challenges that are open get no answer.
     pub fn stop(&mut self) {
         if let Some((sender, thread)) = self.retrieval.take() {
             end(sender, StorageHandlerRetrievalCommand::Stop, thread);
@@ -169,6 +178,17 @@ pub struct StorageHandlerNetwork {
     cache: SharedStorageCache,
 }
 
+impl StorageHandlerNetwork {
+    /// Tells where the registered nodes listen, all of them: so that each can be dialed when something is asked of it.
+    ///
+    /// # Errors
+    /// [`NetworkBusy`].
+    pub fn set_registered(&self, nodes: Vec<(NodeId, Vec<SocketAddr>)>) -> Result<(), NetworkBusy> {
+        let command = StorageHandlerRetrievalCommand::Addresses(nodes);
+        self.retrieval.try_send(command).map_err(|_| NetworkBusy)
+    }
+}
+
 impl StorageNetwork for StorageHandlerNetwork {
     fn fetch(&self, fetch: Fetch) -> Result<(), NetworkBusy> {
         let priority = fetch.priority;
@@ -182,16 +202,17 @@ impl StorageNetwork for StorageHandlerNetwork {
         })
     }
 
-    fn announce(&self, period: u64, root: PeriodRoot, chunk_ids: Vec<ChunkId>) -> Result<(), NetworkBusy> {
-        let command = StorageHandlerPropagationCommand::Announce {
-            period,
-            root,
-            chunk_ids,
-        };
+    fn announce(
+        &self,
+        segment: u64,
+        root: Option<SegmentRoot>,
+        chunks: Vec<AnnouncedChunk>,
+    ) -> Result<(), NetworkBusy> {
+        let command = StorageHandlerPropagationCommand::Announce { segment, root, chunks };
         self.propagation.try_send(command).map_err(|_| NetworkBusy)
     }
 
-    fn announce_repairs(&self, round: u64, chunks: Vec<(u64, ChunkIndex)>) -> Result<(), NetworkBusy> {
+    fn announce_repairs(&self, round: u64, chunks: Vec<ChunkPosition>) -> Result<(), NetworkBusy> {
         let command = StorageHandlerPropagationCommand::AnnounceRepairs { round, chunks };
         self.propagation.try_send(command).map_err(|_| NetworkBusy)
     }

@@ -1,12 +1,14 @@
 //! The thread that announces: which chunks this node holds, which it repairs, and what it says of itself.
 
 use super::commands_propagation::StorageHandlerPropagationCommand;
-use super::connections::StorageConnections;
-use super::messages::{StorageMessage, MAX_ANNOUNCED_CHUNKS};
+use super::messages::StorageMessage;
+use super::sending::StorageConnections;
 use crossbeam_channel::RecvTimeoutError;
 use massa_channel::receiver::MassaReceiver;
-use massa_distributed_storage_exports::network::{ArchiveServer, Capabilities, MAX_HELD_RANGES};
-use massa_distributed_storage_exports::{ChunkId, ChunkIndex, PeriodRoot};
+use massa_distributed_storage_exports::network::{
+    AnnouncedChunk, ArchiveServer, Capabilities, MAX_ANNOUNCED_CHUNKS, MAX_ANNOUNCED_REPAIRS, MAX_HELD_RANGES,
+};
+use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,7 +34,7 @@ struct PropagationThread {
     /// What each peer was told last.
     told: HashMap<NodeId, Capabilities>,
     /// Round and chunks that this node repairs; no chunks: nothing to tell.
-    repairs: (u64, Vec<(u64, ChunkIndex)>),
+    repairs: (u64, Vec<ChunkPosition>),
     /// Who was told of them.
     told_repairs: HashSet<NodeId>,
 }
@@ -64,15 +66,11 @@ impl PropagationThread {
         let mut next_tick = Instant::now();
         loop {
             match commands.recv_deadline(next_tick) {
-                Ok(StorageHandlerPropagationCommand::Announce {
-                    period,
-                    root,
-                    chunk_ids,
-                }) => self.announce(period, root, &chunk_ids),
+                Ok(StorageHandlerPropagationCommand::Announce { segment, root, chunks }) => {
+                    self.announce(segment, root, &chunks);
+                }
                 Ok(StorageHandlerPropagationCommand::AnnounceRepairs { round, chunks }) => {
-                    self.repairs = (round, chunks);
-                    self.told_repairs.clear();
-                    self.tell_repairs();
+                    self.set_repairs(round, chunks);
                 }
                 Ok(StorageHandlerPropagationCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -87,19 +85,27 @@ impl PropagationThread {
         }
     }
 
-    fn announce(&self, period: u64, root: PeriodRoot, chunk_ids: &[ChunkId]) {
+    fn announce(&self, segment: u64, root: Option<SegmentRoot>, chunks: &[AnnouncedChunk]) {
         let peers = self.connections.peers();
-        for ids in chunk_ids.chunks(MAX_ANNOUNCED_CHUNKS) {
+        for chunks in chunks.chunks(MAX_ANNOUNCED_CHUNKS) {
             for peer in &peers {
                 let message = StorageMessage::ChunkAnnouncement {
-                    period,
+                    segment,
                     root,
-                    chunk_ids: ids.to_vec(),
+                    chunks: chunks.to_vec(),
                 };
                 // A peer that is not told learns of it when it asks.
                 self.connections.send(peer, message);
             }
         }
+    }
+
+    /// A message with more than a peer reads would be told nobody.
+    fn set_repairs(&mut self, round: u64, mut chunks: Vec<ChunkPosition>) {
+        chunks.truncate(MAX_ANNOUNCED_REPAIRS);
+        self.repairs = (round, chunks);
+        self.told_repairs.clear();
+        self.tell_repairs();
     }
 
     /// Looks what there is to say.

@@ -1,31 +1,24 @@
-//! The thread that fetches and serves: moves messages, questions and answers; decides nothing.
+//! The thread that fetches and serves: moves messages, requests and answers; decides nothing.
 
-pub mod challenges;
-pub mod chunk_retrieval;
-mod peers;
-mod question;
-pub mod serving;
-
+use super::audits::{ChallengeAction, Challenges};
 use super::cache::SharedStorageCache;
 use super::commands_retrieval::StorageHandlerRetrievalCommand;
-use super::connections::StorageConnections;
+use super::fetching::{Retrieval, RetrievalAction, RetrievalLimits};
 use super::limiter::{MessageLimiter, Verdict};
-use super::messages::{
-    StorageMessage, StorageMessageDeserializer, StorageMessageDeserializerArgs, StorageMessageTypeId,
-};
+use super::messages::{StorageMessage, StorageMessageDeserializer, StorageMessageTypeId};
+use super::reach::Reach;
+use super::sending::StorageConnections;
+use super::serving::{Accepted, Serving, ServingLimits};
 use super::{node_id, StorageHandlerParts};
 use crate::messages::PeerMessageTuple;
-use challenges::{ChallengeAction, Challenges};
-use chunk_retrieval::{ChunkRetrieval, RetrievalAction, RetrievalLimits};
 use crossbeam_channel::{select, Sender, TrySendError};
 use massa_channel::receiver::MassaReceiver;
-use massa_distributed_storage_exports::network::{Capabilities, FetchEvent};
-use massa_distributed_storage_exports::{ChunkId, PeriodRoot};
+use massa_distributed_storage_exports::network::{AnnouncedChunk, Capabilities, FetchEvent};
+use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::node::NodeId;
 use massa_protocol_exports::ProtocolConfig;
 use massa_serialization::{DeserializeError, Deserializer};
 use massa_time::MassaTime;
-use serving::{Accepted, Serving, ServingLimits};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -52,9 +45,10 @@ struct RetrievalThread {
     shared: SharedStorageCache,
     deserializer: StorageMessageDeserializer,
     limiter: MessageLimiter,
-    retrieval: ChunkRetrieval,
+    retrieval: Retrieval,
     challenges: Challenges,
     serving: Serving,
+    reach: Reach,
     serving_bytes_per_peer: usize,
     connected: HashSet<NodeId>,
     next_tick: Instant,
@@ -66,25 +60,27 @@ pub(super) fn start_retrieval_thread(
     parts: StorageHandlerParts,
     inputs: Inputs,
     shared: SharedStorageCache,
-    config: ProtocolConfig,
+    config: &ProtocolConfig,
 ) -> std::io::Result<JoinHandle<()>> {
-    let limits = RetrievalLimits::new(&config, parts.parameters.clone());
+    let limits = RetrievalLimits::new(config, parts.parameters.clone());
     let serving = ServingLimits {
         bytes_per_peer: config.max_storage_bytes_in_flight_per_peer,
         max_chunk_size: config.max_chunk_size,
     };
+    let now = Instant::now();
     let mut thread = RetrievalThread {
+        reach: Reach::new(connections.clone(), config, limits.dial_timeout),
         connections,
         limiter: MessageLimiter::new(config.max_storage_messages_per_second, shared.counters.clone()),
         parts,
         shared,
-        deserializer: StorageMessageDeserializer::new(StorageMessageDeserializerArgs::default()),
-        retrieval: ChunkRetrieval::new(limits),
+        deserializer: StorageMessageDeserializer::new(),
+        retrieval: Retrieval::new(limits, now),
         challenges: Challenges::new(),
         serving: Serving::new(serving),
         serving_bytes_per_peer: config.max_storage_bytes_in_flight_per_peer,
         connected: HashSet::new(),
-        next_tick: Instant::now(),
+        next_tick: now,
     };
     std::thread::Builder::new()
         .name(THREAD_NAME.into())
@@ -142,8 +138,9 @@ impl RetrievalThread {
             StorageHandlerRetrievalCommand::Challenge(challenge) => {
                 let is_connected = self.connected.contains(&challenge.node);
                 let actions = self.challenges.on_challenge(*challenge, is_connected, now);
-                return self.carry_out_challenges(actions);
+                return self.carry_out_challenges(actions, now);
             }
+            StorageHandlerRetrievalCommand::Addresses(nodes) => return self.reach.set_registered(nodes),
             StorageHandlerRetrievalCommand::Fetch(fetch) => self.retrieval.on_fetch(*fetch, now),
             StorageHandlerRetrievalCommand::Quarantine { node, reason } => {
                 self.retrieval.on_quarantine(*node, reason, now)
@@ -159,7 +156,15 @@ impl RetrievalThread {
         let actions = self.retrieval.on_tick(now);
         self.carry_out(actions, now);
         let actions = self.challenges.on_tick(now);
-        self.carry_out_challenges(actions);
+        self.carry_out_challenges(actions, now);
+        let is_busy = is_busy(&self.connections, &self.retrieval, &self.challenges, &self.serving);
+        self.reach.on_tick(is_busy, now);
+    }
+
+    /// Something is to be asked of a node that is not connected.
+    fn want(&mut self, node: NodeId, now: Instant) {
+        let is_busy = is_busy(&self.connections, &self.retrieval, &self.challenges, &self.serving);
+        self.reach.want(node, is_busy, now);
     }
 
     fn look_at_connections(&mut self, now: Instant) {
@@ -177,10 +182,11 @@ impl RetrievalThread {
             self.parts.events.peer_changed(*node, None);
         }
         self.serving.retain(|node| self.connected.contains(node));
+        self.reach.on_peers(&self.connected, now);
         let actions = self.retrieval.on_peers(&self.connected, now);
         self.carry_out(actions, now);
         let actions = self.challenges.on_peers(&self.connected, now);
-        self.carry_out_challenges(actions);
+        self.carry_out_challenges(actions, now);
     }
 
     fn on_message(&mut self, from: NodeId, message: &[u8], now: Instant) {
@@ -220,7 +226,7 @@ impl RetrievalThread {
         };
         if let Some(request_id) = answered {
             let actions = self.challenges.on_malformed(&from, request_id);
-            self.carry_out_challenges(actions);
+            self.carry_out_challenges(actions, now);
             let actions = self.retrieval.on_malformed(from, reason, now);
             self.carry_out(actions, now);
         } else {
@@ -233,7 +239,7 @@ impl RetrievalThread {
         match StorageMessageTypeId::from(&message) {
             id if id.is_answer() && answered.is_some_and(|id| self.challenges.is_open(&from, id)) => {
                 let actions = self.challenges.on_message(from, message, now);
-                self.carry_out_challenges(actions);
+                self.carry_out_challenges(actions, now);
             }
             id if id.is_answer() => {
                 let actions = self.retrieval.on_message(from, message, now);
@@ -249,15 +255,14 @@ impl RetrievalThread {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             self.connections.send(&from, refusal);
         }
+        self.reach.on_used(from);
     }
 
     fn on_news(&mut self, from: NodeId, message: StorageMessage) {
         match message {
-            StorageMessage::ChunkAnnouncement {
-                period,
-                root,
-                chunk_ids,
-            } => self.on_announcement(from, (period, root), chunk_ids),
+            StorageMessage::ChunkAnnouncement { segment, root, chunks } => {
+                self.on_announcement(from, (segment, root), chunks);
+            }
             StorageMessage::StorageCapabilities { capabilities } => self.on_capabilities(from, capabilities),
             // Of itself: nobody can announce for another node.
             StorageMessage::RepairAnnouncement { round, chunks } => {
@@ -267,10 +272,15 @@ impl RetrievalThread {
         }
     }
 
-    fn on_announcement(&mut self, from: NodeId, (period, root): (u64, PeriodRoot), chunk_ids: Vec<ChunkId>) {
-        let news = self.shared.cache.write().announce(&from, chunk_ids);
+    fn on_announcement(
+        &mut self,
+        from: NodeId,
+        (segment, root): (u64, Option<SegmentRoot>),
+        chunks: Vec<AnnouncedChunk>,
+    ) {
+        let news = self.shared.cache.write().announce(&from, segment, chunks);
         if !news.is_empty() {
-            self.parts.events.chunks_announced(from, period, root, news);
+            self.parts.events.chunks_announced(from, segment, root, news);
         }
     }
 
@@ -308,14 +318,15 @@ impl RetrievalThread {
                     request_id,
                     message,
                 } => {
+                    self.reach.on_used(to);
                     if !self.connections.send(&to, message) {
                         actions.extend(self.retrieval.on_not_sent(request_id, now));
                     }
                 }
-                RetrievalAction::Dial { node } => self.connections.dial(&node),
-                RetrievalAction::Reply { question, to, event } => {
+                RetrievalAction::Dial { node } => self.want(node, now),
+                RetrievalAction::Reply { fetch, to, event } => {
                     if !self.reply(&to, event) {
-                        actions.extend(self.retrieval.on_abandoned(question));
+                        actions.extend(self.retrieval.on_abandoned(fetch));
                     }
                 }
                 RetrievalAction::Quarantine { node, until, reason } => self.quarantine(node, until, &reason),
@@ -325,7 +336,7 @@ impl RetrievalThread {
         }
     }
 
-    fn carry_out_challenges(&mut self, actions: Vec<ChallengeAction>) {
+    fn carry_out_challenges(&mut self, actions: Vec<ChallengeAction>, now: Instant) {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             match action {
@@ -334,11 +345,12 @@ impl RetrievalThread {
                     request_id,
                     message,
                 } => {
+                    self.reach.on_used(to);
                     if !self.connections.send(&to, message) {
                         actions.extend(self.challenges.on_not_sent(&to, request_id));
                     }
                 }
-                ChallengeAction::Dial { node } => self.connections.dial(&node),
+                ChallengeAction::Dial { node } => self.want(node, now),
                 ChallengeAction::Reply { to, event } => {
                     if to.try_send(event).is_err() {
                         debug!("the outcome of a challenge is lost: nobody takes it");
@@ -367,5 +379,18 @@ impl RetrievalThread {
         warn!(peer = %node, reason, "peer put in quarantine");
         self.shared.counters.quarantined.fetch_add(1, Ordering::Relaxed);
         self.shared.cache.write().set_quarantine(node, until);
+    }
+}
+
+/// Whether something is under way over the connection with a peer, in either direction.
+fn is_busy<'a>(
+    connections: &'a StorageConnections,
+    retrieval: &'a Retrieval,
+    challenges: &'a Challenges,
+    serving: &'a Serving,
+) -> impl Fn(&NodeId) -> bool + 'a {
+    move |node| {
+        let is_asked = retrieval.in_flight(node) > 0 || challenges.is_asked(node);
+        is_asked || serving.waiting_bytes(node) > 0 || connections.has_unsent(node)
     }
 }

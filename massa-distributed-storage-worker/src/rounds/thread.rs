@@ -1,0 +1,535 @@
+//! This node's part in the rounds of proofs, on a thread: reads the registry's final state, asks [`crate::rounds::decide()`] what
+//! to send, completes it from the store, and orders it from the registry client.
+//!
+//! Started by the node once a registry may be followed. What was claimed and earned is in the store, so that a restarted node
+//! answers its draws.
+
+mod handle;
+mod notes;
+mod orders;
+
+pub use handle::{ClaimedNow, RoundHandle, RoundStatus};
+
+use self::handle::Shared;
+use self::notes::note_text;
+use self::orders::Ordered;
+use super::claims::keeper::ClaimKeeper;
+use super::claims::{Claims, Found};
+use super::decide::{claimable_now, decide, Claimable, Decision, Local, Note, Sent, Settings, Snapshot};
+use super::earnings::Earnings;
+use super::guard::{Guard, Seen};
+use super::repairs::to_announce;
+use super::snapshot::{whole_period, SnapshotReader};
+use super::timing::{closing_rank, next_beacon, RoundTimes};
+use super::watch::{FinalContent, Watch, Watched};
+use crate::board::{FinalRounds, SegmentBoard};
+use crate::challenge::draw::RoundContext;
+use crate::challenge::refutation::Refutation;
+use crate::challenge::segment_claim::SentClaim;
+use crate::repair::assigned::SharedAssigned;
+use crate::smart_contract::client::ClientHandle;
+use crate::smart_contract::state::NodeRecord;
+use crate::smart_contract::storage_registry::ROOT_VOTES_MAX;
+use crate::storage_backend::{EntryRead, SegmentState, SegmentStore};
+use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
+use massa_distributed_storage_exports::network::StorageNetwork;
+use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES};
+use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_models::address::Address;
+use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// How often the registry is looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// The same while segments or answers wait to be looked at.
+const BUSY_TICK: Duration = Duration::from_millis(25);
+/// Periods of final blocks that are read in a tick.
+const PERIODS_READ: usize = 16;
+
+/// Final blocks of a period, one for each thread, `None` for a miss; nothing while one of the slots is not final, or once the
+/// period is forgotten.
+pub type FinalBlocks = Box<dyn Fn(u64) -> Option<Vec<Option<FinalContent>>> + Send>;
+
+/// What the part in the rounds is made of.
+pub struct RoundParts {
+    /// Read; written are rows of this node's own only.
+    pub store: Arc<SegmentStore>,
+    /// What is assigned to whom.
+    pub assigned: SharedAssigned,
+    /// The client of the registry.
+    pub client: ClientHandle,
+    /// Recent final blocks. Older ones are taken from the archive.
+    pub final_blocks: FinalBlocks,
+    /// Whether matured rewards are claimed on their own.
+    pub auto_claim: bool,
+    /// Periods between final state and the execution of what is sent: [`Settings::lead_periods`].
+    pub lead_periods: u64,
+    /// Where final state is told; and where repair tells what it would vote, what is lacking, and what is assigned otherwise than
+    /// before.
+    pub board: Arc<SegmentBoard>,
+    /// Announces what is repaired; without it nothing is announced.
+    pub network: Option<Arc<dyn StorageNetwork>>,
+}
+
+/// Stops this node's part.
+pub struct RoundManager {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RoundManager {
+    /// Ends the thread.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                warn!("the thread of the rounds ended in a panic");
+            }
+        }
+    }
+}
+
+impl Drop for RoundManager {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts this node's part in the rounds. Without an operator in the client it only looks on.
+///
+/// # Errors
+/// The system's: no thread; or the rows of claims and earnings cannot be read.
+pub fn start_rounds(parts: RoundParts) -> std::io::Result<(RoundManager, RoundHandle)> {
+    let (claims, found) = Claims::open(Arc::clone(&parts.store)).map_err(std::io::Error::other)?;
+    let earnings = Earnings::read(&parts.store).map_err(std::io::Error::other)?;
+    let shared = Arc::new(Shared {
+        store: Arc::clone(&parts.store),
+        assigned: Arc::clone(&parts.assigned),
+        host: Arc::clone(parts.client.host()),
+        claims: Arc::new(claims),
+        guard: Default::default(),
+        status: Default::default(),
+        earnings: earnings.into(),
+    });
+    let worker = Worker::new(Arc::clone(&shared), parts, found);
+    let (stop, stopped) = bounded(0);
+    let thread = std::thread::Builder::new()
+        .name("storage-rounds".into())
+        .spawn(move || worker.run(&stopped))?;
+    let manager = RoundManager {
+        stop: Some(stop),
+        thread: Some(thread),
+    };
+    Ok((manager, RoundHandle(shared)))
+}
+
+/// What is read once for each final period.
+struct Read {
+    snapshot: Snapshot,
+    times: RoundTimes,
+    own_roots: BTreeMap<u64, SegmentRoot>,
+    last_closed: Option<u64>,
+    closing_ranks: BTreeMap<u64, u64>,
+    refutations: Vec<Refutation>,
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    parts: RoundParts,
+    keeper: ClaimKeeper,
+    reader: Option<SnapshotReader>,
+    read: Option<Read>,
+    /// The periods that were final and on by the clock when the guard last looked.
+    guarded: Option<(u64, u64)>,
+    /// Of the round beside it.
+    beacon: Option<(u64, Digest)>,
+    watch: Watch,
+    ordered: Vec<Ordered>,
+    /// Notes of the last decision that were logged.
+    said: Vec<String>,
+    /// The claims and what was lacking of them when repairs were last looked at.
+    looked_at: (Vec<SentClaim>, Vec<ChunkPosition>),
+    /// Repairs that peers are told: round and chunks.
+    announced: (u64, Vec<ChunkPosition>),
+    /// The claim for the next round could not be brought up to date.
+    is_stuck: bool,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, parts: RoundParts, found: Found) -> Self {
+        let claims = (Arc::clone(&shared.claims), found);
+        Self {
+            keeper: ClaimKeeper::new(Arc::clone(&parts.store), Arc::clone(&parts.assigned), claims),
+            shared,
+            parts,
+            reader: None,
+            read: None,
+            guarded: None,
+            beacon: None,
+            watch: Watch::default(),
+            ordered: Vec::new(),
+            said: Vec::new(),
+            looked_at: Default::default(),
+            announced: (0, Vec::new()),
+            is_stuck: false,
+        }
+    }
+
+    fn run(mut self, stopped: &Receiver<()>) {
+        loop {
+            self.keep_claim();
+            self.tick();
+            let is_busy = (!self.keeper.is_settled() && !self.is_stuck) || self.watch.waiting() > 0;
+            match stopped.recv_timeout(if is_busy { BUSY_TICK } else { TICK }) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    }
+
+    /// Brings the claim for the next round on by a slice.
+    fn keep_claim(&mut self) {
+        self.keeper.note(self.parts.board.take_changed());
+        let stepped = self.keeper.step();
+        let was_stuck = std::mem::replace(&mut self.is_stuck, stepped.is_err());
+        if let Err(error) = stepped {
+            if !was_stuck {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the claim for the next round is not brought up to date"
+                );
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let Some(registry) = self.parts.client.nodes().address() else {
+            return;
+        };
+        let settings = self.settings(registry);
+        if self.see_final_state(&settings).is_none() {
+            return;
+        }
+        self.take_outcomes(settings.claim_fee);
+        self.watch_others(&settings);
+        let current_period = self.parts.client.host().current_period();
+        self.set_guard(current_period);
+        self.announce_repairs(current_period);
+        let Some(read) = self.read.take() else { return };
+        let local = self.local(&settings, &read);
+        let sent: Vec<Sent> = self.ordered.iter().map(|ordered| ordered.sent.clone()).collect();
+        let decision = decide(&settings, &read.snapshot, &local, &sent);
+        self.tell(&read, &decision);
+        self.read = Some(read);
+        for (action, until) in decision.actions {
+            self.order(&settings.node, action, until);
+        }
+        self.write_earnings();
+    }
+
+    fn settings(&self, registry: Address) -> Settings {
+        let client = &self.parts.client;
+        let limits = client.host().limits();
+        Settings {
+            chain_id: limits.chain_id,
+            registry,
+            // Who only looks on has nobody's record, and decides nothing.
+            node: client.operator().unwrap_or(registry),
+            lead_periods: self.parts.lead_periods,
+            validity_periods: limits.validity_periods,
+            auto_claim: self.parts.auto_claim,
+            claim_fee: limits.minimal_fee,
+        }
+    }
+
+    /// Reads the registry's rows if another period is final than the last time, and what follows from them. `None` while there is
+    /// nothing to decide on.
+    fn see_final_state(&mut self, settings: &Settings) -> Option<()> {
+        let host = Arc::clone(self.parts.client.host());
+        let period = whole_period(host.final_slot(), self.parts.store.parameters().thread_count)?;
+        if self.read.as_ref().is_some_and(|read| read.snapshot.period == period) {
+            return Some(());
+        }
+        let reader = self
+            .reader
+            .get_or_insert_with(|| SnapshotReader::new(settings.registry, settings.node));
+        let snapshot = reader.read(&*host, period)?;
+        let times = RoundTimes::of_period(period, snapshot.config.round_periods());
+        self.parts.board.set_final(FinalRounds {
+            period,
+            round_periods: times.periods,
+            accepted: Arc::clone(&snapshot.accepted_roots),
+        });
+        self.keeper.set_accepted(&snapshot.accepted_roots);
+        let segment_periods = snapshot.config.next.challenge_frequency_periods.max(1);
+        self.keeper
+            .set_last_needed(times.next().last_period() / segment_periods);
+        if let Some(max_leaves) = claimable_now(settings, &snapshot) {
+            self.keeper.set_max_leaves(max_leaves);
+        }
+        // What was accepted since is claimed with the next operation, which may be decided on in a moment.
+        self.keep_claim();
+        self.see_earnings(&snapshot, times.periods);
+        self.forget_before(times.round);
+        let (own_roots, last_closed) = self.own_roots(snapshot.state.next_segment);
+        let mut read = Read {
+            snapshot,
+            times,
+            own_roots,
+            last_closed,
+            closing_ranks: BTreeMap::new(),
+            refutations: Vec::new(),
+        };
+        self.read_nodes(settings, &mut read);
+        self.read = Some(read);
+        Some(())
+    }
+
+    fn forget_before(&mut self, round: u64) {
+        self.forget_ordered(round);
+        if let Err(error) = self.shared.claims.forget_before(round.saturating_sub(1)) {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "claims that are over are kept for now"
+            );
+        }
+    }
+
+    /// Roots that this node derived, or linked, of the segments that may be voted for; and the newest that is closed here.
+    fn own_roots(&self, next_segment: u64) -> (BTreeMap<u64, SegmentRoot>, Option<u64>) {
+        let store = &self.parts.store;
+        let segments = store.segments(next_segment, ROOT_VOTES_MAX).unwrap_or_else(|error| {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "own roots cannot be read: nothing is voted for"
+            );
+            Vec::new()
+        });
+        let derived = segments.iter().filter(|info| info.state == SegmentState::Closed);
+        let roots = derived.filter_map(|info| Some((info.segment, info.root?)));
+        (roots.collect(), store.last_segment().ok().flatten())
+    }
+
+    /// What the records of all nodes are needed for, if they are: who closes a round, and whose claim is false.
+    fn read_nodes(&mut self, settings: &Settings, read: &mut Read) {
+        let (snapshot, times) = (&read.snapshot, read.times);
+        let due: Vec<u64> = (times.round.saturating_sub(1)..=times.round)
+            .filter(|round| {
+                let record = snapshot.rounds.get(round);
+                let is_open = record.is_some_and(|record| !record.closed && record.claims > 0);
+                let of_round = RoundTimes { round: *round, ..times };
+                is_open && of_round.window_over(snapshot.period)
+            })
+            .collect();
+        self.read_blocks(settings, read);
+        if due.is_empty() && self.watch.is_idle(times) {
+            return;
+        }
+        let nodes = self.parts.client.nodes().records();
+        let claimants = |round: u64| -> Vec<Address> {
+            let claimed = |node: &&NodeRecord| node.claim_of(round).is_some();
+            nodes.iter().filter(claimed).map(|node| node.address).collect()
+        };
+        let rank = |round: u64| (round, closing_rank(&settings.node, round, &claimants(round)));
+        read.closing_ranks = due.into_iter().map(rank).collect();
+        self.watch.set_nodes(&read.snapshot, &nodes, times);
+        read.refutations = self.watch.refutations(&read.snapshot, &nodes, times);
+    }
+
+    fn read_blocks(&mut self, settings: &Settings, read: &Read) {
+        let watched = Watched {
+            chain_id: settings.chain_id,
+            registry: settings.registry,
+            own: settings.node,
+        };
+        for _ in 0..PERIODS_READ {
+            let Some(period) = self.watch.wants(read.snapshot.period, read.times) else {
+                return;
+            };
+            let blocks = (self.parts.final_blocks)(period);
+            self.watch.read(blocks.as_deref(), &watched);
+        }
+    }
+
+    /// Scores some of the answers that were read; what was found is looked at again when all are.
+    fn watch_others(&mut self, settings: &Settings) {
+        if self.watch.waiting() == 0 {
+            return;
+        }
+        self.watch.score(&self.parts.assigned);
+        if self.watch.waiting() > 0 {
+            return;
+        }
+        if let Some(mut read) = self.read.take() {
+            self.read_nodes(settings, &mut read);
+            self.read = Some(read);
+        }
+    }
+
+    /// What this node knows itself.
+    fn local(&mut self, settings: &Settings, read: &Read) -> Local {
+        Local {
+            own_roots: read.own_roots.clone(),
+            candidate: self.parts.board.candidate(),
+            last_closed: read.last_closed,
+            claimable: Claimable {
+                leaves: self.shared.claims.current().leaves,
+                is_settled: self.keeper.is_settled(),
+            },
+            differing: self.keeper.differing(),
+            beacon: self.beacon_of(settings, read),
+            closing_ranks: read.closing_ranks.clone(),
+            refutations: read.refutations.clone(),
+        }
+    }
+
+    /// Looks whether answers are taken, and of whom.
+    fn set_guard(&mut self, current_period: u64) {
+        let Some(read) = &self.read else { return };
+        let seen = Seen {
+            final_period: read.snapshot.period,
+            current_period,
+            anchored_below: read.snapshot.state.next_segment,
+        };
+        if self.guarded == Some((seen.final_period, seen.current_period)) {
+            return;
+        }
+        self.guarded = Some((seen.final_period, seen.current_period));
+        let chunk_leaves = chunk_leaves(&self.parts.store);
+        let client = &self.parts.client;
+        let mut guard = self.shared.guard.lock();
+        let guard = guard.get_or_insert_with(|| Guard::new(read.times.periods, chunk_leaves));
+        guard.look(seen, |round| {
+            let records = client.nodes().records();
+            let claims = records.iter().filter_map(|record| {
+                let claim = record.claim_of(round)?;
+                Some((record.peer()?, claim.leaves))
+            });
+            claims.collect()
+        });
+    }
+
+    /// Tells peers, before the next beacon, which chunks of the claim for its round this node lacks.
+    fn announce_repairs(&mut self, current_period: u64) {
+        let (Some(network), Some(read)) = (&self.parts.network, &self.read) else {
+            return;
+        };
+        let round = next_beacon(current_period, read.times.periods).round;
+        let claims = &self.shared.claims;
+        let sent = claims.of_round(round);
+        // An operation that was given up leaves its claim behind: of several the smallest says how much is allowed.
+        let leaves = sent.iter().map(|sent| sent.claim.leaves).min();
+        let lacking = leaves.map_or_else(Vec::new, |_| self.parts.board.lacking());
+        let now = (sent, lacking);
+        if now == self.looked_at && round == self.announced.0 {
+            return;
+        }
+        let (_, lacking) = &now;
+        let covers = |position: &ChunkPosition| claims.covers(round, *position);
+        let chunk_leaves = chunk_leaves(&self.parts.store);
+        let chunks = to_announce(lacking, leaves.unwrap_or(0), chunk_leaves, covers);
+        let is_told = self.announced == (round, chunks.clone()) || (chunks.is_empty() && self.announced.1.is_empty());
+        if !is_told {
+            if network.announce_repairs(round, chunks.clone()).is_err() {
+                return;
+            }
+            if !chunks.is_empty() {
+                warn!(
+                    round,
+                    chunks = chunks.len(),
+                    "chunks that are claimed and missing are announced as under repair"
+                );
+            }
+        }
+        self.announced = (round, chunks);
+        self.looked_at = now;
+    }
+
+    fn beacon_of(&mut self, settings: &Settings, read: &Read) -> Option<Digest> {
+        let times = read.times;
+        if let Some((_, beacon)) = self.beacon.filter(|(round, _)| *round == times.round) {
+            return Some(beacon);
+        }
+        let period = times.beacon_period();
+        if read.snapshot.period < period {
+            return None;
+        }
+        let recent = (self.parts.final_blocks)(period);
+        let recent = recent.map(|blocks| blocks.into_iter().map(|block| Some(block?.id)).collect());
+        let blocks: Vec<Option<BlockId>> = recent.or_else(|| self.archived_blocks(period))?;
+        let context = RoundContext {
+            chain_id: settings.chain_id,
+            registry: settings.registry.to_string(),
+            round: times.round,
+        };
+        let beacon = context.beacon(&blocks);
+        self.beacon = Some((times.round, beacon));
+        Some(beacon)
+    }
+
+    fn archived_blocks(&self, period: u64) -> Option<Vec<Option<BlockId>>> {
+        match self.parts.store.entry(period).ok()? {
+            EntryRead::Found(entry) => Some(entry.ids().collect()),
+            _ => None,
+        }
+    }
+
+    fn see_earnings(&mut self, snapshot: &Snapshot, periods: u64) {
+        let Some(node) = &snapshot.node else { return };
+        let over = |round: u64| RoundTimes { round, periods }.window_over(snapshot.period);
+        let mut earnings = self.shared.earnings.lock();
+        for round in earnings.see(node, &snapshot.rounds, periods, over) {
+            info!(
+                "Round {}: {} of {} draws passed, {} MAS credited ({})",
+                round.round,
+                round.passes,
+                round.draws,
+                Amount::from_raw(round.credited_nano),
+                round.result
+            );
+        }
+    }
+
+    fn write_earnings(&mut self) {
+        let written = self.shared.earnings.lock().write(&self.parts.store);
+        if let Err(error) = written {
+            warn!(error = &error as &dyn std::error::Error, "earnings not written");
+        }
+    }
+
+    fn tell(&mut self, read: &Read, decision: &Decision) {
+        let notes: Vec<String> = decision.notes.iter().filter_map(note_text).collect();
+        for note in notes.iter().filter(|note| !self.said.contains(note)) {
+            warn!("storage round {}: {note}", read.times.round);
+        }
+        self.said.clone_from(&notes);
+        let differing_segment = decision.notes.iter().find_map(|note| match note {
+            Note::RootDiffers(differing) => Some(differing.segment),
+            _ => None,
+        });
+        *self.shared.status.lock() = RoundStatus {
+            round: Some(read.times.round),
+            period: read.snapshot.period,
+            notes,
+            segments_accepted: read.snapshot.accepted_roots.len() as u64,
+            differing_segment,
+            rounds_left_in_pool: rounds_left(&read.snapshot),
+        };
+    }
+}
+
+/// Leaves of a full chunk.
+fn chunk_leaves(store: &SegmentStore) -> u64 {
+    u64::from(store.parameters().chunk_size) / LEAF_BYTES as u64
+}
+
+/// Rounds that the pool pays at the rate and size of the last one whose rate is fixed.
+fn rounds_left(snapshot: &Snapshot) -> Option<u64> {
+    let last = snapshot.rounds.values().rev().find(|round| round.frozen)?;
+    snapshot.state.pool.to_raw().checked_div(last.reserve.to_raw())
+}

@@ -1,0 +1,66 @@
+//! What the operator is told of decisions, in plain words.
+
+use crate::rounds::claims::keeper::Differing;
+use crate::rounds::decide::{Kind, Note};
+use crate::smart_contract::outbox::Purpose;
+
+/// What the client orders an operation of this kind for.
+pub(super) fn purpose(kind: &Kind) -> Purpose {
+    match kind {
+        Kind::Submit { .. } => Purpose::Submission,
+        Kind::Close { .. } => Purpose::CloseRound,
+        Kind::SetPlacementKey { .. } => Purpose::PlacementKey,
+        Kind::ClaimRewards { .. } => Purpose::ClaimRewards,
+        Kind::Refute { .. } => Purpose::Refutation,
+    }
+}
+
+pub(super) fn round_of(kind: &Kind) -> u64 {
+    match kind {
+        Kind::Submit { round }
+        | Kind::Close { round }
+        | Kind::SetPlacementKey { round }
+        | Kind::ClaimRewards { round }
+        | Kind::Refute { round, .. } => *round,
+    }
+}
+
+pub(super) fn describe(kind: &Kind) -> String {
+    match kind {
+        Kind::Submit { round } => format!("the operation of round {round}"),
+        Kind::Close { round } => format!("closing round {round}"),
+        Kind::SetPlacementKey { round } => format!("the placement key of round {round}"),
+        Kind::ClaimRewards { round } => format!("the claim of rewards in round {round}"),
+        Kind::Refute { node, round } => format!("the refutation of {node} in round {round}"),
+    }
+}
+
+/// What the operator should know; nothing for what is in order.
+pub(super) fn note_text(note: &Note) -> Option<String> {
+    Some(match note {
+        Note::InFlight(_) | Note::NotItsTurn { .. } | Note::NoBeacon { .. } | Note::RoundDone => return None,
+        Note::SegmentOpen { .. } | Note::ClaimUnsettled { .. } => return None,
+        Note::RoundEnding | Note::NeedsRound(_) => return None,
+        Note::NotRegistered => "the operator is not registered: massa-cli storage register".into(),
+        Note::Paused => "the registry is paused".into(),
+        Note::GaveUp(kind) => format!("{} was refused too often", describe(kind)),
+        Note::WindowMissed { round } => format!("round {round} was claimed and not answered in time"),
+        Note::NoPlacementKey => {
+            "no placement key yet: it comes with the first accepted round after registration".into()
+        }
+        Note::Leaving => "nothing is claimed: the node is leaving".into(),
+        Note::SitsOut { until } => format!("nothing is claimed before round {until}: silent, or in the minority"),
+        Note::NothingAllowed => "nothing is claimed: the allocation does not count yet, or the stake is gone".into(),
+        Note::NothingAnchored => "nothing is claimed: no segment is anchored of which this node holds chunks".into(),
+        Note::RootDiffers(differing) => differing_text(differing),
+        Note::RewardsBelowFee(amount) => format!("{amount} MAS have matured: claiming them costs more"),
+    })
+}
+
+fn differing_text(differing: &Differing) -> String {
+    let Differing { segment, own, accepted } = differing;
+    format!(
+        "the root of segment {segment} is {own} here and {accepted} in the registry: the segment is not claimed, and is \
+         fetched again"
+    )
+}

@@ -1,0 +1,35 @@
+//! Which segments changed since somebody looked: what is kept beside the store, like claims, follows from it.
+
+use super::SegmentStore;
+use std::collections::BTreeSet;
+
+/// Segments that are remembered one by one.
+const REMEMBERED: usize = 1 << 16;
+
+/// Segments that changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangedSegments {
+    /// So many changed that they are not listed one by one.
+    pub all: bool,
+    /// Those that are listed.
+    pub segments: BTreeSet<u64>,
+}
+
+impl ChangedSegments {
+    /// Adds a segment.
+    pub fn note(&mut self, segment: u64) {
+        if self.segments.len() < REMEMBERED {
+            self.segments.insert(segment);
+        } else if !self.segments.contains(&segment) {
+            self.all = true;
+        }
+    }
+}
+
+impl SegmentStore {
+    /// Segments of which chunks came or went, or whose table is new or another, since the last call: whoever follows them takes
+    /// them. In memory: after a start, everything may have changed.
+    pub fn take_changed(&self) -> ChangedSegments {
+        std::mem::take(&mut *self.changed.lock())
+    }
+}

@@ -1,0 +1,904 @@
+//! A node's part in rounds of several segments: the rules of decisions one by one, and hundreds of rounds of a network that follows it, against a
+//! model of the registry.
+
+#[path = "common/claims.rs"]
+mod claims;
+#[path = "common/registry_model.rs"]
+mod registry_model;
+#[path = "common/segment_world.rs"]
+mod rounds_world;
+
+use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
+use massa_distributed_storage_worker::challenge::draw::placement_key;
+use massa_distributed_storage_worker::challenge::RoundContext;
+use massa_distributed_storage_worker::replication::placement_score;
+use massa_distributed_storage_worker::rewards;
+use massa_distributed_storage_worker::rounds::claims::keeper::Differing;
+use massa_distributed_storage_worker::rounds::decide::{
+    decide, Action, Claimable, Kind, Local, Note, Outcome, Sent, Snapshot, SubmissionPlan,
+};
+use massa_distributed_storage_worker::rounds::detection::{self, failing_chance};
+use massa_distributed_storage_worker::rounds::RoundTimes;
+use massa_distributed_storage_worker::smart_contract::storage_registry::{ClaimState, RoundResult, ROOT_VOTES_MAX};
+use massa_models::amount::Amount;
+use registry_model::Model;
+use rounds_world::{
+    address, beacon_of, lost_root_of, node_record, registry, root_of, round_record, settings, snapshot, Behaviour,
+    World, CHAIN_ID, GB, LAG, PERIODS, SEGMENT, SEGMENTS, STAKE,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const POOL: u64 = 1_000_000_000_000_000;
+
+fn honest(count: usize) -> Vec<Behaviour> {
+    vec![Behaviour::default(); count]
+}
+
+/// Nobody who did as the rules say lost stake or a round, except rounds that were void for all.
+fn assert_honest_nodes_lose_nothing(world: &World, void: &BTreeSet<u64>) {
+    let results = world.model.results();
+    for node in world.honest() {
+        assert_eq!(
+            world.model.nodes[&node.address].stake.to_raw(),
+            STAKE,
+            "{}",
+            node.address
+        );
+        let submissions = node
+            .refused
+            .iter()
+            .filter(|(kind, _)| matches!(kind, Kind::Submit { .. }));
+        assert_eq!(submissions.count(), 0, "{:?}", node.refused);
+        for ((_, round), result) in results.range((node.address, 0)..=(node.address, u64::MAX)) {
+            let expected = if void.contains(round) { 18 } else { 0 };
+            assert_eq!(result.reason, expected, "round {round} of {}", node.address);
+        }
+        assert!(node
+            .executed
+            .iter()
+            .all(|(kind, count)| !matches!(kind, Kind::Submit { .. }) || *count == 1));
+    }
+}
+
+/// What each node was credited is what `rewards.rs` gives for its rounds, and it has all of it.
+fn assert_credits(world: &World) {
+    let all = world.model.results();
+    let nodes: Vec<_> = world.nodes.iter().map(|node| node.address).collect();
+    let mut total = 0;
+    for node in nodes {
+        let results = all.range((node, 0)..=(node, u64::MAX));
+        for (_, result) in results {
+            let counted = result.reason == 0 || result.reason == 21;
+            let expected = rewards::credit(result.leaves, PERIODS, result.rate, result.passes, result.draws);
+            assert_eq!(result.credit, if counted { expected } else { 0 });
+            let missed = match result.reason {
+                16 => result.draws,
+                0 | 21 => result.draws - result.passes,
+                _ => 0,
+            };
+            assert!(result.slashed <= rewards::slash_amount(STAKE, 10, missed, result.draws));
+            total += result.credit;
+        }
+    }
+    let waiting: u64 = world
+        .model
+        .nodes
+        .values()
+        .map(|node| {
+            let slots: u64 = node.slots.iter().flatten().map(|slot| slot.credit.to_raw()).sum();
+            slots + node.matured_rewards.to_raw()
+        })
+        .sum();
+    assert_eq!(world.model.paid + waiting, total, "credit of settled claims");
+    let rounds: Vec<_> = world.model.rounds.iter().filter(|(_, record)| record.frozen).collect();
+    for (round, record) in rounds {
+        let reserve = rewards::round_reserve(record.leaves, PERIODS, record.rate.to_raw());
+        assert_eq!(reserve, record.reserve.to_raw(), "round {round}");
+        assert!(record.credit_sum.to_raw() <= reserve, "round {round}");
+    }
+}
+
+fn counted_rounds(world: &World) -> BTreeSet<u64> {
+    // The claims of the first rounds are those of the few nodes whose turn came after segment 0 was anchored.
+    let rounds = world.model.rounds.iter().filter(|(round, _)| **round > 2);
+    let counted = rounds.filter(|(_, record)| record.beacon.is_some());
+    counted.map(|(round, _)| *round).collect()
+}
+
+#[test]
+fn an_honest_network_counts_every_round_and_loses_nothing() {
+    let mut world = World::new(honest(9), POOL, 1);
+    world.run_rounds(100);
+
+    // What was archived in round 0 is anchored in round 1 at the latest, in round 2 everybody claims for round 3.
+    assert_eq!(counted_rounds(&world), (3..100).collect());
+    assert_honest_nodes_lose_nothing(&world, &BTreeSet::new());
+    assert_credits(&world);
+    assert!(
+        world.model.next_segment >= 98 * SEGMENTS,
+        "{}",
+        world.model.next_segment
+    );
+    assert!(world.model.paid > 0, "rewards are claimed on their own");
+    // Every node earned in every round; the last one is not settled yet.
+    let settled = world.model.results();
+    assert!(world
+        .nodes
+        .iter()
+        .all(|node| (3..99).all(|round| settled.contains_key(&(node.address, round)))));
+}
+
+#[test]
+fn hundreds_of_rounds_with_silence_lies_losses_and_latecomers_stop_nothing() {
+    let mut behaviours = honest(8);
+    // Two that are switched off at times, one for longer than its weight lasts.
+    behaviours.push(Behaviour {
+        silent: (20..22).chain(60..75).collect(),
+        ..Behaviour::default()
+    });
+    behaviours.push(Behaviour {
+        silent: [45, 90, 91, 92, 150].into(),
+        ..Behaviour::default()
+    });
+    // One that votes for a beacon of its own, one that loses chunks, one with another archive.
+    behaviours.push(Behaviour {
+        lies: [30, 31, 100].into(),
+        ..Behaviour::default()
+    });
+    behaviours.push(Behaviour {
+        loses: Some(50),
+        ..Behaviour::default()
+    });
+    behaviours.push(Behaviour {
+        differs_from: Some(120 * SEGMENTS),
+        ..Behaviour::default()
+    });
+    for round in [12, 40, 110] {
+        behaviours.push(Behaviour {
+            joins: round * PERIODS + 7,
+            ..Behaviour::default()
+        });
+    }
+    let latecomers: Vec<_> = (13..16).map(address).collect();
+    let (silent, liar, loser, differing) = (address(8), address(10), address(11), address(12));
+    let mut world = World::new(behaviours, POOL, 2);
+    world.run_rounds(200);
+
+    assert_eq!(counted_rounds(&world), (3..200).collect());
+    assert_honest_nodes_lose_nothing(&world, &BTreeSet::new());
+    assert_credits(&world);
+    let results = world.model.results();
+    let result = |node, round| results.get(&(node, round)).map(|result| result.reason);
+    let stake = |node| world.model.nodes[&node].stake.to_raw();
+    // Silent: slashed once as if all was missed, out for three rounds, back with the fourth.
+    assert_eq!(result(silent, 20), Some(16));
+    assert!((21..24).all(|round| result(silent, round).is_none()));
+    assert_eq!(result(silent, 25).or(result(silent, 26)), Some(0));
+    assert!(stake(silent) < STAKE && stake(silent) > STAKE * 7 / 10);
+    // In the minority: unpaid, out, keeps its stake.
+    assert_eq!(result(liar, 30), Some(17));
+    assert_eq!(result(liar, 31), Some(17), "claimed before it was known");
+    assert!((32..35).all(|round| result(liar, round).is_none()));
+    assert_eq!(stake(liar), STAKE);
+    // Lost: that round's draws miss, the next claim is smaller and passes.
+    assert_eq!(result(loser, 50), Some(21));
+    assert_eq!(result(loser, 51), Some(0));
+    assert!((52..199).all(|round| result(loser, round) == Some(0)));
+    // Another archive: says so, claims what agrees, and what agrees is pruned in the end.
+    assert!(
+        world.nodes[12]
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::RootDiffers(_))),
+        "{:?}",
+        world.nodes[12].notes
+    );
+    assert_eq!(result(differing, 125), Some(0));
+    assert_eq!(result(differing, 150), None);
+    assert_eq!(stake(differing), STAKE);
+    // Latecomers earn a few rounds after they came.
+    for (node, joined) in latecomers.into_iter().zip([12, 40, 110]) {
+        let first = results.range((node, 0)..=(node, u64::MAX)).next().unwrap().0 .1;
+        assert!(first <= joined + 5, "joined in {joined}, first counted in {first}");
+        assert!((first..198).all(|round| result(node, round) == Some(0)));
+    }
+}
+
+#[test]
+fn a_third_silent_makes_a_round_void_and_the_next_count_without_them() {
+    let mut behaviours = honest(6);
+    for _ in 0..3 {
+        behaviours.push(Behaviour {
+            silent: (10..13).collect(),
+            ..Behaviour::default()
+        });
+    }
+    let mut world = World::new(behaviours, POOL, 3);
+    world.run_rounds(40);
+
+    assert_eq!(counted_rounds(&world), (3..40).filter(|round| *round != 10).collect());
+    assert_honest_nodes_lose_nothing(&world, &BTreeSet::from([10]));
+    assert_credits(&world);
+    let results = world.model.results();
+    for silent in (6..9).map(address) {
+        assert_eq!(results[&(silent, 10)].reason, 18, "void: not slashed");
+        assert_eq!(world.model.nodes[&silent].stake.to_raw(), STAKE);
+        assert!(!results.contains_key(&(silent, 13)), "sits out");
+        assert_eq!(results[&(silent, 20)].reason, 0);
+    }
+}
+
+#[test]
+fn a_network_that_is_switched_off_starts_again() {
+    let behaviour = Behaviour {
+        silent: (10..16).collect(),
+        ..Behaviour::default()
+    };
+    let mut world = World::new(vec![behaviour; 5], POOL, 4);
+    world.run_rounds(40);
+
+    let counted = counted_rounds(&world);
+    assert!((3..10).all(|round| counted.contains(&round)));
+    assert!((22..40).all(|round| counted.contains(&round)), "{counted:?}");
+    assert_credits(&world);
+}
+
+#[test]
+fn a_segment_with_a_lost_period_is_anchored_two_rounds_later_and_the_later_ones_are_voted_and_claimed() {
+    let mut world = World::new(honest(6), POOL, 6);
+    // In the middle of round 8.
+    let lost = 8 * SEGMENTS + 1;
+    world.lost_segment = Some(lost);
+    world.run_rounds(10);
+    assert_eq!(
+        world.model.next_segment, lost,
+        "no root before the window of round 9 is over"
+    );
+    world.run_rounds(20);
+
+    assert_eq!(world.model.roots[&lost], lost_root_of(lost));
+    let next = world.model.next_segment;
+    assert!(next >= 28 * SEGMENTS, "{next}");
+    assert!((lost + 1..next).all(|segment| world.model.roots[&segment] == root_of(segment)));
+    // Nobody stops claiming meanwhile, and what came after the lost segment is claimed, too.
+    assert_eq!(counted_rounds(&world), (3..30).collect());
+    assert_honest_nodes_lose_nothing(&world, &BTreeSet::new());
+    assert_credits(&world);
+}
+
+#[test]
+fn an_empty_pool_pays_nothing_and_stops_nothing() {
+    let mut world = World::new(honest(4), 1_000, 5);
+    world.run_rounds(20);
+    assert_eq!(counted_rounds(&world), (3..20).collect());
+    assert_honest_nodes_lose_nothing(&world, &BTreeSet::new());
+    assert_credits(&world);
+}
+
+#[test]
+fn operations_are_spread_over_the_window_and_nobody_closes_for_nothing() {
+    let mut world = World::new(honest(20), POOL, 6);
+    world.loss_percent = 0;
+    world.run_rounds(60);
+    let (busiest, total) = (world.load.values().max().unwrap(), world.load.values().sum::<usize>());
+    assert!(busiest * 3 < total, "{:?}", world.load);
+    let closings = |kind: &Kind| matches!(kind, Kind::Close { .. });
+    let closed: usize = world
+        .nodes
+        .iter()
+        .flat_map(|node| &node.executed)
+        .filter(|(kind, _)| closings(kind))
+        .count();
+    let in_vain: usize = world
+        .nodes
+        .iter()
+        .flat_map(|node| &node.refused)
+        .filter(|(kind, _)| closings(kind))
+        .count();
+    assert!(closed >= 50, "{closed}");
+    assert_eq!(in_vain, 0);
+}
+
+// One rule after the other.
+
+/// Node 0 in round 5, with a claim for it, in final period `period` of the round: all segments before those of round 4 are anchored,
+/// and those of round 4 are closed here.
+struct Case {
+    snapshot: Snapshot,
+    local: Local,
+    sent: Vec<Sent>,
+}
+
+const ROUND: u64 = 5;
+/// The first segment that is not anchored, and the first of the round.
+const PENDING: u64 = (ROUND - 1) * SEGMENTS;
+const OPEN: u64 = ROUND * SEGMENTS;
+
+fn roots(segments: std::ops::Range<u64>) -> Vec<(u64, SegmentRoot)> {
+    segments.map(|segment| (segment, root_of(segment))).collect()
+}
+
+impl Case {
+    fn at(in_round: u64) -> Self {
+        let mut model = Model::new(CHAIN_ID, registry(), PERIODS, POOL);
+        model.register(node_record(address(0)), 0);
+        let mut record = round_record();
+        record.claims = 3;
+        record.claim_stake = Amount::from_raw(3 * STAKE);
+        model.rounds.insert(ROUND, record);
+        model.roots = roots(0..PENDING).into_iter().collect();
+        model.next_segment = PENDING;
+        model.last_accepted = Some(ROUND - 1);
+        let accepted = Arc::new(model.roots.clone());
+        let mut case = Self {
+            snapshot: snapshot(&model, &address(0), ROUND * PERIODS + in_round, &accepted),
+            local: Local {
+                own_roots: roots(PENDING..OPEN).into_iter().collect(),
+                last_closed: Some(OPEN - 1),
+                claimable: Claimable {
+                    leaves: 1_000,
+                    is_settled: true,
+                },
+                beacon: Some(beacon_of(ROUND)),
+                ..Local::default()
+            },
+            sent: Vec::new(),
+        };
+        case.claim(ROUND, ClaimState::Claimed);
+        case
+    }
+
+    /// In the last period in which it can still answer, so that its turn has come.
+    fn in_turn() -> Self {
+        Self::at(PERIODS / 2 - settings(address(0)).lead_periods)
+    }
+
+    fn claim(&mut self, round: u64, state: ClaimState) {
+        let node = self.snapshot.node.as_mut().unwrap();
+        node.slots[(round % 3) as usize] = Some(RoundResult {
+            round,
+            leaves: 1_000,
+            stake: Amount::from_raw(STAKE),
+            weight: GB,
+            root: [7; 32],
+            beacon: beacon_of(round),
+            credit: Amount::from_raw(0),
+            state,
+            draws: 4,
+            passes: 4,
+            reason: 0,
+            refuted: false,
+            draw_reasons: Vec::new(),
+        });
+    }
+
+    fn decide(&self) -> (Vec<Action>, Vec<Note>) {
+        let decision = decide(&settings(address(0)), &self.snapshot, &self.local, &self.sent);
+        (
+            decision.actions.into_iter().map(|(action, _)| action).collect(),
+            decision.notes,
+        )
+    }
+
+    fn submission(&self) -> SubmissionPlan {
+        let (actions, notes) = self.decide();
+        let plan = actions.into_iter().find_map(|action| match action {
+            Action::Submit(plan) => Some(plan),
+            _ => None,
+        });
+        plan.unwrap_or_else(|| panic!("no submission: {notes:?}"))
+    }
+
+    fn says(&self, note: &Note) -> bool {
+        self.decide().1.contains(note)
+    }
+}
+
+#[test]
+fn one_operation_carries_vote_answers_roots_and_the_next_claim() {
+    let plan = Case::in_turn().submission();
+    let vote = plan.vote.clone().unwrap();
+    assert_eq!(vote.beacon, beacon_of(ROUND));
+    assert_eq!(vote.draws.len(), 4);
+    assert!(vote.draws.iter().all(|leaf| *leaf < 1_000));
+    assert_eq!(plan.roots, roots(PENDING..OPEN));
+    assert_eq!(plan.claim.unwrap().max_leaves, GB << 20);
+
+    // A chunk that cannot be read is a missed draw, not a missed round.
+    let submission = plan
+        .complete(|leaf| (leaf != vote.draws[1]).then(|| vec![1]), None)
+        .unwrap();
+    let draws: Vec<u8> = submission.beacon.unwrap().1.iter().map(|(draw, _)| *draw).collect();
+    assert_eq!(draws, [0, 2, 3]);
+    assert_eq!(submission.claim, None);
+}
+
+#[test]
+fn nothing_is_sent_before_its_turn_or_without_the_beacon() {
+    let early = Case::at(1);
+    assert!(early.decide().0.is_empty());
+    assert!(matches!(early.decide().1[0], Note::NotItsTurn { from } if from >= ROUND * PERIODS + 2));
+    let mut blind = Case::in_turn();
+    blind.local.beacon = None;
+    assert!(blind.decide().0.is_empty());
+    assert!(blind.says(&Note::NoBeacon {
+        period: ROUND * PERIODS + 2
+    }));
+}
+
+#[test]
+fn what_would_be_executed_after_the_window_is_not_sent() {
+    let decision = decide(
+        &settings(address(0)),
+        &Case::in_turn().snapshot,
+        &Case::in_turn().local,
+        &[],
+    );
+    assert_eq!(
+        decision.actions[0].1,
+        ROUND * PERIODS + PERIODS / 2,
+        "valid until the window ends"
+    );
+    let late = Case::at(PERIODS / 2);
+    assert!(late.decide().0.is_empty());
+    assert!(late.says(&Note::WindowMissed { round: ROUND }));
+}
+
+#[test]
+fn an_operation_that_may_have_been_executed_in_time_is_no_missed_window() {
+    let mut late = Case::at(PERIODS / 2);
+    let kind = Kind::Submit { round: ROUND };
+    late.sent = vec![Sent {
+        kind: kind.clone(),
+        valid_until: late.snapshot.period,
+        outcome: Outcome::Pending,
+    }];
+    assert!(late.says(&Note::InFlight(kind)));
+    assert!(!late.says(&Note::WindowMissed { round: ROUND }));
+}
+
+#[test]
+fn an_operation_in_flight_is_not_sent_again_until_it_expired() {
+    let mut case = Case::in_turn();
+    let kind = Kind::Submit { round: ROUND };
+    let sent = |valid_until, outcome| Sent {
+        kind: kind.clone(),
+        valid_until,
+        outcome,
+    };
+    case.sent = vec![sent(case.snapshot.period, Outcome::Pending)];
+    assert!(case.decide().0.is_empty());
+    assert!(case.says(&Note::InFlight(kind.clone())));
+    case.sent = vec![sent(case.snapshot.period - 1, Outcome::Pending)];
+    assert!(case.submission().vote.is_some());
+    case.sent = vec![sent(case.snapshot.period, Outcome::Executed)];
+    assert!(case.says(&Note::RoundDone));
+    case.sent = vec![sent(case.snapshot.period, Outcome::Refused); 2];
+    assert!(case.submission().vote.is_some());
+    case.sent = vec![sent(case.snapshot.period, Outcome::Refused); 3];
+    assert!(case.decide().0.is_empty());
+    assert!(case.says(&Note::GaveUp(kind)));
+}
+
+#[test]
+fn a_root_that_is_not_the_accepted_one_is_said_loudly() {
+    let mut case = Case::in_turn();
+    let differing = Differing {
+        segment: 2,
+        own: root_of(99),
+        accepted: root_of(2),
+    };
+    case.local.differing = Some(differing);
+    assert!(case.says(&Note::RootDiffers(differing)));
+    assert!(case.submission().claim.is_some(), "of what agrees");
+}
+
+#[test]
+fn roots_are_voted_for_in_order_and_only_once_a_round() {
+    let mut case = Case::in_turn();
+    case.local.own_roots.remove(&(PENDING + 1));
+    assert_eq!(case.submission().roots, roots(PENDING..PENDING + 1));
+    let node = case.snapshot.node.as_mut().unwrap();
+    node.votes_round = Some(ROUND);
+    node.voted_below_segment = PENDING + 1;
+    assert_eq!(case.submission().roots, []);
+}
+
+#[test]
+fn a_segment_of_the_open_round_is_voted_for_once_it_ended() {
+    let mut case = Case::in_turn();
+    assert!(case.snapshot.period >= (OPEN + 1) * SEGMENT && case.snapshot.period < (OPEN + 2) * SEGMENT);
+    case.local.own_roots.extend(roots(OPEN..OPEN + 2));
+    assert_eq!(case.submission().roots, roots(PENDING..OPEN + 1));
+    case.snapshot.period = (OPEN + 1) * SEGMENT - 1;
+    assert_eq!(case.submission().roots, roots(PENDING..OPEN));
+}
+
+#[test]
+fn an_operation_has_the_oldest_pending_roots_and_no_more_than_it_may() {
+    let mut case = Case::in_turn();
+    case.snapshot.state.next_segment = 0;
+    case.local.own_roots = roots(0..OPEN).into_iter().collect();
+    assert_eq!(case.submission().roots, roots(0..ROOT_VOTES_MAX as u64));
+}
+
+#[test]
+fn a_segment_with_lost_periods_is_voted_for_from_the_second_round_after_its_own() {
+    let mut case = Case::in_turn();
+    let last = (OPEN - 1, lost_root_of(OPEN - 1));
+    case.local.own_roots = roots(PENDING..OPEN - 1).into_iter().collect();
+    case.local.candidate = Some(last);
+    assert_eq!(case.submission().roots, roots(PENDING..OPEN - 1), "of round 4");
+    case.snapshot.state.next_segment = PENDING - 1;
+    case.local.candidate = Some((PENDING - 1, lost_root_of(PENDING - 1)));
+    let mut expected = vec![(PENDING - 1, lost_root_of(PENDING - 1))];
+    expected.extend(roots(PENDING..OPEN - 1));
+    assert_eq!(case.submission().roots, expected, "of round 3");
+    // What turned up after all is voted for as it is.
+    case.local.own_roots.insert(PENDING - 1, root_of(PENDING - 1));
+    assert_eq!(case.submission().roots, roots(PENDING - 1..OPEN - 1));
+}
+
+#[test]
+fn the_turn_waits_for_the_last_segment_of_the_round_before_and_for_the_claim_to_the_middle_of_the_window() {
+    let lead = settings(address(0)).lead_periods;
+    let times = RoundTimes {
+        round: ROUND,
+        periods: PERIODS,
+    };
+    let until = times.last_turn(lead);
+    assert_eq!(until, ROUND * PERIODS + 2 + (PERIODS / 2 - lead - 2) / 2);
+    let turn = times.turn(&address(0), lead);
+    assert!(turn < until, "of all nodes this one waits");
+    for in_round in turn - times.opens()..=until - times.opens() {
+        let mut case = Case::at(in_round);
+        assert_eq!(case.submission().roots, roots(PENDING..OPEN));
+        case.local.last_closed = Some(OPEN - 2);
+        case.local.own_roots.remove(&(OPEN - 1));
+        let waits = case.snapshot.period < until;
+        let segment = OPEN - 1;
+        assert_eq!(case.says(&Note::SegmentOpen { segment, until }), waits);
+        assert_eq!(case.decide().0.is_empty(), waits);
+        // Somebody else's table is enough: the segment is anchored.
+        case.snapshot.state.next_segment = OPEN;
+        assert!(!case.decide().0.is_empty());
+
+        case.local.claimable.is_settled = false;
+        assert_eq!(case.says(&Note::ClaimUnsettled { until }), waits);
+        assert_eq!(case.decide().0.is_empty(), waits);
+        // Where nothing may be claimed, nothing waits for it.
+        case.snapshot.node.as_mut().unwrap().no_claim_before_round = ROUND + 9;
+        assert!(!case.decide().0.is_empty());
+    }
+}
+
+#[test]
+fn without_claims_in_the_round_every_node_votes_for_roots_and_claims_the_next() {
+    let mut case = Case::in_turn();
+    case.snapshot.node.as_mut().unwrap().slots = [None, None, None];
+    let of_others = case.submission();
+    assert_eq!(of_others.roots, [], "others claimed the round: they decide");
+    assert!(of_others.claim.is_some());
+    case.snapshot.rounds.get_mut(&ROUND).unwrap().claims = 0;
+    assert_eq!(case.submission().roots, roots(PENDING..OPEN));
+}
+
+/// A small claim alone in a round cannot keep the others from voting, nor decide for them.
+#[test]
+fn where_less_than_half_of_the_active_stake_claimed_every_node_votes_for_roots() {
+    let mut case = Case::in_turn();
+    case.snapshot.node.as_mut().unwrap().slots = [None, None, None];
+    let stake = case.snapshot.rounds[&ROUND].claim_stake.to_raw();
+    case.snapshot.state.active_stake = Amount::from_raw(2 * stake);
+    assert_eq!(case.submission().roots, []);
+    case.snapshot.state.active_stake = Amount::from_raw(2 * stake + 1);
+    assert_eq!(case.submission().roots, roots(PENDING..OPEN));
+
+    case.snapshot.state.active_stake = Amount::from_raw(2 * stake);
+    case.snapshot.all_stake_voted = true;
+    assert_eq!(
+        case.submission().roots,
+        roots(PENDING..OPEN),
+        "it stays so until the round ends"
+    );
+}
+
+/// A claim that is refused would take the answers with it.
+#[test]
+fn a_claim_that_settling_forbids_is_left_out_and_the_answers_are_sent() {
+    let mut case = Case::in_turn();
+    case.claim(ROUND - 1, ClaimState::Answered);
+    let mut other = round_record();
+    other.claims = 3;
+    other.beacon = Some([1; 32]);
+    case.snapshot.rounds.insert(ROUND - 1, other.clone());
+    let plan = case.submission();
+    assert!(plan.vote.is_some());
+    assert_eq!(plan.claim, None, "in the minority in the round before");
+    assert!(case.says(&Note::SitsOut { until: ROUND + 3 }));
+
+    // Missed draws cost stake, and what the stake no longer covers cannot be claimed.
+    other.beacon = Some(beacon_of(ROUND - 1));
+    other.frozen = true;
+    other.slash_percentage = 100;
+    case.snapshot.rounds.insert(ROUND - 1, other);
+    case.snapshot.node.as_mut().unwrap().slots[((ROUND - 1) % 3) as usize]
+        .as_mut()
+        .unwrap()
+        .passes = 2;
+    let whole = GB << 20;
+    assert_eq!(case.submission().claim.unwrap().max_leaves, whole);
+    case.snapshot.node.as_mut().unwrap().stake = Amount::from_raw(STAKE / 10 * 6);
+    let left = STAKE / 10 * 6 - STAKE / 10 * 3;
+    assert_eq!(left / 1_000_000_000, 30);
+    case.snapshot.config.next.stake_per_gb = Amount::from_raw(10_000_000_000);
+    assert_eq!(case.submission().claim.unwrap().max_leaves, 3 << 20);
+}
+
+#[test]
+fn nothing_is_claimed_while_leaving_sitting_out_or_before_the_allocation_counts() {
+    let refused = |change: &dyn Fn(&mut Case), note: Note| {
+        let mut case = Case::in_turn();
+        change(&mut case);
+        assert_eq!(case.submission().claim, None);
+        assert!(case.says(&note), "{note:?}");
+    };
+    let node = |case: &mut Case| case.snapshot.node.take().unwrap();
+    refused(
+        &|case| {
+            let n = node(case);
+            case.snapshot.node = Some(massa_distributed_storage_worker::smart_contract::state::NodeRecord {
+                leave_round: Some(9),
+                ..n
+            })
+        },
+        Note::Leaving,
+    );
+    refused(
+        &|case| case.snapshot.node.as_mut().unwrap().no_claim_before_round = 9,
+        Note::SitsOut { until: 9 },
+    );
+    refused(
+        &|case| case.snapshot.node.as_mut().unwrap().weight_from_round = 7,
+        Note::NothingAllowed,
+    );
+    refused(
+        &|case| case.snapshot.node.as_mut().unwrap().stake = Amount::from_raw(0),
+        Note::NothingAllowed,
+    );
+    refused(&|case| case.local.claimable.leaves = 0, Note::NothingAnchored);
+    refused(&|case| case.claim(ROUND + 1, ClaimState::Claimed), Note::RoundDone);
+}
+
+#[test]
+fn a_claim_beyond_the_limit_is_left_out() {
+    use massa_distributed_storage_worker::challenge::sums::Claim;
+    let plan = Case::in_turn().submission();
+    let claim = |leaves| {
+        plan.complete(|_| None, Some(Claim { root: [1; 32], leaves }))
+            .unwrap()
+            .claim
+    };
+    assert_eq!(claim(GB << 20), Some(([1; 32], GB << 20)));
+    assert_eq!(claim((GB << 20) + 1), None);
+    assert_eq!(claim(0), None);
+}
+
+#[test]
+fn a_paused_registry_and_a_node_that_is_not_registered_are_left_alone() {
+    let mut case = Case::in_turn();
+    case.snapshot.state.paused = true;
+    assert_eq!(case.decide(), (Vec::new(), vec![Note::Paused]));
+    case.snapshot.node = None;
+    assert_eq!(case.decide(), (Vec::new(), vec![Note::NotRegistered]));
+}
+
+#[test]
+fn a_round_is_closed_by_the_first_in_line_and_by_the_next_if_it_did_not() {
+    let close = Action::Close {
+        round: ROUND,
+        period: ROUND * PERIODS,
+    };
+    let closes = |in_round, rank| {
+        let mut case = Case::at(in_round);
+        case.claim(ROUND, ClaimState::Answered);
+        case.local.closing_ranks.insert(ROUND, rank);
+        case.decide().0.contains(&close)
+    };
+    let after = PERIODS / 2 + 1;
+    assert!(!closes(after - 1, 0));
+    assert!(closes(after, 0));
+    assert!(!closes(after, 1));
+    assert!(!closes(after + 2 * (LAG + 3), 1));
+    // In the next round the second one's turn has come.
+    let times = RoundTimes {
+        round: ROUND,
+        periods: PERIODS,
+    };
+    assert!(times.closing_turn(1, LAG + 3) < (ROUND + 2) * PERIODS);
+
+    let mut closed = Case::at(after);
+    closed.claim(ROUND, ClaimState::Answered);
+    closed.snapshot.rounds.get_mut(&ROUND).unwrap().closed = true;
+    assert!(!closed.decide().0.contains(&close));
+}
+
+#[test]
+fn rewards_are_claimed_when_they_are_worth_more_than_the_fee() {
+    let mut case = Case::at(1);
+    let fee = settings(address(0)).claim_fee;
+    let mut matured = |amount: Amount| {
+        case.snapshot.node.as_mut().unwrap().matured_rewards = amount;
+        case.decide()
+    };
+    assert!(matured(Amount::from_raw(0)).0.is_empty());
+    assert!(matured(fee).1.contains(&Note::RewardsBelowFee(fee)));
+    let more = fee.saturating_add(Amount::from_raw(1));
+    assert_eq!(
+        matured(more).0,
+        [Action::ClaimRewards {
+            round: ROUND,
+            amount: more
+        }]
+    );
+    // Credit that matures as the node is settled counts, too.
+    case.snapshot.node.as_mut().unwrap().matured_rewards = fee;
+    case.claim(ROUND - 2, ClaimState::Settled);
+    case.snapshot.node.as_mut().unwrap().slots[((ROUND - 2) % 3) as usize]
+        .as_mut()
+        .unwrap()
+        .credit = Amount::from_raw(1);
+    assert_eq!(
+        case.decide().0,
+        [Action::ClaimRewards {
+            round: ROUND,
+            amount: more
+        }]
+    );
+}
+
+#[test]
+fn the_placement_key_comes_from_the_first_accepted_round_after_the_registration() {
+    let mut case = Case::at(1);
+    let node = case.snapshot.node.as_mut().unwrap();
+    node.placement_key = None;
+    node.registered_period = 2 * PERIODS + 1;
+    case.snapshot.rounds.clear();
+    assert!(case.says(&Note::NeedsRound(4)));
+    let accepted = |previous| {
+        let mut record = round_record();
+        record.beacon = Some([2; 32]);
+        record.previous_accepted_round = previous;
+        record
+    };
+    case.snapshot.rounds.insert(4, accepted(Some(3)));
+    assert!(case.says(&Note::NeedsRound(3)));
+    case.snapshot.rounds.insert(3, accepted(Some(2)));
+    assert_eq!(case.decide().0, [Action::SetPlacementKey { round: 3 }]);
+    // The round in which it registered had opened before.
+    case.snapshot.node.as_mut().unwrap().registered_period = 4 * PERIODS;
+    assert!(case.decide().0.is_empty());
+    // Nothing was accepted for eight rounds: the last one serves.
+    case.snapshot.period = 13 * PERIODS + 1;
+    assert_eq!(case.decide().0, [Action::SetPlacementKey { round: 4 }]);
+}
+
+#[test]
+fn the_turns_of_nodes_differ_and_change_with_the_round() {
+    let turns = |round: u64| -> Vec<u64> {
+        let times = RoundTimes { round, periods: 100 };
+        (0..50)
+            .map(|node| times.turn(&address(node), 5) - times.opens())
+            .collect()
+    };
+    let all: BTreeSet<u64> = turns(7).into_iter().collect();
+    assert!(all.len() > 15, "{all:?}");
+    assert!(all.iter().all(|turn| (2..=25).contains(turn)), "{all:?}");
+    assert_ne!(turns(7), turns(8));
+}
+
+// What draws find, and what choosing a key is worth.
+
+const CHUNKS: u64 = 200;
+
+/// Leaves of each chunk of a claim of 200 chunks of different lengths.
+fn claimed() -> Vec<u64> {
+    (0..CHUNKS).map(|number| 100 + number * 37 % 900).collect()
+}
+
+/// The chunk of a claimed leaf.
+fn chunk_of(claimed: &[u64], mut leaf: u64) -> u64 {
+    let is_in = |leaves: &u64| match leaf.checked_sub(*leaves) {
+        Some(rest) => {
+            leaf = rest;
+            false
+        }
+        None => true,
+    };
+    claimed.iter().position(is_in).unwrap() as u64
+}
+
+fn context(round: u64) -> RoundContext {
+    RoundContext {
+        chain_id: CHAIN_ID,
+        registry: registry().to_string(),
+        round,
+    }
+}
+
+/// Share of 10 000 rounds that fail for a node that lacks the chunks that `lacks` picks.
+fn failing_share(claimed: &[u64], key: &[u8; 32], lacks: impl Fn(u64) -> bool) -> f64 {
+    let leaves: u64 = claimed.iter().sum();
+    let fails = |round: &u64| {
+        let context = context(*round);
+        let drawn = (0..4).map(|draw| context.drawn_leaf(key, &beacon_of(*round), draw, leaves));
+        let mut chunks = drawn.map(|leaf| chunk_of(claimed, leaf));
+        chunks.any(&lacks)
+    };
+    (0..10_000).filter(fails).count() as f64 / 10_000.0
+}
+
+/// Four standard deviations of a share of 10 000 with this chance.
+fn bound(chance: f64) -> f64 {
+    4.0 * (chance * (1.0 - chance) / 10_000.0).sqrt()
+}
+
+#[test]
+fn who_drops_a_share_but_keeps_claiming_fails_as_often_as_the_table_says() {
+    let claimed = claimed();
+    for one_in in [2, 10, 20, 100] {
+        let lacks = |number: u64| number % one_in == 0;
+        let missing: u64 = claimed.iter().step_by(one_in as usize).sum();
+        let share = missing as f64 / claimed.iter().sum::<u64>() as f64;
+        let expected = failing_chance(share, 4);
+
+        let found = failing_share(&claimed, &[one_in as u8; 32], lacks);
+
+        assert!(
+            (found - expected).abs() <= bound(expected),
+            "missing {share:.4}: {found:.4}, expected {expected:.4}"
+        );
+    }
+    assert_eq!(
+        failing_share(&claimed, &[0; 32], |_| true),
+        1.0,
+        "claims bytes, stores none"
+    );
+    assert_eq!(failing_share(&claimed, &[0; 32], |_| false), 0.0, "honest");
+}
+
+#[test]
+fn the_detection_table_has_the_numbers_of_the_design() {
+    let table = detection::table(4, 54.0);
+    let row = |missing: f64| table.iter().find(|row| row.missing == missing).unwrap();
+    let percent = |chance: f64| (chance * 1000.0).round() / 10.0;
+    assert_eq!(percent(row(0.01).in_a_round), 3.9);
+    assert!((88.0..90.0).contains(&percent(row(0.01).in_a_day)));
+    assert_eq!(percent(row(0.001).in_30_days), 99.8);
+}
+
+/// The key follows from a beacon that nobody knows when the address is chosen.
+#[test]
+fn grinding_an_address_towards_a_chunk_or_away_from_draws_is_no_better_than_chance() {
+    let chunk = ChunkId::from_bytes([9; 32]);
+    let score =
+        |address: &str, beacon: &[u8; 32]| placement_score(&chunk, &placement_key(address, beacon), GB).unwrap();
+    let best_under = |guess: &[u8; 32], trial: u64| {
+        let addresses = (0..50).map(|number| format!("AU{trial}x{number}"));
+        addresses.min_by_key(|address| score(address, guess)).unwrap()
+    };
+    // Nine honest nodes, three copies: chance is 3 in 10.
+    let trials = 2_000;
+    let held = (0..trials).filter(|trial| {
+        let (guess, real) = (beacon_of(*trial), beacon_of(trial + 1_000_000));
+        let own = score(&best_under(&guess, *trial), &real);
+        let better = (0..9).filter(|number| score(&format!("AUhonest{trial}x{number}"), &real) < own);
+        better.count() < 3
+    });
+    let share = held.count() as f64 / trials as f64;
+    assert!(
+        (share - 0.3).abs() < 4.0 * (0.3f64 * 0.7 / trials as f64).sqrt(),
+        "{share}"
+    );
+}

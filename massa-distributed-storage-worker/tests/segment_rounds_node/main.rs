@@ -1,0 +1,11 @@
+//! A node's part in rounds on its store: claims that follow what is held, and the thread against a model of the registry.
+
+mod chain;
+mod claims;
+#[path = "../common/mod.rs"]
+mod common;
+mod node;
+#[path = "../common/registry_model.rs"]
+mod registry_model;
+mod rounds;
+mod rounds_world;
