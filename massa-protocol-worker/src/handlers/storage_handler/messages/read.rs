@@ -22,6 +22,9 @@ use nom::error::{ContextError, ErrorKind, ParseError};
 use nom::IResult;
 use std::ops::Bound::Included;
 
+/// Bytes of the largest varint of 64 bits.
+const MAX_VARINT_BYTES: usize = 10;
+
 /// Reads messages about the archive.
 #[derive(Clone)]
 pub struct StorageMessageDeserializer {
@@ -88,10 +91,12 @@ struct Input<'d, 'a> {
 }
 
 impl<'a> Input<'_, 'a> {
+    /// A number, in its one form: the varints of upstream let go of bits above the 64th of a tenth byte.
     fn any_number(&mut self) -> Option<u64> {
         let (rest, number) = self.number.deserialize::<()>(self.rest).ok()?;
+        let is_cut = self.rest.len() - rest.len() == MAX_VARINT_BYTES && self.rest[MAX_VARINT_BYTES - 1] > 1;
         self.rest = rest;
-        Some(number)
+        (!is_cut).then_some(number)
     }
 
     /// A number from `min` to `max`.
