@@ -9,6 +9,7 @@ use common::{assert_says, run, Finished, TestDir, UPSTREAM};
 use massa_api_exports::execution::{ReadOnlyCall, ReadOnlyResult};
 use massa_distributed_storage_worker::smart_contract::args::ArgsReader;
 use massa_distributed_storage_worker::smart_contract::storage_registry as registry;
+use massa_distributed_storage_worker::smart_contract::views;
 use massa_hash::Hash;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -349,7 +350,7 @@ fn registry_config() -> registry::StorageConfig {
     let ReadOnlyResult::Ok(bytes) = compiled(&call) else {
         panic!()
     };
-    registry::decode_config(&bytes).unwrap()
+    views::decode_config(&bytes).unwrap()
 }
 
 #[test]

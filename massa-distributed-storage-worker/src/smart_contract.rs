@@ -1,6 +1,6 @@
 //! The registry contract, seen from the node: the only place that knows its calls and its state.
 //!
-//! [`storage_registry`] has its entry points and views, [`state`] the rows of its datastore, [`args`] the bytes both are
+//! [`storage_registry`] has its entry points, [`views`] what its views answer, [`state`] the rows of its datastore, [`args`] the bytes both are
 //! written in, [`deploy`] the operation that makes one. [`client`] reads the node set from final state and sends calls of the operator.
 
 pub mod args;
@@ -11,3 +11,4 @@ pub mod node_set;
 pub mod outbox;
 pub mod state;
 pub mod storage_registry;
+pub mod views;

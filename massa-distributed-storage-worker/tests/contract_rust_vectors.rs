@@ -26,9 +26,8 @@ use massa_distributed_storage_worker::challenge::{Reason, RoundContext};
 use massa_distributed_storage_worker::rewards;
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
 use massa_distributed_storage_worker::smart_contract::storage_registry as registry;
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    Call, ClaimState, RoundResult, StorageConfig, Submission,
-};
+use massa_distributed_storage_worker::smart_contract::storage_registry::{Call, StorageConfig, Submission};
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions, SlotRead};
 use massa_hash::Hash;
 use massa_models::address::{Address, SCAddress, SCAddressV0};

@@ -31,9 +31,8 @@ use massa_distributed_storage_worker::smart_contract::node_set::{
 };
 use massa_distributed_storage_worker::smart_contract::outbox::{Order, Outbox, Outcome, Purpose, Seen, Step};
 use massa_distributed_storage_worker::smart_contract::state::{node_key, ConfigRecord, NodeRecord, RoundRecord};
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    claim_rewards, fund, ClaimState, RoundResult, SETTLING_GAS,
-};
+use massa_distributed_storage_worker::smart_contract::storage_registry::{claim_rewards, fund, SETTLING_GAS};
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
 use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
 use massa_models::address::{Address, SCAddress, SCAddressV0};

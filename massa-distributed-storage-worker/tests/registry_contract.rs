@@ -7,6 +7,7 @@ use massa_distributed_storage_worker::smart_contract::state::{
     CONFIG_KEY, NODE_PREFIX, STATE_KEY, TOTAL_NODES_KEY,
 };
 use massa_distributed_storage_worker::smart_contract::storage_registry::{self as registry, *};
+use massa_distributed_storage_worker::smart_contract::views::*;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use proptest::prelude::*;

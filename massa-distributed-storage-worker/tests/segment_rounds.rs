@@ -19,7 +19,8 @@ use massa_distributed_storage_worker::rounds::decide::{
 };
 use massa_distributed_storage_worker::rounds::detection::{self, failing_chance};
 use massa_distributed_storage_worker::rounds::RoundTimes;
-use massa_distributed_storage_worker::smart_contract::storage_registry::{ClaimState, RoundResult, ROOT_VOTES_MAX};
+use massa_distributed_storage_worker::smart_contract::storage_registry::ROOT_VOTES_MAX;
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_models::amount::Amount;
 use registry_model::Model;
 use rounds_world::{

@@ -16,9 +16,8 @@ use massa_distributed_storage_worker::rounds::segment_watch::{Court, Scored, Seg
 use massa_distributed_storage_worker::rounds::watch::{FinalContent, Watch, Watched};
 use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    submit_round, ClaimState, RegistryState, RoundResult, StorageConfig, Submission,
-};
+use massa_distributed_storage_worker::smart_contract::storage_registry::{submit_round, StorageConfig, Submission};
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RegistryState, RoundResult};
 use massa_hash::Hash;
 use massa_models::address::{Address, SCAddress, SCAddressV0, UserAddress, UserAddressV0};
 use massa_models::amount::Amount;

@@ -8,7 +8,7 @@ use crate::rewards::{self, ClaimTerms};
 use crate::sample::{Sample, Subject};
 use crate::wallets::{Wallet, WalletPoint};
 use massa_distributed_storage_worker::smart_contract::state::RoundRecord;
-use massa_distributed_storage_worker::smart_contract::storage_registry::{ClaimState, RoundResult};
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use std::collections::BTreeMap;

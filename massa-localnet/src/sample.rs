@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::rewards::Rate;
 use massa_distributed_storage_worker::smart_contract::args::DecodeError;
 use massa_distributed_storage_worker::smart_contract::state::{self as rows, NodeRecord, RoundRecord};
-use massa_distributed_storage_worker::smart_contract::storage_registry::{decode_state, RegistryState};
+use massa_distributed_storage_worker::smart_contract::views::{decode_state, RegistryState};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::slot::Slot;

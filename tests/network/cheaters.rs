@@ -34,7 +34,7 @@ use massa_distributed_storage_worker::challenge::Reason;
 use massa_distributed_storage_worker::replication::HolderSearch;
 use massa_distributed_storage_worker::smart_contract::node_set::set_of;
 use massa_distributed_storage_worker::smart_contract::state::{root_vote_key, LAPSE_ROUNDS};
-use massa_distributed_storage_worker::smart_contract::storage_registry::ClaimState;
+use massa_distributed_storage_worker::smart_contract::views::ClaimState;
 use massa_localnet::genesis::ROUND_PERIODS;
 use massa_localnet::registry::RegistryPlan;
 use massa_localnet::wait::wait_for;

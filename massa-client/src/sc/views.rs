@@ -3,9 +3,10 @@
 use crate::node::NodeCommandError;
 use crate::output::{name_value_lines, table, Report};
 use massa_distributed_storage_exports::types::Digest;
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    self as registry, reason_text, AcceptedRoot, Call, Draw, ManualChallenge, NodeInfo, PeriodStats, RegistryState,
-    RoundResult, StorageConfig,
+use massa_distributed_storage_worker::smart_contract::storage_registry::{self as registry, Call, StorageConfig};
+use massa_distributed_storage_worker::smart_contract::views;
+use massa_distributed_storage_worker::smart_contract::views::{
+    reason_text, AcceptedRoot, Draw, ManualChallenge, NodeInfo, PeriodStats, RegistryState, RoundResult,
 };
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -76,7 +77,7 @@ const VIEWS: [View; 12] = [
         arguments: &["NODE"],
         call: |words| Ok(registry::get_node_info(node(words)?)),
         decode: |bytes, words| {
-            let info = present(registry::decode_node_info(bytes)?, || format!("node {}", words[0]))?;
+            let info = present(views::decode_node_info(bytes)?, || format!("node {}", words[0]))?;
             Ok(Answer::Node(Box::new(info)))
         },
     },
@@ -85,7 +86,7 @@ const VIEWS: [View; 12] = [
         arguments: &["CHALLENGE_ID"],
         call: |words| Ok(registry::get_challenge(&digest("CHALLENGE_ID", &words[0])?)),
         decode: |bytes, words| {
-            let challenge = registry::decode_challenge(bytes)?;
+            let challenge = views::decode_challenge(bytes)?;
             present(challenge, || format!("challenge {}", words[0])).map(Answer::Challenge)
         },
     },
@@ -96,7 +97,7 @@ const VIEWS: [View; 12] = [
         decode: |bytes, words| {
             let what = || format!("round with period {} that anybody claimed", words[0]);
             Ok(Answer::Period(Box::new(present(
-                registry::decode_period_stats(bytes)?,
+                views::decode_period_stats(bytes)?,
                 what,
             )?)))
         },
@@ -105,14 +106,14 @@ const VIEWS: [View; 12] = [
         name: "get_config",
         arguments: &[],
         call: |_| Ok(registry::get_config()),
-        decode: |bytes, _| Ok(Answer::Config(registry::decode_config(bytes)?)),
+        decode: |bytes, _| Ok(Answer::Config(views::decode_config(bytes)?)),
     },
     View {
         name: "get_next_config",
         arguments: &[],
         call: |_| Ok(registry::get_next_config()),
         decode: |bytes, _| {
-            let (config, next_round) = registry::decode_next_config(bytes)?;
+            let (config, next_round) = views::decode_next_config(bytes)?;
             Ok(Answer::NextConfig { config, next_round })
         },
     },
@@ -121,7 +122,7 @@ const VIEWS: [View; 12] = [
         arguments: &[],
         call: |_| Ok(registry::get_total_nodes()),
         decode: |bytes, _| {
-            let total_nodes = registry::decode_number(bytes)?;
+            let total_nodes = views::decode_number(bytes)?;
             Ok(Answer::TotalNodes { total_nodes })
         },
     },
@@ -135,7 +136,7 @@ const VIEWS: [View; 12] = [
             ))
         },
         decode: |bytes, _| {
-            let nodes = registry::decode_nodes(bytes)?;
+            let nodes = views::decode_nodes(bytes)?;
             Ok(Answer::Nodes { nodes })
         },
     },
@@ -144,7 +145,7 @@ const VIEWS: [View; 12] = [
         arguments: &["NODE"],
         call: |words| Ok(registry::calculate_pending_rewards(node(words)?)),
         decode: |bytes, _| {
-            let pending_rewards = registry::decode_amount(bytes)?;
+            let pending_rewards = views::decode_amount(bytes)?;
             Ok(Answer::Pending { pending_rewards })
         },
     },
@@ -159,7 +160,7 @@ const VIEWS: [View; 12] = [
         },
         decode: |bytes, words| {
             let what = || format!("claim of {} for round {}", words[0], words[1]);
-            present(registry::decode_round_result(bytes)?, what).map(Answer::Round)
+            present(views::decode_round_result(bytes)?, what).map(Answer::Round)
         },
     },
     View {
@@ -174,7 +175,7 @@ const VIEWS: [View; 12] = [
             ))
         },
         decode: |bytes, _| {
-            let draws = registry::decode_draws(bytes)?;
+            let draws = views::decode_draws(bytes)?;
             Ok(Answer::Draws { draws })
         },
     },
@@ -184,14 +185,14 @@ const VIEWS: [View; 12] = [
         call: |words| Ok(registry::get_segment_root(parsed("SEGMENT", &words[0])?)),
         decode: |bytes, words| {
             let what = || format!("accepted root of segment {}", words[0]);
-            present(registry::decode_segment_root(bytes)?, what).map(Answer::Segment)
+            present(views::decode_segment_root(bytes)?, what).map(Answer::Segment)
         },
     },
     View {
         name: "get_state",
         arguments: &[],
         call: |_| Ok(registry::get_state()),
-        decode: |bytes, _| Ok(Answer::State(registry::decode_state(bytes)?)),
+        decode: |bytes, _| Ok(Answer::State(views::decode_state(bytes)?)),
     },
 ];
 

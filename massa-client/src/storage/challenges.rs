@@ -22,8 +22,10 @@ use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::state::{
     index_key, node_key, round_key, segment_key, ConfigRecord, NodeRecord, RoundRecord, CONFIG_KEY, TOTAL_NODES_KEY,
 };
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    self as registry, decode_number, decode_segment_root, reason_text, ClaimState, RoundResult,
+use massa_distributed_storage_worker::smart_contract::storage_registry::{self as registry};
+use massa_distributed_storage_worker::smart_contract::views;
+use massa_distributed_storage_worker::smart_contract::views::{
+    decode_number, decode_segment_root, reason_text, ClaimState, RoundResult,
 };
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -485,7 +487,7 @@ fn view_differences(node: &Node, report: &ChallengesReport) -> Result<Vec<String
             parameter: call.parameter,
             coins: Amount::zero(),
         };
-        let told = registry::decode_draws(&contract::read(node, &call, None, None)?.returned)?;
+        let told = views::decode_draws(&contract::read(node, &call, None, None)?.returned)?;
         // The view answers from a newer state: a claim may have gone since.
         let agrees = told.iter().map(|draw| (draw.leaf, &draw.challenge_id));
         let own = claim.draws.iter().map(|draw| (draw.leaf, &draw.challenge_id));

@@ -12,6 +12,7 @@ use massa_api_exports::rpc::MassaRpcClient;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{
     self as registry, Call, Identity, Registration, StorageConfig,
 };
+use massa_distributed_storage_worker::smart_contract::views;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::node::NodeId;
@@ -208,8 +209,8 @@ impl<'a> Operator<'a> {
 
     /// A change of configuration may count from the round on from which the allocation does: the higher one covers both.
     fn required_stake(&self, gb: u64) -> Result<Amount, NodeCommandError> {
-        let now = registry::decode_config(&self.view(registry::get_config())?)?;
-        let (next, _) = registry::decode_next_config(&self.view(registry::get_next_config())?)?;
+        let now = views::decode_config(&self.view(registry::get_config())?)?;
+        let (next, _) = views::decode_next_config(&self.view(registry::get_next_config())?)?;
         Ok([now, next]
             .iter()
             .map(|config: &StorageConfig| config.required_stake(gb))
@@ -219,7 +220,7 @@ impl<'a> Operator<'a> {
 
     fn stake(&self) -> Result<Amount, NodeCommandError> {
         let from = self.signer.from().to_string();
-        let info = registry::decode_node_info(&self.view(registry::get_node_info(&from))?)?;
+        let info = views::decode_node_info(&self.view(registry::get_node_info(&from))?)?;
         let info = info.ok_or_else(|| NodeCommandError::Absent(format!("node {from}")))?;
         Ok(info.stake)
     }

@@ -13,7 +13,8 @@ use crate::rewards::claimable_leaves;
 use crate::rounds::settlement::settled;
 use crate::rounds::timing::{RoundTimes, LAPSE_ROUNDS};
 use crate::smart_contract::state::NodeRecord;
-use crate::smart_contract::storage_registry::{ClaimState, ROOT_VOTES_MAX};
+use crate::smart_contract::storage_registry::ROOT_VOTES_MAX;
+use crate::smart_contract::views::ClaimState;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::amount::Amount;
 
@@ -187,7 +188,7 @@ impl<'a> View<'a> {
     /// The answers that this round still needs; `None` if none. An error if the operation must wait for them.
     fn vote(&self, decision: &mut Decision) -> Result<Option<VotePlan>, Note> {
         let round = self.times.round;
-        let open = |claim: &&crate::smart_contract::storage_registry::RoundResult| claim.state == ClaimState::Claimed;
+        let open = |claim: &&crate::smart_contract::views::RoundResult| claim.state == ClaimState::Claimed;
         let Some(claim) = self.node.claim_of(round).filter(open) else {
             return Ok(None);
         };

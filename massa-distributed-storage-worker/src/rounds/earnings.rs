@@ -7,7 +7,7 @@ use crate::challenge::Reason;
 use crate::rewards::credit;
 use crate::rounds::settlement::result_of;
 use crate::smart_contract::state::{NodeRecord, RoundRecord};
-use crate::smart_contract::storage_registry::{reason_text, ClaimState, RoundResult};
+use crate::smart_contract::views::{reason_text, ClaimState, RoundResult};
 use crate::storage_backend::database::writer::Durability;
 use crate::storage_backend::{OwnChanges, OwnRow, Row, SegmentStore, StoreError};
 use massa_models::amount::Amount;

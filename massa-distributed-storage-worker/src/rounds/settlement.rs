@@ -9,7 +9,7 @@ use crate::challenge::Reason;
 use crate::rewards::{credit, slash_amount};
 use crate::rounds::timing::{RoundTimes, MATURE_ROUNDS, SIT_OUT_ROUNDS};
 use crate::smart_contract::state::{NodeRecord, RoundRecord};
-use crate::smart_contract::storage_registry::{ClaimState, RoundResult};
+use crate::smart_contract::views::{ClaimState, RoundResult};
 use massa_models::amount::Amount;
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use crate::rounds::decide::Snapshot;
 use crate::smart_contract::state::{
     electorate_key, node_key, round_key, segment_key, ConfigRecord, NodeRecord, RoundRecord, CONFIG_KEY, STATE_KEY,
 };
-use crate::smart_contract::storage_registry::{decode_segment_root, decode_state};
+use crate::smart_contract::views::{decode_segment_root, decode_state};
 use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::address::Address;

@@ -9,6 +9,7 @@ use super::node_set::{RegistryError, RegistryNodeSet};
 use super::outbox::{Busy, Order, Outbox, Outcome, Purpose, Refusal, Seen, Step};
 use super::state::{node_key, round_key, NodeRecord, RoundRecord, LAPSE_ROUNDS, STATE_KEY, TOTAL_NODES_KEY};
 use super::storage_registry::{self as registry, Call};
+use super::views;
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
 use massa_distributed_storage_exports::contract::{ContractHost, OperationEvent};
 use massa_models::address::Address;
@@ -348,7 +349,7 @@ impl Client {
         };
         let periods = config.round_periods();
         let state = self.final_row(registry, STATE_KEY.to_vec());
-        let Some(state) = state.and_then(|row| registry::decode_state(&row).ok()) else {
+        let Some(state) = state.and_then(|row| views::decode_state(&row).ok()) else {
             return;
         };
         let previous = |round: u64| {
@@ -435,9 +436,7 @@ impl Client {
             registry,
             problem: problem.map(|problem| problem.to_string()),
             own,
-            registered_nodes: registered
-                .and_then(|row| registry::decode_number(&row).ok())
-                .unwrap_or(0),
+            registered_nodes: registered.and_then(|row| views::decode_number(&row).ok()).unwrap_or(0),
             balance: self.shared.operator.map(|_| seen.balance),
             low_balance,
             fees_last_day: fees.last_day(seen.time_ms),

@@ -5,9 +5,9 @@
 
 use super::args::{utf8, ArgsReader, DecodeError};
 use super::storage_registry::{
-    amount, parse_listeners, parsed, unless_never, whole, RoundResult, StorageConfig, ADDRESS_TEXT_BYTES_MAX,
-    LISTENERS_BYTES_MAX,
+    amount, parse_listeners, parsed, unless_never, whole, StorageConfig, ADDRESS_TEXT_BYTES_MAX, LISTENERS_BYTES_MAX,
 };
+use super::views::RoundResult;
 use massa_distributed_storage_exports::registry::StorageNode;
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::SegmentRoot;
@@ -48,7 +48,7 @@ pub fn parse_node_key(key: &[u8]) -> Result<Address, DecodeError> {
     parsed(&utf8(text, "key")?, "key")
 }
 
-/// Key of a manual challenge: the row is decoded with [`super::storage_registry::decode_challenge`].
+/// Key of a manual challenge: the row is decoded with [`super::views::decode_challenge`].
 pub fn challenge_key(challenge_id: &Digest) -> Vec<u8> {
     format!("chal_{}", hex::encode(challenge_id)).into_bytes()
 }
@@ -63,7 +63,7 @@ pub fn beacon_key(round: u64, beacon: &Digest) -> Vec<u8> {
     [&b"beacon_"[..], &round.to_le_bytes(), beacon].concat()
 }
 
-/// Key of a segment's accepted root: the row is decoded with [`super::storage_registry::decode_segment_root`].
+/// Key of a segment's accepted root: the row is decoded with [`super::views::decode_segment_root`].
 pub fn segment_key(segment: u64) -> Vec<u8> {
     format!("segment_{segment}").into_bytes()
 }

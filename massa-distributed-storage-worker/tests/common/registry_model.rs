@@ -6,9 +6,8 @@ use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_distributed_storage_worker::challenge::RoundContext;
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    ClaimState, RegistryState, RoundResult, Submission, ROOT_VOTES_MAX,
-};
+use massa_distributed_storage_worker::smart_contract::storage_registry::{Submission, ROOT_VOTES_MAX};
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RegistryState, RoundResult};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use std::collections::BTreeMap;

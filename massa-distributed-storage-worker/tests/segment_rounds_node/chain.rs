@@ -16,9 +16,8 @@ use massa_distributed_storage_worker::challenge::Reason;
 use massa_distributed_storage_worker::smart_contract::state::{
     node_key, round_key, segment_key, ConfigRecord, NodeRecord, RoundRecord,
 };
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    ClaimState, RegistryState, RoundResult, StorageConfig, Submission,
-};
+use massa_distributed_storage_worker::smart_contract::storage_registry::{StorageConfig, Submission};
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RegistryState, RoundResult};
 use massa_models::address::{Address, SCAddress, SCAddressV0};
 use massa_models::amount::Amount;
 use massa_models::operation::{Operation, OperationId, OperationType};

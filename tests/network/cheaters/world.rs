@@ -14,9 +14,8 @@ use massa_distributed_storage_worker::rounds::snapshot::SnapshotReader;
 use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::node_set::read_nodes;
 use massa_distributed_storage_worker::smart_contract::state::{NodeRecord, RoundRecord};
-use massa_distributed_storage_worker::smart_contract::storage_registry::{
-    resolve_expired_challenges, ClaimState, RoundResult,
-};
+use massa_distributed_storage_worker::smart_contract::storage_registry::resolve_expired_challenges;
+use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_distributed_storage_worker::storage_backend::SegmentStore;
 use massa_localnet::genesis::{ROUND_PERIODS, SEGMENT_PERIODS};
 use massa_localnet::Network;
