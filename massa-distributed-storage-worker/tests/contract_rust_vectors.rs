@@ -452,18 +452,7 @@ impl Trial {
                 leaves: 2 * leaves,
                 claim_weight: 2 * ALLOCATED_GB,
                 draws_expected: 8,
-                draws_passed: 0,
-                answers: 0,
-                rate: Amount::from_raw(0),
-                reserve: Amount::from_raw(0),
-                slash_percentage: 0,
-                credit_sum: Amount::from_raw(0),
-                node_count: 0,
-                previous_accepted_round: None,
-                frozen: false,
-                closed: false,
-                paused: false,
-                beacon: None,
+                ..RoundRecord::default()
             },
         }
     }

@@ -19,13 +19,14 @@ use massa_distributed_storage_worker::rounds::decide::{
 };
 use massa_distributed_storage_worker::rounds::detection::{self, failing_chance};
 use massa_distributed_storage_worker::rounds::RoundTimes;
+use massa_distributed_storage_worker::smart_contract::state::RoundRecord;
 use massa_distributed_storage_worker::smart_contract::storage_registry::ROOT_VOTES_MAX;
 use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_models::amount::Amount;
 use registry_model::Model;
 use rounds_world::{
-    address, beacon_of, lost_root_of, node_record, registry, root_of, round_record, settings, snapshot, Behaviour,
-    World, CHAIN_ID, GB, LAG, PERIODS, SEGMENT, SEGMENTS, STAKE,
+    address, beacon_of, lost_root_of, node_record, registry, root_of, settings, snapshot, Behaviour, World, CHAIN_ID,
+    GB, LAG, PERIODS, SEGMENT, SEGMENTS, STAKE,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -324,9 +325,11 @@ impl Case {
     fn at(in_round: u64) -> Self {
         let mut model = Model::new(CHAIN_ID, registry(), PERIODS, POOL);
         model.register(node_record(address(0)), 0);
-        let mut record = round_record();
-        record.claims = 3;
-        record.claim_stake = Amount::from_raw(3 * STAKE);
+        let record = RoundRecord {
+            claims: 3,
+            claim_stake: Amount::from_raw(3 * STAKE),
+            ..RoundRecord::default()
+        };
         model.rounds.insert(ROUND, record);
         model.roots = roots(0..PENDING).into_iter().collect();
         model.next_segment = PENDING;
@@ -610,9 +613,11 @@ fn where_less_than_half_of_the_active_stake_claimed_every_node_votes_for_roots()
 fn a_claim_that_settling_forbids_is_left_out_and_the_answers_are_sent() {
     let mut case = Case::in_turn();
     case.claim(ROUND - 1, ClaimState::Answered);
-    let mut other = round_record();
-    other.claims = 3;
-    other.beacon = Some([1; 32]);
+    let mut other = RoundRecord {
+        claims: 3,
+        beacon: Some([1; 32]),
+        ..RoundRecord::default()
+    };
     case.snapshot.rounds.insert(ROUND - 1, other.clone());
     let plan = case.submission();
     assert!(plan.vote.is_some());
@@ -767,11 +772,10 @@ fn the_placement_key_comes_from_the_first_accepted_round_after_the_registration(
     node.registered_period = 2 * PERIODS + 1;
     case.snapshot.rounds.clear();
     assert!(case.says(&Note::NeedsRound(4)));
-    let accepted = |previous| {
-        let mut record = round_record();
-        record.beacon = Some([2; 32]);
-        record.previous_accepted_round = previous;
-        record
+    let accepted = |previous| RoundRecord {
+        beacon: Some([2; 32]),
+        previous_accepted_round: previous,
+        ..RoundRecord::default()
     };
     case.snapshot.rounds.insert(4, accepted(Some(3)));
     assert!(case.says(&Note::NeedsRound(3)));

@@ -121,22 +121,9 @@ fn config() -> ConfigRecord {
 fn round_record(nodes: usize) -> RoundRecord {
     RoundRecord {
         claims: nodes as u64,
-        claim_stake: Amount::from_raw(0),
         leaves: 1_000,
         claim_weight: GB * nodes as u64,
-        draws_expected: 0,
-        draws_passed: 0,
-        answers: 0,
-        rate: Amount::from_raw(0),
-        reserve: Amount::from_raw(0),
-        slash_percentage: 0,
-        credit_sum: Amount::from_raw(0),
-        node_count: 0,
-        previous_accepted_round: None,
-        frozen: false,
-        closed: false,
-        paused: false,
-        beacon: None,
+        ..RoundRecord::default()
     }
 }
 

@@ -298,8 +298,8 @@ fn sized<'a>(reader: &mut ArgsReader<'a>, max: usize, field: &'static str) -> Re
     reader.raw(length, field)
 }
 
-/// The record of a round.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The record of a round. By default nothing was claimed for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoundRecord {
     /// Nodes that claimed.
     pub claims: u64,

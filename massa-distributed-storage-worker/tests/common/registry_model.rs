@@ -1,7 +1,7 @@
 //! The registry's rules of rounds, in memory: written from design sections 8 and 9, without the engine's code. Sums are 128 bits
 //! wide and formulas written out, so that `rewards.rs` is checked and not repeated.
 
-use super::rounds_world::{config, round_record, KEY_DOMAIN};
+use super::rounds_world::{config, KEY_DOMAIN};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_distributed_storage_worker::challenge::RoundContext;
@@ -215,7 +215,7 @@ impl Model {
     }
 
     fn round(&mut self, round: u64) -> &mut RoundRecord {
-        self.rounds.entry(round).or_insert_with(round_record)
+        self.rounds.entry(round).or_default()
     }
 
     /// Rate and reserve, before anyone answers.

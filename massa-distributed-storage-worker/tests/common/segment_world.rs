@@ -14,7 +14,7 @@ use massa_distributed_storage_worker::rounds::decide::{
     decide, Action, Claimable, Decision, Kind, Local, Note, Outcome, Sent, Settings, Snapshot, SubmissionPlan,
 };
 use massa_distributed_storage_worker::rounds::timing::closing_rank;
-use massa_distributed_storage_worker::smart_contract::state::{NodeRecord, RoundRecord};
+use massa_distributed_storage_worker::smart_contract::state::NodeRecord;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{StorageConfig, Submission};
 use massa_hash::Hash;
 use massa_models::address::{Address, SCAddress, SCAddressV0, UserAddress, UserAddressV0};
@@ -61,28 +61,6 @@ pub fn config(periods: u64) -> StorageConfig {
         challenge_frequency_periods: periods / SEGMENTS,
         first_segment: 0,
         round_segments: SEGMENTS,
-    }
-}
-
-pub fn round_record() -> RoundRecord {
-    RoundRecord {
-        claims: 0,
-        claim_stake: Amount::from_raw(0),
-        leaves: 0,
-        claim_weight: 0,
-        draws_expected: 0,
-        draws_passed: 0,
-        answers: 0,
-        rate: Amount::from_raw(0),
-        reserve: Amount::from_raw(0),
-        slash_percentage: 0,
-        credit_sum: Amount::from_raw(0),
-        node_count: 0,
-        previous_accepted_round: None,
-        frozen: false,
-        closed: false,
-        paused: false,
-        beacon: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whole extensions in one process: store, threads, placement, repair, reads, audits; and what is left when they stop.
 
+#[path = "../common/chain.rs"]
+mod chain;
 mod hub;
 mod world;
 
@@ -37,7 +39,7 @@ fn three_nodes_share_an_archive_and_each_reads_all_of_it() {
         let handle = world.node(number).handle();
         let (mut fetched, mut read) = (0, 0);
         for record in world.chain.periods.values().flatten() {
-            let slot = world.chain.slot_of(record);
+            let slot = chain::slot_of(record);
             if slot.period >= SEGMENTS * world::SEGMENT_PERIODS {
                 continue;
             }

@@ -1,13 +1,14 @@
 //! Whole extensions in one process, on directories of their own, connected by the hub; a chain without contracts, whose genesis
 //! file names the nodes.
 
+use crate::chain::{slot_of, Chain};
+pub use crate::chain::{SEGMENT_PERIODS, THREADS};
 use crate::hub::{Hub, Line};
 use massa_distributed_storage_exports::contract::{
     ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
 };
-use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition};
+use massa_distributed_storage_exports::ChunkPosition;
 use massa_distributed_storage_worker::commands::DistributedStorageCommand;
 use massa_distributed_storage_worker::extension::{Extension, ExtensionParts, ExtensionSettings};
 use massa_distributed_storage_worker::smart_contract::node_set::{NetworkValues, RegistryNodeSet};
@@ -18,14 +19,11 @@ use massa_models::node::NodeId;
 use massa_models::operation::{Operation, OperationId, OperationType};
 use massa_models::slot::Slot;
 use massa_signature::KeyPair;
-use massa_tests::generator::{Generator, GeneratorConfig};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::{tempdir, TempDir};
 
-pub const THREADS: u8 = 4;
-pub const SEGMENT_PERIODS: u64 = 4;
 pub const COPIES: usize = 2;
 
 /// A chain without contracts.
@@ -67,49 +65,6 @@ impl ContractHost for NoContracts {
     }
     fn send(&self, _: &Address, _: Operation) -> Result<OperationId, ContractError> {
         Err(ContractError::Unavailable("no contracts".into()))
-    }
-}
-
-/// Real blocks of a chain, from period 1 on.
-pub struct Chain {
-    pub parameters: ArchiveParameters,
-    pub periods: BTreeMap<u64, Vec<BlockRecord>>,
-}
-
-impl Chain {
-    /// As many whole segments, and what settles them.
-    pub fn new(seed: u64, segments: u64) -> Self {
-        let mut generator = Generator::new(GeneratorConfig {
-            seed,
-            thread_count: THREADS,
-            miss_rate: 0.1,
-            operations: 2..=4,
-            payload_share: 1.0,
-            payload_bytes: 3_000..=9_000,
-            endorsements_per_block: 0,
-            stakers: 4,
-            ..GeneratorConfig::default()
-        });
-        let parameters = ArchiveParameters {
-            chunk_size: 64 << 10,
-            segment_periods: SEGMENT_PERIODS,
-            ..generator.parameters()
-        };
-        let mut periods = BTreeMap::new();
-        loop {
-            let period = generator.period();
-            let slots = generator.next_period();
-            let is_full = slots.iter().all(Option::is_some);
-            periods.insert(period, slots.into_iter().flatten().collect());
-            if period >= segments * SEGMENT_PERIODS && is_full {
-                return Self { parameters, periods };
-            }
-        }
-    }
-
-    pub fn slot_of(&self, record: &BlockRecord) -> Slot {
-        let view = record.view(self.parameters.thread_count).unwrap();
-        view.slot
     }
 }
 
@@ -227,7 +182,7 @@ impl World {
             };
             for (number, node) in self.nodes.iter().enumerate() {
                 let Some(node) = node else { continue };
-                let seen = blocks.iter().filter(|record| sees(number, &self.chain.slot_of(record)));
+                let seen = blocks.iter().filter(|record| sees(number, &slot_of(record)));
                 let records = seen.cloned().collect();
                 let command = DistributedStorageCommand::Blocks { records, reply: None };
                 node.archiver().send(command).unwrap();

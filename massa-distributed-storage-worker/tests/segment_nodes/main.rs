@@ -1,6 +1,8 @@
 //! Five whole nodes in one process, on virtual time: real stores, writers, servers and repair, and a network that is slow, loses
 //! requests, and in which one may lie.
 
+#[path = "../common/chain.rs"]
+mod chain;
 mod hub;
 mod nodes;
 
@@ -13,7 +15,7 @@ const SEGMENTS: u64 = 4;
 
 /// Of three periods of one segment every block is at one of `nodes` only, of the others at all.
 fn is_at(number: usize, record: &BlockRecord, nodes: usize) -> bool {
-    let Slot { period, thread } = record.view(nodes::THREADS).unwrap().slot;
+    let Slot { period, thread } = chain::slot_of(record);
     let spread = SEGMENT_PERIODS + 1..SEGMENT_PERIODS + 4;
     !spread.contains(&period) || (period as usize + usize::from(thread)) % nodes == number
 }

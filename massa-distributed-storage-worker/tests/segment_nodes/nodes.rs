@@ -1,11 +1,13 @@
 //! Whole nodes: a store on disk, its writer, its server and its repair; and the registry that they agree in.
 
+use crate::chain::Chain;
+pub use crate::chain::SEGMENT_PERIODS;
 use crate::hub::{Hub, Line};
 use crossbeam_channel::{unbounded, Receiver};
 use massa_distributed_storage_exports::network::FetchEvent;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
 use massa_distributed_storage_worker::archive::ingest::{Acknowledge, Ingest, IngestOptions};
 use massa_distributed_storage_worker::archive::missing::{Missing, OpenSegment};
 use massa_distributed_storage_worker::repair::assigned::{assigned_chunks, keep_assigned, Assigned, SharedAssigned};
@@ -22,55 +24,14 @@ use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentSto
 use massa_models::address::Address;
 use massa_models::node::NodeId;
 use massa_signature::KeyPair;
-use massa_tests::generator::{Generator, GeneratorConfig};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::{tempdir, TempDir};
 
-pub const THREADS: u8 = 4;
-pub const SEGMENT_PERIODS: u64 = 4;
 pub const COPIES: usize = 2;
 const TICK: Duration = Duration::from_millis(100);
-
-/// Real blocks of a chain, from period 1 on.
-pub struct Chain {
-    pub parameters: ArchiveParameters,
-    pub periods: BTreeMap<u64, Vec<BlockRecord>>,
-}
-
-impl Chain {
-    /// As many whole segments, and what settles them.
-    pub fn new(seed: u64, segments: u64) -> Self {
-        let mut generator = Generator::new(GeneratorConfig {
-            seed,
-            thread_count: THREADS,
-            miss_rate: 0.1,
-            operations: 2..=4,
-            payload_share: 1.0,
-            payload_bytes: 3_000..=9_000,
-            endorsements_per_block: 0,
-            stakers: 4,
-            ..GeneratorConfig::default()
-        });
-        let parameters = ArchiveParameters {
-            chunk_size: 64 << 10,
-            segment_periods: SEGMENT_PERIODS,
-            ..generator.parameters()
-        };
-        let mut periods = BTreeMap::new();
-        loop {
-            let period = generator.period();
-            let slots = generator.next_period();
-            let is_full = slots.iter().all(Option::is_some);
-            periods.insert(period, slots.into_iter().flatten().collect());
-            if period >= segments * SEGMENT_PERIODS && is_full {
-                return Self { parameters, periods };
-            }
-        }
-    }
-}
 
 #[derive(Default)]
 pub struct Registry {

@@ -1,6 +1,5 @@
 //! What the model of the registry is told of this network: segments of 4 periods, rounds of 5 segments.
 
-use massa_distributed_storage_worker::smart_contract::state::RoundRecord;
 use massa_distributed_storage_worker::smart_contract::storage_registry::StorageConfig;
 use massa_models::amount::Amount;
 
@@ -23,27 +22,5 @@ pub fn config(periods: u64) -> StorageConfig {
         challenge_frequency_periods: periods / SEGMENTS,
         first_segment: 0,
         round_segments: SEGMENTS,
-    }
-}
-
-pub fn round_record() -> RoundRecord {
-    RoundRecord {
-        claims: 0,
-        claim_stake: Amount::from_raw(0),
-        leaves: 0,
-        claim_weight: 0,
-        draws_expected: 0,
-        draws_passed: 0,
-        answers: 0,
-        rate: Amount::from_raw(0),
-        reserve: Amount::from_raw(0),
-        slash_percentage: 0,
-        credit_sum: Amount::from_raw(0),
-        node_count: 0,
-        previous_accepted_round: None,
-        frozen: false,
-        closed: false,
-        paused: false,
-        beacon: None,
     }
 }
