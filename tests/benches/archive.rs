@@ -34,6 +34,18 @@ mod transfer;
 use clap::Parser;
 use std::path::PathBuf;
 
+/// Groups of rows, in the order in which they are measured.
+const GROUPS: [&str; 8] = [
+    "hook",
+    "closing",
+    "import",
+    "reads",
+    "proofs",
+    "consensus",
+    "transfer",
+    "placement",
+];
+
 /// Measures the archive.
 #[derive(Parser)]
 struct Arguments {
@@ -43,6 +55,9 @@ struct Arguments {
     /// Where the rows are written; the last one given counts.
     #[arg(long, default_value = "target/bench.json", overrides_with = "output")]
     output: PathBuf,
+    /// Measure this group of rows only; may be repeated.
+    #[arg(long, value_parser = GROUPS)]
+    only: Vec<String>,
     /// Passed by cargo; without meaning.
     #[arg(long, hide = true)]
     bench: bool,
@@ -54,15 +69,27 @@ fn main() {
         Some(path) => data::Data::read(path),
         None => data::Data::generate(),
     };
-    let mut rows = vec![hook::row(&data.everyday)];
-    rows.extend(closing::rows(&data.full));
-    rows.extend(imports::rows(&data.everyday, &data.full));
-    rows.extend(reads::rows(&data.everyday));
-    rows.extend(proofs::rows(&data.everyday));
-    rows.extend(consensus::rows());
-    rows.extend(transfer::rows(&data));
-    rows.extend(placement::rows());
+    let wanted = |group: &&str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == group);
+    let rows: Vec<report::Row> = GROUPS
+        .into_iter()
+        .filter(wanted)
+        .flat_map(|group| rows(group, &data))
+        .collect();
     print!("{}", report::table(&rows));
     std::fs::write(&arguments.output, report::json(&rows)).expect("the output file can be written");
     println!("written to {}", arguments.output.display());
+}
+
+fn rows(group: &str, data: &data::Data) -> Vec<report::Row> {
+    match group {
+        "hook" => vec![hook::row(&data.everyday)],
+        "closing" => closing::rows(&data.full),
+        "import" => imports::rows(&data.everyday, &data.full),
+        "reads" => reads::rows(&data.everyday),
+        "proofs" => proofs::rows(&data.everyday),
+        "consensus" => consensus::rows(),
+        "transfer" => transfer::rows(data),
+        "placement" => placement::rows(),
+        _ => unreachable!("only groups are taken"),
+    }
 }
