@@ -125,7 +125,18 @@ pub fn verify_blocks<'a>(
 
 /// Parses a block with its operations and checks every id, but no signature.
 fn parse_block(record: &BlockRecord, chain_id: u64, thread_count: u8) -> Result<VerifiedBlock, VerifyBlockError> {
-    let block_id = record.check_ids(chain_id, thread_count)?.block_id();
+    parse_with_ids(record, chain_id, thread_count).map_err(|fault| {
+        // A wrong id is told before anything else, as by whoever checks ids alone.
+        record
+            .check_ids(chain_id, thread_count)
+            .map_or_else(VerifyBlockError::from, |_| fault)
+    })
+}
+
+/// The same, with the ids that the deserializers compute anyway.
+fn parse_with_ids(record: &BlockRecord, chain_id: u64, thread_count: u8) -> Result<VerifiedBlock, VerifyBlockError> {
+    let view = record.view(thread_count)?;
+    let block_id = view.block_id();
     let block = whole(&block_deserializer(chain_id, thread_count), record.block())
         .map_err(|reason| VerifyBlockError::Block { block_id, reason })?;
     if block.content.header.id != block_id {
@@ -140,7 +151,8 @@ fn parse_block(record: &BlockRecord, chain_id: u64, thread_count: u8) -> Result<
             reason,
         })
     });
-    let operations = operations.collect::<Result<_, _>>()?;
+    let operations = operations.collect::<Result<Vec<_>, _>>()?;
+    view.check_operations(operations.iter().map(|operation| operation.id))?;
     Ok(VerifiedBlock { block, operations })
 }
 

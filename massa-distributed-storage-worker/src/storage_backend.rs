@@ -36,7 +36,7 @@ mod wanted;
 mod writer;
 
 pub use changed::ChangedSegments;
-pub use chunks::{ChunkToStore, PageToStore, ReachingEntry};
+pub use chunks::{ChunkToStore, CutChunk, PageToStore, ReachingEntry};
 pub use counters::Counters;
 pub use error::{Damage, StoreError};
 pub use index::{IndexScope, IndexScopes};
@@ -123,6 +123,7 @@ pub struct SegmentStore {
     floor: Floor,
     /// Shared with the filters of pages.
     wanted: Arc<Wanted>,
+    leftovers: Mutex<leftovers::Leftovers>,
     readers: Readers,
     /// Segments that changed, until somebody takes them.
     changed: Mutex<ChangedSegments>,
@@ -286,6 +287,7 @@ impl SegmentStore {
             recent: Mutex::default(),
             floor,
             wanted,
+            leftovers: Mutex::default(),
             readers: Readers::default(),
             changed: Mutex::default(),
             rows_read: AtomicU64::new(0),
@@ -297,9 +299,6 @@ impl SegmentStore {
         if !read_only && (lacks_rows || damaged_rows > 0) {
             let report = store.repair_rows()?;
             tracing::warn!(path = %store.database.path().display(), ?report, "rows of the store were put right");
-        } else if !read_only {
-            store.load_wanted()?;
-            store.note_leftovers()?;
         }
         Ok(store)
     }
@@ -332,8 +331,7 @@ impl SegmentStore {
         let _writing = self.writing.lock();
         self.database.recover()?;
         self.recent.lock().clear();
-        self.load_open()?;
-        self.load_wanted()
+        self.load_open().map(drop)
     }
 
     /// Makes every write so far survive a power cut.

@@ -295,6 +295,25 @@ fn a_segment_in_memory_is_closed_like_one_of_rows_and_leaves_no_block_row() {
     assert_holds(&store, &world, 3);
 }
 
+#[test]
+fn blocks_are_taken_while_the_segment_before_is_written() {
+    let world = World::new(5, 13, 9_000);
+    let directory = tempdir().unwrap();
+    let store = store(directory.path(), &world, None);
+    let mut import = try_import(&store).unwrap();
+    let mut taken_meanwhile = 0;
+    for record in &world.blocks {
+        let closing = import.is_closing();
+        let progress = import.add(record.clone()).unwrap();
+        assert_eq!(progress.stalled, None);
+        taken_meanwhile += u32::from(closing && !progress.known);
+        import.close_slice().unwrap();
+    }
+    assert!(taken_meanwhile > 0);
+    close_all(&mut import).unwrap();
+    assert_holds(&store, &world, 3);
+}
+
 /// What a segment in memory had is read again: from the first block, or from wherever the last closed segment ends.
 #[test]
 fn an_import_that_is_cut_off_at_any_write_ends_in_the_same_segments() {
@@ -313,10 +332,12 @@ fn an_import_that_is_cut_off_at_any_write_ends_in_the_same_segments() {
             let fault = WriteFault::Failed("a test".into());
             tamper.fail(tamper.writes() + failing, 1, failure, fault);
             let mut import = try_import(&cut).unwrap();
-            world.blocks.iter().any(|record| match import.add(record.clone()) {
-                Ok(progress) => progress.stalled.is_some() || close_all(&mut import).is_err(),
+            // As the command does it: blocks of the next segment come while slices of this one are written.
+            let failed = world.blocks.iter().any(|record| match import.add(record.clone()) {
+                Ok(progress) => progress.stalled.is_some() || import.close_slice().is_err(),
                 Err(_) => true,
             });
+            assert!(failed || close_all(&mut import).is_err() || import.finish().is_err());
             drop(import);
             cut.close();
             let again = store(directory.path(), &world, None);

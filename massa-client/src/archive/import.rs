@@ -293,9 +293,15 @@ impl<'a> Import<'a> {
         Ok(self.note(progress)?)
     }
 
-    /// Counts what happened, and closes what can be closed.
+    /// Counts what happened, and goes on with closing: a slice for each block that comes.
     fn note(&mut self, progress: Progress) -> Result<(), ImportError> {
         self.count(progress)?;
+        let progress = self.ingest.close_slice()?;
+        self.count(progress)
+    }
+
+    /// Closes what can be closed.
+    fn close_all(&mut self) -> Result<(), ImportError> {
         while self.ingest.is_closing() {
             let progress = self.ingest.close_slice()?;
             self.count(progress)?;
@@ -319,6 +325,7 @@ impl<'a> Import<'a> {
         if succeeded && self.arguments.complete {
             self.declare_misses()?;
         }
+        self.close_all()?;
         self.ingest.finish()?;
         // Tables last longer than logs: little is left of these to be read when the store is opened.
         Ok(self.ingest.store().database().flush()?)

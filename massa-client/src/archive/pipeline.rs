@@ -9,7 +9,8 @@
 
 use crate::mblk::{Entry, MblkError, Position};
 use crossbeam_channel::{bounded, Receiver, Sender};
-use massa_distributed_storage_exports::verification::{verify_blocks, VerifyBlockError};
+use massa_distributed_storage_exports::record::BlockRecord;
+use massa_distributed_storage_exports::verification::VerifyBlockError;
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::archive::ingest::CheckedBlock;
 use massa_models::slot::Slot;
@@ -172,27 +173,41 @@ fn check_batches(waiting: &Receiver<Job>, checks: Checks<'_>) {
 
 /// Checks a batch, and cuts it off before its first invalid block.
 fn check_batch(batch: Batch<Entry>, checks: Checks<'_>) -> Batch<CheckedEntry> {
-    let Batch { mut entries, mut stop } = batch;
-    let parameters = checks.parameters;
-    if checks.signatures == Signatures::Checked {
-        let records = entries.iter().map(|entry| &entry.record);
-        let verified = verify_blocks(records, parameters.chain_id, parameters.thread_count);
-        if let Err((position, fault)) = verified {
-            let Entry { at, slot, .. } = entries[position];
-            stop = Some(Stop::Block(Box::new(InvalidBlock { at, slot, fault })));
-            entries.truncate(position);
-        }
+    let Batch { entries, mut stop } = batch;
+    let places: Vec<(Position, Slot)> = entries.iter().map(|entry| (entry.at, entry.slot)).collect();
+    let records: Vec<BlockRecord> = entries.into_iter().map(|entry| entry.record).collect();
+    let (blocks, fault) = match checks.signatures {
+        Signatures::Checked => CheckedBlock::verify(records, checks.parameters),
+        Signatures::Unchecked => check_ids(records, checks.parameters),
+    };
+    if let Some((position, fault)) = fault {
+        let (at, slot) = places[position];
+        stop = Some(Stop::Block(Box::new(InvalidBlock { at, slot, fault })));
     }
-    let mut checked = Vec::with_capacity(entries.len());
-    for Entry { at, slot, record } in entries {
+    let checked = blocks
+        .into_iter()
+        .zip(places)
+        .map(|(block, (at, _))| CheckedEntry { at, block });
+    Batch {
+        entries: checked.collect(),
+        stop,
+    }
+}
+
+/// Blocks before the first one whose ids are wrong, its position and what is wrong.
+fn check_ids(
+    records: Vec<BlockRecord>,
+    parameters: &ArchiveParameters,
+) -> (Vec<CheckedBlock>, Option<(usize, VerifyBlockError)>) {
+    let mut blocks = Vec::with_capacity(records.len());
+    for record in records {
         match CheckedBlock::new(record, parameters) {
-            Ok(block) => checked.push(CheckedEntry { at, block }),
+            Ok(block) => blocks.push(block),
             Err(error) => {
-                let fault = error.into();
-                stop = Some(Stop::Block(Box::new(InvalidBlock { at, slot, fault })));
-                break;
+                let position = blocks.len();
+                return (blocks, Some((position, error.into())));
             }
         }
     }
-    Batch { entries: checked, stop }
+    (blocks, None)
 }

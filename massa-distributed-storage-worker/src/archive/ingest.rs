@@ -13,6 +13,7 @@ mod closing;
 mod in_memory;
 mod joining;
 mod report;
+mod slice_writer;
 
 pub use accepted::TablesTaken;
 pub use closing::ClosedSegment;
@@ -33,6 +34,7 @@ use massa_distributed_storage_exports::segment_table::{TableChunk, TableError};
 use massa_distributed_storage_exports::{ChunkPosition, PeriodRoot};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
+use slice_writer::SliceWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -174,6 +176,8 @@ pub struct Ingest<S: SegmentRows> {
     next_segment: u64,
     /// The segment that is being closed: always `next_segment`.
     closing: Option<Closing>,
+    /// Slices of it that are being written.
+    slices: SliceWriter<S>,
     /// Open segments whose rows were given up.
     by_table: BTreeSet<u64>,
     /// Slots whose block was final but is not here, with its id.
@@ -288,6 +292,7 @@ impl<S: SegmentRows> Ingest<S> {
             ready: BTreeSet::new(),
             next_segment: first_segment,
             closing: None,
+            slices: SliceWriter::default(),
             by_table: BTreeSet::new(),
             missing: BTreeMap::new(),
             border_looked_at: 0,

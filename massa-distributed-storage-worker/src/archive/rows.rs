@@ -53,7 +53,7 @@ pub struct WriterRow {
 }
 
 /// The store, as its one writer uses it.
-pub trait SegmentRows: Send + Sync {
+pub trait SegmentRows: Send + Sync + 'static {
     /// Why it could not be read or written.
     type Error: std::error::Error + Send + Sync + 'static;
 

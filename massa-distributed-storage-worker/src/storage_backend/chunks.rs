@@ -13,7 +13,7 @@ use crate::storage_backend::database::writer::Durability;
 use massa_db_exports::{STORAGE_CHUNKS_PREFIX, STORAGE_HELD_CF};
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::period::TaggedSignature;
-use massa_distributed_storage_exports::segment_table::SegmentTable;
+use massa_distributed_storage_exports::segment_table::{SegmentTable, TableChunk};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::ChunkPosition;
 use std::rc::Rc;
@@ -53,13 +53,13 @@ pub struct ChunkToStore {
     pub pages: Vec<PageToStore>,
 }
 
-/// How much of a chunk is checked before it is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// It was cut from this node's own stream: its bytes are not hashed again.
-    OwnStream,
-    /// It came from elsewhere: each page is hashed.
-    Foreign,
+/// A chunk that was cut from this node's own stream: its bytes are not hashed again.
+#[derive(Clone, Debug)]
+pub struct CutChunk {
+    /// The chunk as it is kept.
+    pub chunk: ChunkToStore,
+    /// All of its bytes, in plain.
+    pub plain: Vec<u8>,
 }
 
 impl ChunkToStore {
@@ -70,8 +70,33 @@ impl ChunkToStore {
         }
     }
 
-    /// The chunk in plain, if it is the one that `table` lists.
-    pub(crate) fn check(&self, table: &SegmentTable, trust: Trust) -> Result<PlainChunk, StoreError> {
+    /// The chunk in plain, if it is the one that `table` lists. Every page is hashed.
+    pub(crate) fn check(&self, table: &SegmentTable) -> Result<PlainChunk, StoreError> {
+        let chunk = self.check_listed(table)?;
+        let mut bytes: Vec<u8> = Vec::with_capacity(chunk.length as usize);
+        let mut first = Rc::default();
+        for (number, page) in self.pages.iter().enumerate() {
+            let length = chunk.page_length(number as u32);
+            let plain = self.check_page(number, page, length, &first)?;
+            bytes.extend(&plain);
+            if number == 0 {
+                first = Rc::new(plain);
+            }
+        }
+        Ok(self.in_plain(bytes))
+    }
+
+    fn in_plain(&self, bytes: Vec<u8>) -> PlainChunk {
+        let reaching = self.reaching.as_ref();
+        PlainChunk {
+            index: self.position.index.0,
+            bytes: Rc::new(bytes),
+            reaching: reaching.map(|reaching| (reaching.period, reaching.entry.clone())),
+        }
+    }
+
+    /// What `table` lists at the position, if page roots, entry and number of pages belong to it.
+    fn check_listed(&self, table: &SegmentTable) -> Result<TableChunk, StoreError> {
         let index = self.position.index.0;
         let chunk = table
             .chunk(index)
@@ -86,22 +111,7 @@ impl ChunkToStore {
                 self.page_roots.len()
             )));
         }
-        let mut bytes: Vec<u8> = Vec::with_capacity(chunk.length as usize);
-        let mut first = Rc::default();
-        for (number, page) in self.pages.iter().enumerate() {
-            let length = chunk.page_length(number as u32);
-            let plain = self.check_page(number, page, length, &first, trust)?;
-            bytes.extend(&plain);
-            if number == 0 {
-                first = Rc::new(plain);
-            }
-        }
-        let reaching = self.reaching.as_ref();
-        Ok(PlainChunk {
-            index,
-            bytes: Rc::new(bytes),
-            reaching: reaching.map(|reaching| (reaching.period, reaching.entry.clone())),
-        })
+        Ok(chunk)
     }
 
     fn check_page(
@@ -110,7 +120,6 @@ impl ChunkToStore {
         page: &PageToStore,
         length: usize,
         first: &Rc<Vec<u8>>,
-        trust: Trust,
     ) -> Result<Vec<u8>, StoreError> {
         let plain = unpack(&page.stored, length, || Ok(Rc::clone(first))).map_err(|error| match error {
             Unpack::Malformed(reason) => self.refuse(format!("page {number}: {reason}")),
@@ -118,7 +127,7 @@ impl ChunkToStore {
         })?;
         let signatures = TaggedSignature::read_list(&page.signatures, length);
         signatures.map_err(|error| self.refuse(format!("page {number}: {error}")))?;
-        if trust == Trust::Foreign && page_root(&plain) != self.page_roots[number] {
+        if page_root(&plain) != self.page_roots[number] {
             return Err(self.refuse(format!("page {number} does not match its root")));
         }
         Ok(plain)
@@ -142,6 +151,19 @@ impl ChunkToStore {
             return Ok(());
         }
         Err(self.refuse(format!("the entry of period {} does not belong here", reaching.period)))
+    }
+}
+
+impl CutChunk {
+    /// The chunk in plain, if it is the one that `table` lists.
+    pub(crate) fn check(self, table: &SegmentTable) -> Result<(ChunkToStore, PlainChunk), StoreError> {
+        let Self { chunk, plain } = self;
+        let listed = chunk.check_listed(table)?;
+        if plain.len() != listed.length as usize {
+            return Err(chunk.refuse(format!("{} bytes, expected {}", plain.len(), listed.length)));
+        }
+        let plain = chunk.in_plain(plain);
+        Ok((chunk, plain))
     }
 }
 
@@ -353,7 +375,7 @@ impl SegmentStore {
         let writing = self.writing.lock();
         self.view(|view| view.check_floor(segment))?;
         let table = self.table(segment)?.ok_or(StoreError::NoTable { segment })?;
-        self.hold(&writing, &table, chunks, (Trust::Foreign, own))
+        self.hold(&writing, &table, (chunks, &mut |chunk| chunk.check(&table)), own)
     }
 
     /// Lets a chunk go, damaged or not. `false`: it was not held, and nothing changes. `own` goes into the same batch.

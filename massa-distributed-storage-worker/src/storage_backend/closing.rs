@@ -9,14 +9,15 @@
 //! finds the segment open, with some chunks held, and begins again. The periods of a closing segment all joined its stream, so
 //! it closes to the same chunks however often it begins.
 
-use super::chunks::Trust;
+use super::body::PlainChunk;
 use super::database::KeyRange;
 use super::rows::{ClosedState, SegmentRow};
-use super::{ChunkToStore, Counters, OwnChanges, RowBatch, SegmentStore, StoreError, View};
+use super::{ChunkToStore, Counters, CutChunk, OwnChanges, RowBatch, SegmentStore, StoreError, View};
 use crate::storage_backend::database::writer::Durability;
 use massa_db_exports::STORAGE_PENDING_CF;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Bytes of chunks that the writer gives at once, at most.
@@ -30,13 +31,17 @@ impl SegmentStore {
     ///
     /// # Errors
     /// [`StoreError::Chunk`] when one is not the chunk that `table` lists; [`StoreError::Database`].
-    pub fn close_chunks(&self, table: &SegmentTable, chunks: &[ChunkToStore]) -> Result<usize, StoreError> {
+    pub fn close_chunks(&self, table: &SegmentTable, chunks: Vec<CutChunk>) -> Result<usize, StoreError> {
         self.check_table(table)?;
+        let checked = chunks.into_iter().map(|chunk| chunk.check(table));
+        let (chunks, plain): (Vec<_>, Vec<_>) = checked.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let plain: BTreeMap<u32, PlainChunk> = plain.into_iter().map(|plain| (plain.index, plain)).collect();
+        let mut of_chunk = |chunk: &ChunkToStore| Ok(plain[&chunk.position.index.0].clone());
         self.hold(
             &self.writing.lock(),
             table,
-            chunks,
-            (Trust::OwnStream, OwnChanges::default()),
+            (&chunks, &mut of_chunk),
+            OwnChanges::default(),
         )
     }
 

@@ -4,7 +4,8 @@
 //! whoever has several chunks of a segment gives them at once. What a killed process leaves is written over, or goes as not wanted.
 
 use super::body::Body;
-use super::chunks::{bytes_of, page_rows, Trust};
+use super::body::PlainChunk;
+use super::chunks::{bytes_of, page_rows};
 use super::leftovers::chunk_range;
 use super::rows::{self, HeldRow, Keep};
 use super::{ChunkToStore, OwnChanges, SegmentStore, StoreError};
@@ -14,6 +15,9 @@ use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::ChunkPosition;
 use parking_lot::MutexGuard;
 use std::collections::BTreeMap;
+
+/// Checks a chunk and gives it in plain.
+pub(crate) type InPlain<'p> = dyn FnMut(&ChunkToStore) -> Result<PlainChunk, StoreError> + 'p;
 
 /// Those chunks that change something: not held yet, or held as backup and wanted as holder from now on.
 fn new_chunks<'c>(chunks: &'c [ChunkToStore], held: &HeldRow) -> BTreeMap<u32, &'c ChunkToStore> {
@@ -26,13 +30,14 @@ fn new_chunks<'c>(chunks: &'c [ChunkToStore], held: &HeldRow) -> BTreeMap<u32, &
 }
 
 impl SegmentStore {
-    /// Holds chunks of the segment of `table`; returns how many changed something. `own` goes into the batch, if any did.
+    /// Holds chunks of the segment of `table`; returns how many changed something. `plain` checks each of these and gives it in
+    /// plain. `own` goes into the batch, if any did.
     pub(crate) fn hold(
         &self,
         writing: &MutexGuard<'_, ()>,
         table: &SegmentTable,
-        chunks: &[ChunkToStore],
-        (trust, own): (Trust, OwnChanges),
+        (chunks, plain): (&[ChunkToStore], &mut InPlain<'_>),
+        own: OwnChanges,
     ) -> Result<usize, StoreError> {
         let segment = table.header().segment;
         let before = self.view(|view| {
@@ -45,8 +50,7 @@ impl SegmentStore {
         }
         self.database
             .check_space(new.values().map(|chunk| bytes_of(chunk)).sum())?;
-        let checked = new.values().map(|chunk| chunk.check(table, trust));
-        let plain = checked.collect::<Result<Vec<_>, _>>()?;
+        let plain = new.values().map(|chunk| plain(chunk)).collect::<Result<Vec<_>, _>>()?;
         self.ingest_chunks(segment, &before, &new)?;
         self.change_while(writing, Durability::Buffered, |view, batch, counters| {
             let mut after = before.clone();

@@ -1,16 +1,42 @@
-//! Pages in tables that nobody wants: known in memory only, so worked out again when the store is opened.
+//! Pages in tables that nobody wants: known in memory only, so worked out again after the store was opened, some tables at a
+//! time, whenever space is returned.
 
 use super::chunks::page_range;
 use super::database::{DatabaseError, KeyRange};
-use super::rows::{self, HeldRow, Keep};
+use super::rows::{self, Keep};
 use super::{SegmentStore, StoreError, View};
 use massa_db_exports::STORAGE_CHUNKS_PREFIX;
 use massa_distributed_storage_exports::ChunkPosition;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// What a table takes besides its rows, at most: a share for keys and index, and so many bytes.
 const TABLE_SHARE: u64 = 64;
 const TABLE_BYTES: u64 = 4 << 10;
+
+/// Tables that are looked at while writing waits.
+const TABLES_AT_ONCE: usize = 256;
+
+/// Where looking for leftovers stands.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    /// The family, and the key from which on tables were not looked at; `None`: all were.
+    next: Option<(Keep, Vec<u8>)>,
+}
+
+impl Default for Leftovers {
+    fn default() -> Self {
+        Self {
+            next: Some((Keep::Holder, Vec::new())),
+        }
+    }
+}
+
+impl Leftovers {
+    /// Begins again: what is held was put right.
+    pub(crate) fn begin(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// A table of pages.
 #[derive(Clone, Debug)]
@@ -30,36 +56,64 @@ impl PagesTable {
 }
 
 impl SegmentStore {
-    /// Tells the database which tables of pages have rows that are not wanted. Compares totals; only where those of neighbouring
-    /// tables do not fit the held rows, chunk rows are read.
-    pub(crate) fn note_leftovers(&self) -> Result<(), StoreError> {
-        let held = match self.held_segments(0, usize::MAX) {
-            // Repair comes here again.
-            Err(StoreError::Damaged(_)) => return Ok(()),
-            held => held?,
+    /// Tells the database which tables of pages have rows that are not wanted, going on where it stopped the last time. Compares
+    /// totals; only where those of neighbouring tables do not fit the held rows, chunk rows are read.
+    pub(crate) fn look_for_leftovers(&self) -> Result<(), StoreError> {
+        // So that what is held does not change meanwhile.
+        let _writing = self.writing.lock();
+        let mut leftovers = self.leftovers.lock();
+        let Some((keep, from)) = leftovers.next.clone() else {
+            return Ok(());
         };
-        for keep in Keep::ALL {
-            let tables = self.pages_tables(keep)?;
-            for group in groups(&tables) {
-                let stored: u64 = stored_in(&held, group, keep);
-                if group.iter().map(PagesTable::row_bytes).sum::<u64>() > stored {
-                    self.note_group(group, keep)?;
-                }
+        let tables = self.pages_tables(keep)?;
+        let groups = groups(&tables);
+        let begin = groups.partition_point(|group| group[0].start < from);
+        let mut looked_at = 0;
+        for group in &groups[begin..] {
+            if looked_at >= TABLES_AT_ONCE {
+                leftovers.next = Some((keep, group[0].start.clone()));
+                return Ok(());
+            }
+            looked_at += group.len();
+            let stored = match self.stored_in(group, keep) {
+                // Repair begins again.
+                Err(StoreError::Damaged(_)) => continue,
+                stored => stored?,
+            };
+            if group.iter().map(PagesTable::row_bytes).sum::<u64>() > stored {
+                self.note_group(group, keep)?;
             }
         }
+        leftovers.next = match keep {
+            Keep::Holder => Some((Keep::Backup, Vec::new())),
+            Keep::Backup => None,
+        };
+        drop((leftovers, _writing));
+        if keep == Keep::Holder {
+            return self.look_for_leftovers();
+        }
         Ok(())
+    }
+
+    /// Bytes that the held rows say are in the segments of a group.
+    fn stored_in(&self, group: &[PagesTable], keep: Keep) -> Result<u64, StoreError> {
+        let segments = segments_of(group);
+        let held = self.view(|view| view.held_in(&segments))?;
+        held.into_iter()
+            .try_fold(0, |sum, segment| Ok(sum + self.held(segment)?.stored_as(keep)))
     }
 
     fn note_group(&self, group: &[PagesTable], keep: Keep) -> Result<(), StoreError> {
         for table in group {
             let wanted = self.view(|view| view.wanted_bytes(table, keep))?;
-            let bytes = table.row_bytes().saturating_sub(wanted);
+            let range = KeyRange {
+                family: keep.family(),
+                start: table.start.clone(),
+                end: table.end.clone(),
+            };
+            let noted = self.database.dropped_bytes(&range);
+            let bytes = table.row_bytes().saturating_sub(wanted).saturating_sub(noted);
             if bytes > 0 {
-                let range = KeyRange {
-                    family: keep.family(),
-                    start: table.start.clone(),
-                    end: table.end.clone(),
-                };
                 self.database.note_dropped(&range, bytes);
             }
         }
@@ -149,13 +203,10 @@ fn groups(tables: &[PagesTable]) -> Vec<&[PagesTable]> {
     groups
 }
 
-/// Bytes that the held rows say are in the segments of a group.
-fn stored_in(held: &[(u64, HeldRow)], group: &[PagesTable], keep: Keep) -> u64 {
+/// First and last segment of a group.
+fn segments_of(group: &[PagesTable]) -> RangeInclusive<u64> {
     let first = group.iter().map(|table| table.first.segment).min().unwrap_or(0);
-    let last = group.iter().map(|table| table.last.segment).max().unwrap_or(0);
-    let from = held.partition_point(|(segment, _)| *segment < first);
-    let to = held.partition_point(|(segment, _)| *segment <= last);
-    held[from..to].iter().map(|(_, row)| row.stored_as(keep)).sum()
+    first..=group.iter().map(|table| table.last.segment).max().unwrap_or(0)
 }
 
 /// Pages of whole segments, for the database.
@@ -203,17 +254,6 @@ mod tests {
         let sizes: Vec<usize> = groups(&tables).iter().map(|group| group.len()).collect();
         assert_eq!(sizes, [2, 3, 1]);
         assert!(groups(&[]).is_empty());
-        let held: Vec<_> = (0..8)
-            .map(|segment| {
-                let stored_bytes = 1 << segment;
-                let row = HeldRow {
-                    stored_bytes,
-                    ..HeldRow::default()
-                };
-                (segment, row)
-            })
-            .collect();
-        assert_eq!(stored_in(&held, &tables[2..5], Keep::Holder), 0b111_1110);
-        assert_eq!(stored_in(&held, &tables[2..5], Keep::Backup), 0);
+        assert_eq!(segments_of(&tables[2..5]), 1..=6);
     }
 }

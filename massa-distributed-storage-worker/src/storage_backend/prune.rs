@@ -62,7 +62,8 @@ impl SegmentStore {
             Ok((chunks, bytes))
         })?;
         self.floor.set(floor, &self.parameters);
-        self.settle_pruned(floor);
+        // They may still see what goes now.
+        self.readers.wait_for_earlier();
         for (keep, bytes) in Keep::ALL.into_iter().zip(bytes) {
             if bytes > 0 {
                 // From the beginning: what chunks of pruned segments left there goes, too.
@@ -77,8 +78,15 @@ impl SegmentStore {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn return_space(&self) -> Result<usize, StoreError> {
-        self.settle_wanted()?;
-        Ok(self.database.tidy()?)
+        self.look_for_leftovers()?;
+        let known = self.wanted_known();
+        self.database.tidy(&mut |(start, end)| {
+            let segment = |key: &[u8]| rows::parse_page_key(key).map(|(position, _)| position.segment);
+            match (segment(start), segment(end)) {
+                (Some(first), Some(last)) => self.know_wanted(&known, first..=last),
+                _ => Ok(()),
+            }
+        })
     }
 }
 

@@ -62,8 +62,7 @@ impl SegmentStore {
         self.commit(&batch, Durability::Synced)?;
         self.recent.lock().clear();
         self.load_open()?;
-        self.load_wanted()?;
-        self.note_leftovers()?;
+        self.leftovers.lock().begin();
         Ok(report)
     }
 }

@@ -1,6 +1,6 @@
 //! A segment that turned out other than the network accepted: its table and chunks are replaced in one batch.
 
-use super::chunks::{bytes_of, Trust};
+use super::chunks::bytes_of;
 use super::leftovers::chunk_range;
 use super::rows::{self, ClosedState, HeldRow, SegmentRow};
 use super::tables::segment_row;
@@ -62,7 +62,7 @@ impl View<'_> {
         let mut plain = Vec::new();
         for chunk in chunks.iter().filter(|chunk| chunk.position.segment == segment) {
             if !held.contains(chunk.position.index.0) {
-                plain.push(chunk.check(table, Trust::Foreign)?);
+                plain.push(chunk.check(table)?);
                 self.add_pages(batch, chunk);
                 self.add_chunk_row(batch, table, &mut held, (chunk, &plain))?;
             }

@@ -1,14 +1,18 @@
 //! Which pages are wanted, for the filters that let the others vanish when their tables are written again; and who still
 //! reads what was held before.
 //!
-//! A page is wanted from before it is written. It ceases to be when its chunk was let go of *and* every read that
-//! began before is done: filters do not know what a read still sees.
+//! Tables are written again seldom, a few at a time. What is wanted of their segments is read from the held rows right before, and
+//! forgotten after: of all other segments everything is. A page is wanted from before it is written. It ceases to be when its
+//! chunk was let go of *and* every read that began before is done: filters do not know what a read still sees.
 
 use super::database::RowFilter;
 use super::rows::{self, bit, HeldRow, Keep};
-use super::{SegmentStore, StoreError};
+use super::{Damage, SegmentStore, StoreError, View};
+use massa_db_exports::STORAGE_HELD_CF;
+use massa_distributed_storage_exports::ChunkPosition;
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Chunks of a segment whose pages are wanted: a bit each, for each family.
@@ -43,13 +47,28 @@ impl WantedChunks {
     }
 }
 
-/// Wanted pages of all segments, in memory: about two bits a chunk of the segments of which any is held.
+/// What is wanted of a range of segments whose tables are about to be written again.
+#[derive(Debug)]
+struct WantedRange {
+    segments: RangeInclusive<u64>,
+    /// Of a segment without an entry nothing is. `None`: its held row is damaged, so nothing must go until it is put right.
+    chunks: BTreeMap<u64, Option<WantedChunks>>,
+}
+
+impl WantedRange {
+    fn wants(&self, keep: Keep, position: ChunkPosition) -> bool {
+        match self.chunks.get(&position.segment) {
+            Some(Some(chunks)) => bit(chunks.bits(keep), position.index.0),
+            Some(None) => true,
+            None => !self.segments.contains(&position.segment),
+        }
+    }
+}
+
+/// Wanted pages, as far as filters have to know.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// `None` until the held rows were read: everything is wanted.
-    segments: RwLock<Option<BTreeMap<u64, WantedChunks>>>,
-    /// Segments whose held row says less than this, perhaps.
-    behind: Mutex<BTreeSet<u64>>,
+    ranges: RwLock<Vec<WantedRange>>,
 }
 
 impl Wanted {
@@ -57,35 +76,36 @@ impl Wanted {
     pub(crate) fn filter(self: &Arc<Self>, keep: Keep) -> RowFilter {
         let wanted = Arc::clone(self);
         Arc::new(move |key, _| {
-            let (Some((position, _)), Some(segments)) = (rows::parse_page_key(key), &*wanted.segments.read()) else {
+            let Some((position, _)) = rows::parse_page_key(key) else {
                 return true;
             };
-            let chunks = segments.get(&position.segment);
-            chunks.is_some_and(|chunks| bit(chunks.bits(keep), position.index.0))
+            wanted.ranges.read().iter().all(|range| range.wants(keep, position))
         })
     }
 
-    /// What `held` says is wanted, beside what was.
+    /// What `held` says is wanted, beside what was. Called while nothing else changes what is held.
     pub(crate) fn want(&self, segment: u64, held: &HeldRow) {
-        if let Some(segments) = &mut *self.segments.write() {
-            segments.entry(segment).or_default().add(held);
-        }
-        self.behind.lock().insert(segment);
-    }
-
-    fn set(&self, segment: u64, held: &HeldRow) {
-        if let Some(segments) = &mut *self.segments.write() {
-            segments.remove(&segment);
-            if held.chunks > 0 {
-                segments.entry(segment).or_default().add(held);
+        let mut ranges = self.ranges.write();
+        for range in ranges.iter_mut().filter(|range| range.segments.contains(&segment)) {
+            let chunks = range
+                .chunks
+                .entry(segment)
+                .or_insert_with(|| Some(WantedChunks::default()));
+            if let Some(chunks) = chunks {
+                chunks.add(held);
             }
         }
     }
+}
 
-    fn remove_below(&self, floor: u64) {
-        if let Some(segments) = &mut *self.segments.write() {
-            *segments = segments.split_off(&floor);
-        }
+/// While it lives, filters know what is wanted of some segments.
+pub(crate) struct WantedKnown<'a> {
+    wanted: &'a Wanted,
+}
+
+impl Drop for WantedKnown<'_> {
+    fn drop(&mut self) {
+        self.wanted.ranges.write().clear();
     }
 }
 
@@ -140,51 +160,59 @@ impl Drop for Reading<'_> {
 }
 
 impl SegmentStore {
-    /// Reads what is wanted from the held rows. Called by whoever may write. Of a segment whose row is damaged nothing is known,
-    /// so that nothing must go until it is put right: then everything stays wanted.
-    pub(crate) fn load_wanted(&self) -> Result<(), StoreError> {
-        let held = match self.held_segments(0, usize::MAX) {
-            Ok(held) => held,
-            Err(StoreError::Damaged(_)) => {
-                *self.wanted.segments.write() = None;
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let mut segments: BTreeMap<u64, WantedChunks> = BTreeMap::new();
-        for (segment, row) in &held {
-            segments.entry(*segment).or_default().add(row);
-        }
-        self.readers.wait_for_earlier();
-        self.wanted.behind.lock().clear();
-        *self.wanted.segments.write() = Some(segments);
-        Ok(())
+    /// Whoever holds this may have [`SegmentStore::know_wanted`] tell the filters what is wanted; one at a time.
+    pub(crate) fn wanted_known(&self) -> WantedKnown<'_> {
+        WantedKnown { wanted: &self.wanted }
     }
 
-    /// Lets pages of chunks that were let go of cease to be wanted, after the reads that still see them.
-    pub(crate) fn settle_wanted(&self) -> Result<(), StoreError> {
+    /// Tells the filters what is wanted of segments, from their held rows: what was let go of before ceases to be wanted, after the
+    /// reads that still see it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub(crate) fn know_wanted(
+        &self,
+        _known: &WantedKnown<'_>,
+        segments: RangeInclusive<u64>,
+    ) -> Result<(), StoreError> {
         let _writing = self.writing.lock();
         if let Some(fault) = self.database.fault() {
             // What failed may have been written: only recovery reads what is held.
             return Err(super::database::DatabaseError::Refusing(fault).into());
         }
         self.readers.wait_for_earlier();
-        let behind = std::mem::take(&mut *self.wanted.behind.lock());
-        for segment in behind {
-            match self.held(segment) {
-                Ok(held) => self.wanted.set(segment, &held),
-                // Its pages stay until the row is put right.
-                Err(StoreError::Damaged(_)) => {}
+        let mut chunks = BTreeMap::new();
+        for segment in self.view(|view| view.held_in(&segments))? {
+            let wanted = match self.held(segment) {
+                Ok(held) => {
+                    let mut wanted = WantedChunks::default();
+                    wanted.add(&held);
+                    Some(wanted)
+                }
+                Err(StoreError::Damaged(_)) => None,
                 Err(error) => return Err(error),
-            }
+            };
+            chunks.insert(segment, wanted);
         }
+        self.wanted.ranges.write().push(WantedRange { segments, chunks });
         Ok(())
     }
+}
 
-    /// The same for everything below a segment.
-    pub(crate) fn settle_pruned(&self, floor: u64) {
-        self.readers.wait_for_earlier();
-        self.wanted.remove_below(floor);
+impl View<'_> {
+    /// Segments of a range that have a held row, damaged or not.
+    pub(crate) fn held_in(&self, segments: &RangeInclusive<u64>) -> Result<Vec<u64>, StoreError> {
+        let mut found = Vec::new();
+        self.scan(STORAGE_HELD_CF, &rows::segment_key(*segments.start()), |key, _| {
+            let segment = rows::parse_segment_key(key);
+            let segment = segment.ok_or_else(|| Damage::new(STORAGE_HELD_CF, "key is malformed"))?;
+            if segment > *segments.end() {
+                return Ok(false);
+            }
+            found.push(segment);
+            Ok(true)
+        })?;
+        Ok(found)
     }
 }
 
@@ -207,24 +235,34 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_keeps_everything_before_rows_were_read_and_then_what_they_name() {
+    fn a_filter_keeps_everything_but_what_is_known_not_to_be_wanted() {
         let wanted = Arc::new(Wanted::default());
         let filters = Keep::ALL.map(|keep| wanted.filter(keep));
         let kept = |segment, index| filters.clone().map(|filter| filter(&key(segment, index), &[]));
-        assert_eq!(kept(1, 1), [true, true]);
-        *wanted.segments.write() = Some(BTreeMap::new());
-        assert_eq!(kept(1, 1), [false, false]);
+        wanted.want(1, &held(&[(1, Keep::Holder)]));
+        assert_eq!([kept(1, 1), kept(1, 2)], [[true; 2]; 2]);
+        let known = WantedKnown { wanted: &wanted };
+        wanted.ranges.write().push(WantedRange {
+            segments: 1..=3,
+            chunks: BTreeMap::from([(3, None)]),
+        });
+        assert_eq!(
+            [kept(0, 1), kept(1, 1), kept(3, 1), kept(4, 1)],
+            [[true; 2], [false; 2], [true; 2], [true; 2]]
+        );
+        // More is wanted at once.
         wanted.want(1, &held(&[(1, Keep::Holder), (9, Keep::Backup)]));
-        wanted.want(2, &held(&[(0, Keep::Holder)]));
+        wanted.want(3, &held(&[(0, Keep::Holder)]));
         assert_eq!([kept(1, 1), kept(1, 9)], [[true, false], [false, true]]);
-        // More is wanted at once, less only when it is said.
         wanted.want(1, &held(&[(2, Keep::Holder)]));
-        assert_eq!([kept(1, 1), kept(1, 2)], [[true, false]; 2]);
-        wanted.set(1, &held(&[(2, Keep::Holder)]));
-        assert_eq!([kept(1, 1), kept(1, 9)], [[false, false]; 2]);
-        wanted.remove_below(2);
-        assert_eq!([kept(1, 2), kept(2, 0)], [[false, false], [true, false]]);
+        assert_eq!(
+            [kept(1, 1), kept(1, 2), kept(1, 3)],
+            [[true, false], [true, false], [false; 2]]
+        );
+        assert_eq!(kept(3, 7), [true; 2], "its row is damaged");
         assert!(filters[0](b"malformed", &[]));
+        drop(known);
+        assert_eq!(kept(1, 3), [true; 2]);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use super::own::{OwnChanges, OwnRow, Row};
 use super::rows::Keep;
-use super::{ChunkToStore, JoinedPeriod, OpenRows, PageToStore, ReachingEntry, SegmentStore, StoreError, StreamChunk};
+use super::{
+    ChunkToStore, CutChunk, JoinedPeriod, OpenRows, PageToStore, ReachingEntry, SegmentStore, StoreError, StreamChunk,
+};
 use crate::archive::rows::{ChainEnd, OpenSlot, Packing, SegmentRows, WriterRow};
 use crate::chunking::segment::FinishedChunk;
 use crate::storage_backend::database::writer::Durability;
@@ -56,9 +58,10 @@ impl From<KeptWriterRow> for WriterRow {
 }
 
 /// A chunk as it is written when its segment is closed.
-fn to_store(segment: u64, (chunk, keep): (FinishedChunk, Keep), packing: Packing) -> Option<ChunkToStore> {
+fn to_store(segment: u64, (chunk, keep): (FinishedChunk, Keep), packing: Packing) -> Option<CutChunk> {
+    let plain = chunk.pages.concat();
     let stored = match packing {
-        Packing::Packed => StoredPage::pack_chunk(&chunk.pages.concat()),
+        Packing::Packed => StoredPage::pack_chunk(&plain),
         Packing::Plain => chunk.pages.iter().map(|page| StoredPage::plain(page)).collect(),
     };
     let pages = stored.into_iter().zip(&chunk.signatures).map(|(stored, tagged)| {
@@ -69,7 +72,7 @@ fn to_store(segment: u64, (chunk, keep): (FinishedChunk, Keep), packing: Packing
             signatures,
         }
     });
-    Some(ChunkToStore {
+    let chunk = ChunkToStore {
         position: ChunkPosition::new(segment, chunk.index)?,
         keep,
         pages: pages.collect(),
@@ -79,7 +82,8 @@ fn to_store(segment: u64, (chunk, keep): (FinishedChunk, Keep), packing: Packing
             start: into.start,
             entry: into.entry,
         }),
-    })
+    };
+    Some(CutChunk { chunk, plain })
 }
 
 impl SegmentRows for SegmentStore {
@@ -180,7 +184,7 @@ impl SegmentRows for SegmentStore {
             .into_iter()
             .filter_map(|chunk| to_store(segment, chunk, packing))
             .collect();
-        self.close_chunks(table, &chunks)?;
+        self.close_chunks(table, chunks)?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What one node answers.
 
+use crate::cut::cut;
 use crate::reading::{LARGE_CHUNKS, SMALL_CHUNKS};
 use crate::world::*;
 use massa_distributed_storage_exports::entry::PeriodEntry;
@@ -229,7 +230,9 @@ fn an_open_segment_is_not_said_to_be_held() {
     // The one after is known by its table.
     let next = &archive.segments[1].table;
     node.store.put_tables(&[(next.clone(), next.root())]).unwrap();
-    node.store.close_chunks(&segment.table, &segment.chunks[..1]).unwrap();
+    node.store
+        .close_chunks(&segment.table, cut(&segment.table, &segment.chunks[..1]))
+        .unwrap();
     assert_eq!(node.server.held(0, 1, FRAME), [Vec::<u8>::new()], "it is being closed");
     node.store.finish_closing(&segment.table).unwrap();
     assert_eq!(node.server.held(0, 1, FRAME), [vec![1]]);

@@ -1,5 +1,6 @@
 //! Closing in slices, cut off at every write: nothing is lost, nothing stays double, totals agree.
 
+use crate::cut::cut;
 use crate::segments::*;
 use massa_distributed_storage_worker::storage_backend::database::writer::{
     BatchWriter, Durability, RocksWriter, WriteFault,
@@ -47,7 +48,7 @@ pub fn live(store: &SegmentStore, segments: &[TestSegment]) -> Result<(), StoreE
                 store.put_open(&rows, Durability::Synced)?;
             }
             for chunk in segment.chunks_where(&held) {
-                store.close_chunks(&segment.table, std::slice::from_ref(chunk))?;
+                store.close_chunks(&segment.table, cut(&segment.table, [chunk]))?;
             }
             store.finish_closing(&segment.table)?;
         }
@@ -140,7 +141,9 @@ fn pages_of_a_closing_that_was_cut_off_do_not_stay() {
     let store = open(directory.path());
     let segment = SegmentMaker::new(large_blocks(12)).next();
     segment.open_in(&store);
-    store.close_chunks(&segment.table, &segment.chunks).unwrap();
+    store
+        .close_chunks(&segment.table, cut(&segment.table, &segment.chunks))
+        .unwrap();
     // As if only the pages had been taken in when the process was killed.
     let families = [
         massa_db_exports::STORAGE_CHUNKS_PREFIX,
@@ -154,7 +157,9 @@ fn pages_of_a_closing_that_was_cut_off_do_not_stay() {
     }
     drop(store);
     let store = open(directory.path());
-    store.close_chunks(&segment.table, &segment.chunks[..1]).unwrap();
+    store
+        .close_chunks(&segment.table, cut(&segment.table, &segment.chunks[..1]))
+        .unwrap();
     store.finish_closing(&segment.table).unwrap();
     assert!(store.return_space().unwrap() > 0);
     assert_eq!(
@@ -175,10 +180,17 @@ fn a_large_slice_goes_to_the_disk_as_a_table_and_reads_the_same() {
     assert!(segment.body.len() > 16 << 20, "{} bytes", segment.body.len());
     segment.open_in(&store);
     assert_eq!(
-        store.close_chunks(&segment.table, &segment.chunks).unwrap(),
+        store
+            .close_chunks(&segment.table, cut(&segment.table, &segment.chunks))
+            .unwrap(),
         segment.chunks.len()
     );
-    assert_eq!(store.close_chunks(&segment.table, &segment.chunks).unwrap(), 0);
+    assert_eq!(
+        store
+            .close_chunks(&segment.table, cut(&segment.table, &segment.chunks))
+            .unwrap(),
+        0
+    );
     store.finish_closing(&segment.table).unwrap();
     store.drop_open_rows(0).unwrap();
     assert_eq!(store.counters().unwrap().chunks_held, segment.chunks.len() as u64);

@@ -3,6 +3,8 @@
 mod changes;
 mod closing;
 mod costs;
+#[path = "../common/cut.rs"]
+mod cut;
 mod damage;
 mod kept;
 mod kill;

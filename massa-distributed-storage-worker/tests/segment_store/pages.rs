@@ -1,5 +1,6 @@
 //! Pages on the disk: written once, never deleted one by one, gone when nobody wants them, there as long as somebody does.
 
+use crate::cut::cut;
 use crate::reads::{all_slots, expected};
 use crate::segments::*;
 use massa_db_exports::*;
@@ -138,7 +139,9 @@ fn chunks_held_as_backup_are_read_like_others_and_counted_apart() {
             }
         })
         .collect();
-    store.close_chunks(&segment.table, &chunks).unwrap();
+    store
+        .close_chunks(&segment.table, cut(&segment.table, &chunks))
+        .unwrap();
     store.finish_closing(&segment.table).unwrap();
     store.drop_open_rows(0).unwrap();
     let counters = store.counters().unwrap();

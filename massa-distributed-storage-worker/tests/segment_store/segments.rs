@@ -2,6 +2,7 @@
 //! should say of them.
 #![allow(dead_code)]
 
+use crate::cut::cut;
 use massa_db_exports::*;
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::leaves::leaf_hashes;
@@ -103,7 +104,7 @@ impl TestSegment {
     /// Closes the segment with these chunks held.
     pub fn close_in(&self, store: &SegmentStore, held: impl Fn(u32) -> bool) {
         for chunk in self.chunks_where(&held) {
-            assert_eq!(store.close_chunks(&self.table, std::slice::from_ref(chunk)).unwrap(), 1);
+            assert_eq!(store.close_chunks(&self.table, cut(&self.table, [chunk])).unwrap(), 1);
         }
         assert_eq!(store.finish_closing(&self.table).unwrap(), self.root());
     }

@@ -2,16 +2,11 @@
 
 use super::growth::extrapolate;
 use super::history::History;
-use super::network::processor_seconds;
 use super::report::{Extrapolated, Row, TODAYS_PERIODS};
 use super::requests::AtSize;
 use massa_db_exports::*;
-use massa_distributed_storage_exports::stored_page::StoredPage;
-use massa_distributed_storage_exports::ChunkPosition;
 use massa_distributed_storage_worker::storage_backend::database::DatabaseError;
-use massa_distributed_storage_worker::storage_backend::{
-    ChunkToStore, EntryRead, OwnChanges, PageToStore, ReachingEntry, SegmentStore,
-};
+use massa_distributed_storage_worker::storage_backend::SegmentStore;
 use rocksdb::IteratorMode;
 
 /// Rows of closed segments that a node has whatever it holds.
@@ -81,59 +76,6 @@ fn table_bytes(store: &SegmentStore, families: &[&str]) -> u64 {
     bytes.expect("the store is open")
 }
 
-/// A held chunk with its pages packed, as repair would store it.
-fn packed(store: &SegmentStore, position: ChunkPosition) -> ChunkToStore {
-    let table = store
-        .table(position.segment)
-        .expect("tables can be read")
-        .expect("its segment is closed");
-    let index = position.index.0;
-    let pages = table.chunk(index).expect("it is in its table").page_count();
-    let read = |page| {
-        store
-            .page(position, page)
-            .expect("pages can be read")
-            .expect("the chunk is held")
-    };
-    let read: Vec<_> = (0..pages).map(read).collect();
-    let plain: Vec<u8> = read.iter().flat_map(|page| page.plain.iter().copied()).collect();
-    let stored = StoredPage::pack_chunk(&plain);
-    let reaching = table.period_reaching_into(index).map(|period| {
-        let EntryRead::Found(entry) = store.entry(period).expect("entries can be read") else {
-            panic!("the entry that reaches into a held chunk is kept");
-        };
-        let start = table.period_range(period).expect("it is in its table").start;
-        ReachingEntry { period, start, entry }
-    });
-    ChunkToStore {
-        keep: massa_distributed_storage_worker::storage_backend::Keep::Holder,
-        position,
-        page_roots: read[0].page_roots.clone(),
-        reaching,
-        pages: stored
-            .into_iter()
-            .zip(read)
-            .map(|(stored, page)| PageToStore {
-                stored: stored.into_bytes(),
-                signatures: page.signatures,
-            })
-            .collect(),
-    }
-}
-
-/// Lets every held chunk go and stores it again, packed.
-fn pack_all(store: &SegmentStore, first_segment: u64) {
-    let mut from = ChunkPosition::new(first_segment, 0);
-    while let Some(position) = from.and_then(|from| store.next_held(from).expect("rows can be read")) {
-        let chunk = packed(store, position);
-        let dropped = store.drop_chunk(position, OwnChanges::default());
-        assert!(dropped.expect("a chunk can be dropped"), "it was held");
-        let put = store.put_chunk(&chunk, OwnChanges::default());
-        assert!(put.expect("a chunk can be stored"), "it was not held");
-        from = ChunkPosition::from_number(position.number() + 1);
-    }
-}
-
 /// The rows of the design about disk space.
 pub fn rows(sizes: [u64; 3], at_size: &[AtSize], history: &History) -> Vec<Row> {
     let store: &SegmentStore = history.store();
@@ -151,8 +93,6 @@ pub fn rows(sizes: [u64; 3], at_size: &[AtSize], history: &History) -> Vec<Row> 
     let indexes = table_bytes(store, &INDEXES) as f64 / counters.blocks_held.max(1) as f64;
     let tables = table_bytes(store, &EVERY_NODE) as f64 / sizes[2] as f64;
     let open = bytes_of_rows(store, &OPEN) as f64;
-    let seconds = processor_seconds(|| pack_all(store, history.parameters.first_segment()));
-    compact(store);
     vec![
         Row {
             extrapolated: Some(Extrapolated {
@@ -173,19 +113,6 @@ pub fn rows(sizes: [u64; 3], at_size: &[AtSize], history: &History) -> Vec<Row> 
             0.60,
             "",
             written,
-        )
-        .noting("pages are written plain; nothing packs them later yet"),
-        Row::at_most(
-            "the same with its pages packed",
-            0.60,
-            "",
-            ratio(table_bytes(store, &HELD)),
-        )
-        .noting("packed by this program, with the packer of the pages"),
-        Row::only(
-            "MB",
-            "held chunks read, packed, let go and stored again, a second of processor time",
-            counters.bytes_held as f64 / 1e6 / seconds,
         ),
         Row::only("bytes", "indexes, a held block", indexes),
         Row::only("", "chunks held", counters.chunks_held as f64),

@@ -4,6 +4,7 @@ use super::network::processor_seconds;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::archive::ingest::{Acknowledge, Ingest, IngestOptions, Keep, KeepChunk};
+use massa_distributed_storage_worker::archive::rows::Packing;
 use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
 use massa_tests::{Generator, GeneratorConfig};
 use std::path::{Path, PathBuf};
@@ -160,7 +161,9 @@ fn open(path: &Path, parameters: &ArchiveParameters) -> (Ingest<SegmentStore>, O
     };
     let begin = Instant::now();
     let store = Arc::new(store);
-    let (ingest, _) = Ingest::open(Arc::clone(&store), options).expect("the writer starts");
+    let (mut ingest, _) = Ingest::open(Arc::clone(&store), options).expect("the writer starts");
+    // As a node that keeps up.
+    ingest.set_packing(Packing::Packed);
     let opened = Opened {
         store_seconds,
         writer_seconds: begin.elapsed().as_secs_f64(),

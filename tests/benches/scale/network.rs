@@ -60,7 +60,7 @@ pub fn rows(in_full: bool, costs: &mut Costs) -> Vec<Row> {
             "ms",
             1e3 * claimed,
         )
-        .noting("rows in memory: no node keeps claims on the store yet"),
+        .noting("rows in memory"),
     ]
 }
 

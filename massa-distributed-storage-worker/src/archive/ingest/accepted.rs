@@ -55,7 +55,7 @@ impl<S: SegmentRows> Ingest<S> {
             return Ok(outcome);
         }
         if outcome.taken.contains(&self.next_segment) {
-            self.closing = None;
+            self.stop_closing();
         }
         self.store.put_tables(&new).map_err(IngestError::Store)?;
         self.note_taken(&new, &mut outcome.progress)?;
@@ -133,7 +133,7 @@ impl<S: SegmentRows> Ingest<S> {
         let tables = std::iter::once(&table).chain(&later_tables);
         progress.closed.extend(tables.map(by_table));
         // The segment that is being closed follows on another root now, and what is below may end in other blocks.
-        self.closing = None;
+        self.stop_closing();
         let borders = vec![Border::Unknown; self.tracker.borders().len()];
         self.write_borders(self.next_segment, &borders)?;
         self.restore()?;

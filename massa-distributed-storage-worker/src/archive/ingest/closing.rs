@@ -5,6 +5,7 @@
 //! again after a start: that changes nothing.
 
 use super::in_memory::Kept;
+use super::slice_writer::Slice;
 use super::{Ingest, IngestError, Keep, Outcome, Progress};
 use crate::archive::rows::{ChainEnd, Packing, SegmentRows, WriterRow};
 use crate::archive::slots::Border;
@@ -12,6 +13,7 @@ use crate::chunking::objects::IndexedObjects;
 use crate::chunking::segment::{FinishedChunk, SegmentStream};
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition, SegmentRoot};
+use std::sync::Arc;
 
 /// Bytes of chunks that are cut and written in one slice: a tenth of a second of work, and the most that is in memory.
 const SLICE_BYTES: u64 = 16 << 20;
@@ -36,7 +38,7 @@ pub struct ClosedSegment {
 
 /// A segment that is being closed.
 pub(super) struct Closing {
-    table: SegmentTable,
+    table: Arc<SegmentTable>,
     /// For each chunk what it is kept as; the others are not cut.
     keep: Vec<Option<Keep>>,
     /// Chunks that were full when the last period had joined, or ended with it: number and id.
@@ -58,6 +60,13 @@ impl<S: SegmentRows> Ingest<S> {
     /// reads blocks again and again from a file has no time for it.
     pub fn set_packing(&mut self, packing: Packing) {
         self.packing = packing;
+    }
+
+    /// Gives up closing; what was written is written over.
+    pub(super) fn stop_closing(&mut self) {
+        self.closing = None;
+        // Nothing counts on these slices any more.
+        let _ = self.slices.wait();
     }
 
     /// Begins to close the first open segment if all its periods have joined.
@@ -84,10 +93,16 @@ impl<S: SegmentRows> Ingest<S> {
             let position = ChunkPosition::new(segment, index).expect("parameters bound positions");
             keep(position, &chunk)
         });
+        let keep = keep.collect();
+        if kept.is_some() {
+            // All that is kept of them is in the chunks.
+            self.segment_periods(segment)
+                .for_each(|period| self.held.remove_period(period));
+        }
         self.closing = Some(Closing {
-            keep: keep.collect(),
+            keep,
             finished,
-            table,
+            table: Arc::new(table),
             next_chunk: 0,
             cutter: None,
             kept,
@@ -106,16 +121,26 @@ impl<S: SegmentRows> Ingest<S> {
         };
         let begun = closing.next_chunk;
         match self.cut_slice(&mut closing) {
-            Ok(chunks) if chunks.is_empty() => self.close(closing),
+            Ok(chunks) if chunks.is_empty() => match self.slices.wait() {
+                Ok(()) => self.close(closing),
+                Err(error) => self.forget_unwritten(error),
+            },
+            Ok(chunks) if closing.kept.is_some() => {
+                let slice = Slice {
+                    table: Arc::clone(&closing.table),
+                    chunks,
+                    packing: self.packing,
+                };
+                match self.slices.write(&self.store, slice) {
+                    Ok(()) => {
+                        self.closing = Some(closing);
+                        Ok(Progress::default())
+                    }
+                    Err(error) => self.forget_unwritten(error),
+                }
+            }
             Ok(chunks) => {
                 let written = self.store.put_closing(&closing.table, chunks, self.packing);
-                if closing.kept.is_some() {
-                    if let Err(error) = written {
-                        return self.forget_unwritten(error);
-                    }
-                    self.closing = Some(closing);
-                    return Ok(Progress::default());
-                }
                 if written.is_err() {
                     closing.next_chunk = begun;
                     closing.cutter = None;

@@ -9,6 +9,7 @@ use crate::archive::rows::{JoinedPeriod, OpenRows, SegmentRows, StreamChunk};
 use crate::chunking::segment::FinishedChunk;
 use crate::storage_backend::database::writer::Durability;
 use massa_distributed_storage_exports::record::{BlockRecord, RecordError};
+use massa_distributed_storage_exports::verification::{verify_blocks, VerifyBlockError};
 use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
@@ -35,7 +36,34 @@ impl CheckedBlock {
     /// # Errors
     /// [`RecordError`].
     pub fn new(record: BlockRecord, parameters: &ArchiveParameters) -> Result<Self, RecordError> {
-        let view = record.check_ids(parameters.chain_id, parameters.thread_count)?;
+        record.check_ids(parameters.chain_id, parameters.thread_count)?;
+        Self::of_checked(record, parameters)
+    }
+
+    /// Checks ids and signatures of blocks, the latter in one batch. Those before the first one that is not valid, its position
+    /// and why it is not.
+    pub fn verify(
+        mut records: Vec<BlockRecord>,
+        parameters: &ArchiveParameters,
+    ) -> (Vec<Self>, Option<(usize, VerifyBlockError)>) {
+        let verified = verify_blocks(&records, parameters.chain_id, parameters.thread_count);
+        let mut fault = verified.err();
+        records.truncate(fault.as_ref().map_or(usize::MAX, |(position, _)| *position));
+        let mut blocks = Vec::with_capacity(records.len());
+        for record in records {
+            match Self::of_checked(record, parameters) {
+                Ok(block) => blocks.push(block),
+                Err(error) => {
+                    fault = Some((blocks.len(), error.into()));
+                    break;
+                }
+            }
+        }
+        (blocks, fault)
+    }
+
+    fn of_checked(record: BlockRecord, parameters: &ArchiveParameters) -> Result<Self, RecordError> {
+        let view = record.view(parameters.thread_count)?;
         let (slot, id, parent) = (view.slot, view.block_id(), view.same_thread_parent());
         Ok(Self {
             record,

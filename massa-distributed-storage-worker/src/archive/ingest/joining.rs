@@ -294,7 +294,7 @@ impl<S: SegmentRows> Ingest<S> {
         self.segments.clear();
         self.ready.clear();
         self.missing.clear();
-        self.closing = None;
+        self.stop_closing();
         self.rows_of.clear();
         self.border_looked_at = first_open;
         let open = self.store.open_segments();

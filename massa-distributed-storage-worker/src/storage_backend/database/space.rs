@@ -89,7 +89,7 @@ struct LiveTable {
 }
 
 /// First and last key.
-type Span = (Vec<u8>, Vec<u8>);
+pub type Span = (Vec<u8>, Vec<u8>);
 
 impl LiveTable {
     fn span(&self) -> Span {
@@ -205,22 +205,27 @@ impl Database {
     }
 
     /// Gives space back where it is worth it, and merges small tables; returns how many times tables were written again.
+    /// `before` hears the first and last key of pages that are about to be written again, for their filter.
     /// To be called from time to time by a thread that may take long. Reads and writes go on meanwhile.
     ///
     /// # Errors
-    /// [`DatabaseError::Read`].
-    pub fn tidy(&self) -> Result<usize, DatabaseError> {
+    /// [`DatabaseError::Read`]; those of `before`.
+    pub fn tidy<E: From<DatabaseError>>(&self, before: &mut dyn FnMut(&Span) -> Result<(), E>) -> Result<usize, E> {
         let mut rewritten = 0;
         for described in self.setup.families() {
             rewritten += match described.kind {
-                FamilyKind::Pages => self.tidy_pages(described.name)?,
+                FamilyKind::Pages => self.tidy_pages(described.name, before)?,
                 _ => self.tidy_rows(described.name)?,
             };
         }
         Ok(rewritten)
     }
 
-    fn tidy_pages(&self, name: &'static str) -> Result<usize, DatabaseError> {
+    fn tidy_pages<E: From<DatabaseError>>(
+        &self,
+        name: &'static str,
+        before: &mut dyn FnMut(&Span) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let (upper, tables): (Vec<_>, Vec<_>) = self
             .read(|db| live_tables(db, name))?
             .into_iter()
@@ -239,7 +244,9 @@ impl Database {
             ranges.extend(upper.iter().map(|table| table.span_with(&tables)));
         }
         let ranges = merged(ranges);
-        for (start, end) in &ranges {
+        for range in &ranges {
+            before(range)?;
+            let (start, end) = range;
             self.read(|db| -> Result<(), DatabaseError> {
                 let mut options = CompactOptions::default();
                 options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
