@@ -4,6 +4,8 @@
 //! length the same requests are made. What must not grow is counted (rows, hashes), and the run fails if it does; times are
 //! only reported: how long something takes depends on what else the machine does.
 
+#[path = "scale/block_space.rs"]
+mod block_space;
 #[allow(dead_code)]
 #[path = "../../massa-distributed-storage-worker/tests/common/claims.rs"]
 mod claims;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
     let mut costs = Costs::default();
     let mut rows = history_rows(&arguments, sizes, &mut costs);
     rows.extend(network::rows(!arguments.smoke, &mut costs));
+    rows.extend(block_space::rows());
     rows.extend(simulations::rows(arguments.simulations.as_deref()));
 
     println!(

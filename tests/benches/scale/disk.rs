@@ -76,6 +76,15 @@ fn table_bytes(store: &SegmentStore, families: &[&str]) -> u64 {
     bytes.expect("the store is open")
 }
 
+/// Pages are written once when their segment is closed, and again when their small tables are merged.
+fn written_over_life(store: &SegmentStore) -> f64 {
+    let pages = table_bytes(store, &[STORAGE_PAGES_CF]) as f64;
+    let merged = || store.database().statistics().compaction_bytes;
+    let before = merged();
+    while store.return_space().expect("tables can be merged") > 0 {}
+    1.0 + (merged() - before) as f64 / pages
+}
+
 /// The rows of the design about disk space.
 pub fn rows(sizes: [u64; 3], at_size: &[AtSize], history: &History) -> Vec<Row> {
     let store: &SegmentStore = history.store();
@@ -83,6 +92,7 @@ pub fn rows(sizes: [u64; 3], at_size: &[AtSize], history: &History) -> Vec<Row> 
     // What there is of before the first period, the parameters, is no cost of a period.
     let grown = (every_node[2] - every_node[0]) / (sizes[2] - sizes[0]) as f64;
     let today = extrapolate(&sizes, &every_node, TODAYS_PERIODS);
+    let life = written_over_life(store);
     compact(store);
     let counters = store.counters().expect("counters are there");
     // Signatures are no part of a body: as many for each byte of it as in the whole history.
@@ -114,6 +124,8 @@ pub fn rows(sizes: [u64; 3], at_size: &[AtSize], history: &History) -> Vec<Row> 
             "",
             written,
         ),
+        Row::at_most("bytes written over the life of pages / their bytes", 1.5, "", life)
+            .noting("tables below 1 MiB are merged once: near-empty segments of which one chunk of eight is held"),
         Row::only("bytes", "indexes, a held block", indexes),
         Row::only("", "chunks held", counters.chunks_held as f64),
     ]

@@ -25,7 +25,8 @@ const SLICE: usize = 1 << 16;
 /// Segments of which chunks change between two claims.
 const CHANGED_SEGMENTS: u64 = 500;
 
-static OWNER: LazyLock<PublicKey> = LazyLock::new(|| KeyPair::generate(0).expect("version 0 exists").get_public_key());
+pub static OWNER: LazyLock<PublicKey> =
+    LazyLock::new(|| KeyPair::generate(0).expect("version 0 exists").get_public_key());
 
 /// Nodes, chunks and held chunks of the figures: those of the design, or few where only counts matter.
 pub fn rows(in_full: bool, costs: &mut Costs) -> Vec<Row> {
