@@ -8,6 +8,7 @@
 //! leaf count ([`MerkleProof::verify_at`]). Leaves of periods and segments name their own position, so following the
 //! path is enough ([`MerkleProof::root`]).
 
+use crate::leaves::hash_pairs;
 use crate::types::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -90,18 +91,36 @@ pub fn root_of_leaves<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Digest 
 /// Same result as [`MerkleTree::root`], without the tree.
 pub fn root_of_hashes(mut hashes: Vec<Digest>) -> Digest {
     assert!(!hashes.is_empty(), "a tree of the archive has a leaf");
-    let mut len = hashes.len();
-    while len > 1 {
-        let pairs = len / 2;
-        for pair in 0..pairs {
-            hashes[pair] = node_hash(&hashes[2 * pair], &hashes[2 * pair + 1]);
-        }
-        if len % 2 == 1 {
-            hashes[pairs] = hashes[len - 1];
-        }
-        len = pairs + len % 2;
+    while hashes.len() > 1 {
+        hash_level(&mut hashes);
     }
     hashes[0]
+}
+
+/// Path of leaf `index` in the tree over leaf hashes; `None` if there is no such leaf. For callers that need one path.
+///
+/// Same result as [`MerkleTree::path`], without the tree.
+pub fn path_in_hashes(mut hashes: Vec<Digest>, index: u32) -> Option<MerkleProof> {
+    let leaf_count = u32::try_from(hashes.len()).ok().filter(|count| index < *count)?;
+    let (directions, sibling_count) = directions(index, leaf_count);
+    let mut siblings = Vec::with_capacity(sibling_count);
+    let mut position = index as usize;
+    while hashes.len() > 1 {
+        siblings.extend(hashes.get(position ^ 1));
+        hash_level(&mut hashes);
+        position /= 2;
+    }
+    Some(MerkleProof { directions, siblings })
+}
+
+/// The next level of a tree, in place of this one.
+fn hash_level(hashes: &mut Vec<Digest>) {
+    let (pairs, odd) = (hashes.len() / 2, hashes.len() % 2);
+    hash_pairs(hashes);
+    if odd == 1 {
+        hashes[pairs] = hashes[2 * pairs];
+    }
+    hashes.truncate(pairs + odd);
 }
 
 /// Path from a leaf to a root.

@@ -22,6 +22,7 @@ mod frame;
 
 use crate::bytes::Truncated;
 use crate::types::PAGE_BYTES;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Cursor;
 use zstd::bulk::Compressor;
@@ -146,12 +147,18 @@ pub struct StoredPage {
     bytes: Vec<u8>,
 }
 
-impl StoredPage {
+/// A page in its stored form, read where it lies: what [`StoredPage`] owns. Its shape is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPageView<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> StoredPageView<'a> {
     /// Takes a stored form from disk or from a peer.
     ///
     /// # Errors
     /// [`StoredPageError::Empty`], [`StoredPageError::TooLong`], [`StoredPageError::UnknownMethod`].
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, StoredPageError> {
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, StoredPageError> {
         let method = *bytes.first().ok_or(StoredPageError::Empty)?;
         if bytes.len() > STORED_PAGE_BYTES_MAX {
             return Err(StoredPageError::TooLong { length: bytes.len() });
@@ -160,6 +167,57 @@ impl StoredPage {
             return Err(StoredPageError::UnknownMethod { method });
         }
         Ok(Self { bytes })
+    }
+
+    /// Whether unpacking takes the first page of the chunk, too.
+    pub fn needs_first_page(&self) -> bool {
+        self.method() == ZSTD_AFTER_FIRST
+    }
+
+    /// As [`StoredPage::unpack_after`]; a page that is stored as it is is not copied.
+    ///
+    /// # Errors
+    /// [`StoredPageError`].
+    pub fn unpack_after(&self, first_page: &[u8], page_length: usize) -> Result<Cow<'a, [u8]>, StoredPageError> {
+        if page_length > PAGE_BYTES {
+            return Err(StoredPageError::PageLength { page_length });
+        }
+        if self.method() == PLAIN {
+            return plain_bytes(&self.bytes[METHOD_BYTES..], page_length).map(Cow::Borrowed);
+        }
+        let mut page = vec![0; page_length];
+        self.unpack_after_into(first_page, &mut page)?;
+        Ok(Cow::Owned(page))
+    }
+
+    fn unpack_after_into(&self, first_page: &[u8], page: &mut [u8]) -> Result<(), StoredPageError> {
+        let bytes = &self.bytes[METHOD_BYTES..];
+        match self.method() {
+            PLAIN => plain_bytes(bytes, page.len()).map(|bytes| page.copy_from_slice(bytes)),
+            ZSTD => decode(&[], bytes, page),
+            _ if can_be_prefix(first_page) => decode(first_page, bytes, page),
+            _ => Err(StoredPageError::NoFirstPage),
+        }
+    }
+
+    fn method(&self) -> u8 {
+        self.bytes[0]
+    }
+}
+
+impl StoredPage {
+    /// Takes a stored form from disk or from a peer.
+    ///
+    /// # Errors
+    /// Those of [`StoredPageView::from_bytes`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, StoredPageError> {
+        StoredPageView::from_bytes(&bytes)?;
+        Ok(Self { bytes })
+    }
+
+    /// The same, borrowed.
+    pub fn view(&self) -> StoredPageView<'_> {
+        StoredPageView { bytes: &self.bytes }
     }
 
     /// A page as it is. For whoever has no time to pack.
@@ -227,7 +285,12 @@ impl StoredPage {
 
     /// Whether the page is stored as it is.
     pub fn is_plain(&self) -> bool {
-        self.method() == PLAIN
+        self.view().method() == PLAIN
+    }
+
+    /// The page in `bytes`, which are the stored form of a page that is [stored as it is](StoredPage::is_plain).
+    pub(crate) fn plain_in(bytes: &[u8]) -> &[u8] {
+        &bytes[METHOD_BYTES..]
     }
 
     /// Whether a stored form in `bytes`, if it is one, takes the first page of the chunk to be unpacked.
@@ -237,7 +300,7 @@ impl StoredPage {
 
     /// Whether unpacking takes the first page of the chunk, too.
     pub fn needs_first_page(&self) -> bool {
-        self.method() == ZSTD_AFTER_FIRST
+        self.view().needs_first_page()
     }
 
     /// The page, which must have exactly `page_length` bytes: that much is allocated, whatever the stored form says.
@@ -262,12 +325,7 @@ impl StoredPage {
     /// # Errors
     /// [`StoredPageError`].
     pub fn unpack_after(&self, first_page: &[u8], page_length: usize) -> Result<Vec<u8>, StoredPageError> {
-        if page_length > PAGE_BYTES {
-            return Err(StoredPageError::PageLength { page_length });
-        }
-        let mut page = vec![0; page_length];
-        self.unpack_after_into(first_page, &mut page)?;
-        Ok(page)
+        self.view().unpack_after(first_page, page_length).map(Cow::into_owned)
     }
 
     /// As [`StoredPage::unpack_after`], decoded into a buffer of exactly the page's length.
@@ -275,13 +333,7 @@ impl StoredPage {
     /// # Errors
     /// [`StoredPageError`].
     pub fn unpack_after_into(&self, first_page: &[u8], page: &mut [u8]) -> Result<(), StoredPageError> {
-        let bytes = &self.bytes[METHOD_BYTES..];
-        match self.method() {
-            PLAIN => copy_plain(bytes, page),
-            ZSTD => decode(&[], bytes, page),
-            _ if can_be_prefix(first_page) => decode(first_page, bytes, page),
-            _ => Err(StoredPageError::NoFirstPage),
-        }
+        self.view().unpack_after_into(first_page, page)
     }
 
     /// The own packing of a received page, if what was received is larger than it by more than a tenth: then this is what
@@ -289,10 +341,6 @@ impl StoredPage {
     /// [`StoredPage::pack`] or [`StoredPage::pack_after`].
     pub fn packed_anew(&self, own: Self) -> Option<Self> {
         is_larger_by_a_tenth(self.bytes.len(), own.bytes.len()).then_some(own)
-    }
-
-    fn method(&self) -> u8 {
-        self.bytes[0]
     }
 }
 
@@ -310,15 +358,14 @@ fn can_be_prefix(first_page: &[u8]) -> bool {
     !first_page.is_empty() && !first_page.starts_with(&DICTIONARY_MAGIC)
 }
 
-fn copy_plain(bytes: &[u8], page: &mut [u8]) -> Result<(), StoredPageError> {
-    if bytes.len() != page.len() {
+fn plain_bytes(bytes: &[u8], page_length: usize) -> Result<&[u8], StoredPageError> {
+    if bytes.len() != page_length {
         return Err(StoredPageError::PlainLength {
             length: bytes.len(),
-            expected: page.len(),
+            expected: page_length,
         });
     }
-    page.copy_from_slice(bytes);
-    Ok(())
+    Ok(bytes)
 }
 
 fn decode(prefix: &[u8], bytes: &[u8], page: &mut [u8]) -> Result<(), StoredPageError> {

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use massa_distributed_storage_exports::entry::PeriodEntry;
-use massa_distributed_storage_exports::merkle::{leaf_hash, root_of_hashes, MerkleProof, MerkleTree};
+use massa_distributed_storage_exports::merkle::{leaf_hash, path_in_hashes, root_of_hashes, MerkleProof, MerkleTree};
 use massa_distributed_storage_exports::period::UnsignedRecord;
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
@@ -78,6 +78,8 @@ proptest! {
         prop_assert_eq!(root_of_hashes(leaves.clone()), root);
         let path = tree.path(index as u32).unwrap();
         prop_assert_eq!(&path, &reference_path(&leaves, index));
+        prop_assert_eq!(path_in_hashes(leaves.clone(), index as u32), Some(path.clone()));
+        prop_assert_eq!(path_in_hashes(leaves.clone(), leaves.len() as u32), None);
         path.verify(leaves[index], &root).unwrap();
         path.verify_at(leaves[index], index as u32, leaves.len() as u32, &root).unwrap();
     }

@@ -42,7 +42,7 @@ pub use error::{Damage, StoreError};
 pub use index::{IndexScope, IndexScopes};
 pub use open_segments::{JoinedPeriod, OpenRows, OpenSegment, StreamChunk};
 pub use own::{OwnChanges, OwnRow, Row};
-pub use read::{EntryRead, PageRead, SegmentInfo, SegmentState, SlotRead};
+pub use read::{EntryRead, PageRead, SegmentInfo, SegmentState, SlotRead, StoredPageRead};
 pub use repair::RepairReport;
 pub use rows::{ClosedState, HeldRow, Keep};
 pub use verify::VerifyReport;

@@ -6,6 +6,7 @@ use crate::period::TaggedSignature;
 use crate::record::RecordError;
 use crate::segment_table::TableChunk;
 use crate::stored_page::{StoredPage, StoredPageError};
+use std::borrow::Cow;
 
 /// A page as it travels: nothing in it is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub struct PageContent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedPage {
     page: u32,
-    plain: Vec<u8>,
+    /// `None` where the stored form is the page as it is: it is not kept twice.
+    unpacked: Option<Vec<u8>>,
     content: PageContent,
 }
 
@@ -85,14 +87,22 @@ impl VerifiedPage {
         }
         // The first page stands for itself.
         let first_page = if page == 0 { &[] } else { first_page };
-        let plain = stored.unpack_after(first_page, length)?;
+        let plain = stored.view().unpack_after(first_page, length)?;
         let root = crate::merkle::root_of_hashes(crate::leaves::leaf_hashes(&plain));
         content.path.verify_at(root, page, pages, chunk.id.as_bytes())?;
+        let unpacked = match plain {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(page) => Some(page),
+        };
         let content = PageContent {
             stored: stored.into_bytes(),
             ..content
         };
-        Ok(Self { page, plain, content })
+        Ok(Self {
+            page,
+            unpacked,
+            content,
+        })
     }
 
     /// Position in the chunk.
@@ -102,7 +112,8 @@ impl VerifiedPage {
 
     /// The page's bytes.
     pub fn plain(&self) -> &[u8] {
-        &self.plain
+        let stored = || StoredPage::plain_in(&self.content.stored);
+        self.unpacked.as_deref().unwrap_or_else(stored)
     }
 
     /// The stored form, as it came: what can be written as it is.
@@ -122,7 +133,9 @@ impl VerifiedPage {
 
     /// Plain bytes, and what came.
     pub fn into_parts(self) -> (Vec<u8>, PageContent) {
-        (self.plain, self.content)
+        let plain = self.unpacked;
+        let plain = plain.unwrap_or_else(|| StoredPage::plain_in(&self.content.stored).to_vec());
+        (plain, self.content)
     }
 }
 

@@ -14,7 +14,6 @@ use super::complete::Complete;
 use crate::storage_backend::rows;
 use crate::storage_backend::{Damage, EntryRead, IndexScope, SegmentStore, SlotRead, StoreError};
 use massa_db_exports::STORAGE_TABLES_CF;
-use massa_distributed_storage_exports::merkle::MerkleTree;
 use massa_distributed_storage_exports::network::{
     self as network, Answer, ArchiveServer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, LocateId, Located,
     PageContent, SlotContent, MAX_FETCH_ENTRIES, MAX_FETCH_HELD, MAX_FETCH_TABLES, MAX_HELD_RANGES, MAX_LOCATE_IDS,
@@ -298,7 +297,7 @@ impl ArchiveServer for SegmentServer {
         if position.segment < self.store.floor() {
             return Answer::Pruned;
         }
-        let read = match self.unless_damaged(self.store.page(position, page)) {
+        let read = match self.unless_damaged(self.store.stored_page(position, page)) {
             Some(Some(read)) => read,
             Some(None) => {
                 let root = self.unless_damaged(self.store.segment_root(position.segment));
@@ -309,14 +308,13 @@ impl ArchiveServer for SegmentServer {
             }
             None => return Answer::NotHeld,
         };
-        let tree = MerkleTree::new(&read.page_roots);
-        let path = tree.path(page).filter(|_| tree.root() == *chunk_id.as_bytes());
-        path.map_or(Answer::NotHeld, |path| {
-            Answer::Found(PageContent {
-                stored: read.stored,
-                signatures: read.signatures,
-                path,
-            })
+        if read.chunk_id != *chunk_id {
+            return Answer::NotHeld;
+        }
+        Answer::Found(PageContent {
+            stored: read.stored,
+            signatures: read.signatures,
+            path: read.path,
         })
     }
 

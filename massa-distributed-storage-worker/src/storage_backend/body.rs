@@ -9,11 +9,13 @@ use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::merkle::root_of_hashes;
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::segment_table::{SegmentTable, TableChunk};
-use massa_distributed_storage_exports::stored_page::{StoredPage, StoredPageError};
+use massa_distributed_storage_exports::stored_page::{StoredPageError, StoredPageView};
 use massa_distributed_storage_exports::types::{Digest, PAGE_BYTES};
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
 use massa_models::block_id::BlockId;
 use massa_models::slot::Slot;
+use rocksdb::DBPinnableSlice;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -33,12 +35,14 @@ pub(crate) struct Piece {
     pub(crate) signatures: Vec<(u64, massa_distributed_storage_exports::period::Signature)>,
 }
 
-/// A page, its root checked.
-pub(crate) struct CheckedPage {
-    pub(crate) stored: Vec<u8>,
-    pub(crate) plain: Vec<u8>,
+/// A page where it lies, its root checked.
+pub(crate) struct CheckedPage<'a> {
+    pub(crate) stored: &'a [u8],
+    pub(crate) plain: &'a [u8],
     /// As they are kept and sent.
-    pub(crate) signatures: Vec<u8>,
+    pub(crate) signatures: &'a [u8],
+    /// Root of each page of the chunk.
+    pub(crate) page_roots: &'a [Digest],
 }
 
 /// A chunk in plain: one that is about to be held, or one whose pages were read already.
@@ -141,26 +145,34 @@ impl<'a> Body<'a> {
         Ok(known)
     }
 
-    /// A page of a held chunk.
-    pub(crate) fn page(&self, index: u32, page: u32) -> Result<CheckedPage, StoreError> {
+    /// Calls `action` with a page of a held chunk.
+    pub(crate) fn page<T>(
+        &self,
+        index: u32,
+        page: u32,
+        action: impl FnOnce(&CheckedPage<'_>) -> T,
+    ) -> Result<T, StoreError> {
         let (position, chunk) = (self.position(index), self.table_chunk(index));
         let known = self.known(index)?;
         let keep = self.held.keep_of(index).unwrap_or(Keep::Holder);
-        let (stored, signatures) = self.view.page_row(position, page, keep)?;
+        let (key, row) = self.view.page_row(position, page, keep)?;
         let damage = |reason: String| StoreError::from(Damage::new(keep.family(), reason).in_page(position, page));
+        let parsed = rows::parse_page(&key, &row);
+        let (stored, signatures) = parsed.ok_or_else(|| damage("signatures do not match their checksum".into()))?;
         let length = chunk.page_length(page);
-        let plain = unpack(&stored, length, || self.first_page(index, &known, page)).map_err(|error| match error {
+        let plain = unpack(stored, length, || self.first_page(index, &known, page)).map_err(|error| match error {
             Unpack::Malformed(reason) => damage(reason),
             Unpack::Store(error) => error,
         })?;
         if length == 0 || known.row.page_roots.get(page as usize) != Some(&page_root(&plain)) {
             return Err(damage("page does not match its root".into()));
         }
-        Ok(CheckedPage {
+        Ok(action(&CheckedPage {
             stored,
-            plain,
+            plain: &plain,
             signatures,
-        })
+            page_roots: &known.row.page_roots,
+        }))
     }
 
     fn first_page(&self, index: u32, known: &Known, page: u32) -> Result<Rc<Vec<u8>>, StoreError> {
@@ -170,7 +182,7 @@ impl<'a> Body<'a> {
         if let Some(first) = known.first_page.borrow().as_ref() {
             return Ok(Rc::clone(first));
         }
-        let first = Rc::new(self.page(index, 0)?.plain);
+        let first = Rc::new(self.page(index, 0, |first| first.plain.to_vec())?);
         *known.first_page.borrow_mut() = Some(Rc::clone(&first));
         Ok(first)
     }
@@ -192,8 +204,7 @@ impl<'a> Body<'a> {
                     action(start, &chunk.bytes[from..to], &[])?;
                 }
                 None => {
-                    let page = self.page(index, page)?;
-                    action(start, &page.plain, &page.signatures)?;
+                    self.page(index, page, |page| action(start, page.plain, page.signatures))??;
                 }
             }
         }
@@ -349,9 +360,9 @@ pub(crate) fn unpack(
     stored: &[u8],
     length: usize,
     first_page: impl FnOnce() -> Result<Rc<Vec<u8>>, StoreError>,
-) -> Result<Vec<u8>, Unpack> {
+) -> Result<Cow<'_, [u8]>, Unpack> {
     let malformed = |error: StoredPageError| Unpack::Malformed(error.to_string());
-    let stored = StoredPage::from_bytes(stored.to_vec()).map_err(malformed)?;
+    let stored = StoredPageView::from_bytes(stored).map_err(malformed)?;
     let first = if stored.needs_first_page() {
         first_page().map_err(Unpack::Store)?
     } else {
@@ -371,8 +382,13 @@ impl View<'_> {
         Ok(row)
     }
 
-    /// Stored form and signatures of a page.
-    fn page_row(&self, position: ChunkPosition, page: u32, keep: Keep) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    /// Key and row of a page.
+    fn page_row(
+        &self,
+        position: ChunkPosition,
+        page: u32,
+        keep: Keep,
+    ) -> Result<([u8; 12], DBPinnableSlice<'_>), StoreError> {
         let damage = |reason: &str| StoreError::from(Damage::new(keep.family(), reason).in_page(position, page));
         let key = rows::page_key(position, page);
         let row = self.raw(keep.family(), &key).map_err(|error| match error {
@@ -380,9 +396,7 @@ impl View<'_> {
             other => other,
         })?;
         let row = row.ok_or_else(|| damage("page is missing"))?;
-        let parsed = rows::parse_page(&key, &row);
-        let (stored, signatures) = parsed.ok_or_else(|| damage("signatures do not match their checksum"))?;
-        Ok((stored.to_vec(), signatures.to_vec()))
+        Ok((key, row))
     }
 }
 

@@ -16,6 +16,7 @@ use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::segment_table::{SegmentTable, TableChunk};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::ChunkPosition;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// A page as it is kept.
@@ -78,9 +79,9 @@ impl ChunkToStore {
         for (number, page) in self.pages.iter().enumerate() {
             let length = chunk.page_length(number as u32);
             let plain = self.check_page(number, page, length, &first)?;
-            bytes.extend(&plain);
+            bytes.extend_from_slice(&plain);
             if number == 0 {
-                first = Rc::new(plain);
+                first = Rc::new(plain.into_owned());
             }
         }
         Ok(self.in_plain(bytes))
@@ -114,13 +115,13 @@ impl ChunkToStore {
         Ok(chunk)
     }
 
-    fn check_page(
+    fn check_page<'a>(
         &self,
         number: usize,
-        page: &PageToStore,
+        page: &'a PageToStore,
         length: usize,
         first: &Rc<Vec<u8>>,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Cow<'a, [u8]>, StoreError> {
         let plain = unpack(&page.stored, length, || Ok(Rc::clone(first))).map_err(|error| match error {
             Unpack::Malformed(reason) => self.refuse(format!("page {number}: {reason}")),
             Unpack::Store(error) => error,

@@ -209,10 +209,12 @@ fn copy_pages(
     let segment = body.table.header().segment;
     let pages = body.table.chunk(index).map_or(0, |chunk| chunk.page_count());
     for number in 0..pages {
-        let page = body.page(index, number)?;
         let position = ChunkPosition::new(segment, index).expect("the table was checked");
         let key = rows::page_key(position, number);
-        put(&key, &rows::write_page(&key, &page.stored, &page.signatures))?;
+        let row = body.page(index, number, |page| {
+            rows::write_page(&key, page.stored, page.signatures)
+        })?;
+        put(&key, &row)?;
     }
     Ok(())
 }

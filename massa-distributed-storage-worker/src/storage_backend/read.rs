@@ -4,17 +4,18 @@
 //! names. Operation ids and signatures are left to `verification::verify_block`, which whoever needs them calls on the record.
 //! A read sees one moment of the store. It costs the rows that it needs, whatever the length of the archive.
 
-use super::body::{BlockAt, Body};
+use super::body::{BlockAt, Body, CheckedPage};
 use super::rows::{self, ClosedState, HeldRow, SegmentRow, SlotRow};
 use super::{Damage, SegmentStore, StoreError, View};
 use crate::storage_backend::keys::unseal;
 use massa_db_exports::{STORAGE_MERKLE_ROOTS_PREFIX, STORAGE_PENDING_CF};
 use massa_distributed_storage_exports::entry::PeriodEntry;
+use massa_distributed_storage_exports::merkle::{path_in_hashes, MerkleProof};
 use massa_distributed_storage_exports::period::{Signature, UnsignedRecord};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::types::Digest;
-use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition, SegmentRoot};
 use massa_models::block_id::BlockId;
 use massa_models::secure_share::Id;
 use massa_models::slot::Slot;
@@ -68,6 +69,19 @@ pub struct PageRead {
     pub signatures: Vec<u8>,
     /// Root of each page of the chunk, for paths.
     pub page_roots: Vec<Digest>,
+}
+
+/// A page of a held chunk as it is sent, its root checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPageRead {
+    /// The chunk that it belongs to.
+    pub chunk_id: ChunkId,
+    /// Its stored form.
+    pub stored: Vec<u8>,
+    /// Signatures of the objects that end in it, as `TaggedSignature` draws them.
+    pub signatures: Vec<u8>,
+    /// From the page's root to the chunk id.
+    pub path: MerkleProof,
 }
 
 /// Where a segment stands.
@@ -215,7 +229,13 @@ impl View<'_> {
         self.entry_of(&Body::new(self, &table, &held), period)
     }
 
-    fn page(&self, position: ChunkPosition, page: u32) -> Result<Option<PageRead>, StoreError> {
+    /// Calls `action` with a page and the id of its chunk; `None` if it is not held.
+    fn page<T>(
+        &self,
+        position: ChunkPosition,
+        page: u32,
+        action: impl FnOnce(ChunkId, &CheckedPage<'_>) -> T,
+    ) -> Result<Option<T>, StoreError> {
         let segment = position.segment;
         let Some(table) = self.table(segment)? else {
             return Ok(None);
@@ -225,13 +245,9 @@ impl View<'_> {
         let Some(chunk) = chunk.filter(|chunk| held.contains(position.index.0) && page < chunk.page_count()) else {
             return Ok(None);
         };
-        let read = Body::new(self, &table, &held).page(position.index.0, page)?;
-        Ok(Some(PageRead {
-            stored: read.stored,
-            plain: read.plain,
-            signatures: read.signatures,
-            page_roots: self.chunk_row(position, chunk)?.page_roots,
-        }))
+        let body = Body::new(self, &table, &held);
+        let read = body.page(position.index.0, page, |page| action(chunk.id, page));
+        read.map(Some)
     }
 
     /// Reads a whole held chunk and checks every page, the signatures' shape and the entry of the period reaching in.
@@ -322,7 +338,27 @@ impl SegmentStore {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn page(&self, position: ChunkPosition, page: u32) -> Result<Option<PageRead>, StoreError> {
-        self.view(|view| view.page(position, page))
+        let read = |_, page: &CheckedPage<'_>| PageRead {
+            stored: page.stored.to_vec(),
+            plain: page.plain.to_vec(),
+            signatures: page.signatures.to_vec(),
+            page_roots: page.page_roots.to_vec(),
+        };
+        self.view(|view| view.page(position, page, read))
+    }
+
+    /// The same as it is sent: what is sent is not unpacked into a copy.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn stored_page(&self, position: ChunkPosition, page: u32) -> Result<Option<StoredPageRead>, StoreError> {
+        let read = |chunk_id, found: &CheckedPage<'_>| StoredPageRead {
+            chunk_id,
+            stored: found.stored.to_vec(),
+            signatures: found.signatures.to_vec(),
+            path: path_in_hashes(found.page_roots.to_vec(), page).expect("the page has a root"),
+        };
+        self.view(|view| view.page(position, page, read))
     }
 
     /// Checks a held chunk: every page against its root, that against the table. `false` if it is not held.

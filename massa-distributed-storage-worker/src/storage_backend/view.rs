@@ -5,7 +5,7 @@ use super::{rows, Damage, SegmentStore, StoreError};
 use crate::storage_backend::database::{family, Database};
 use crate::storage_backend::keys::unseal;
 use massa_db_exports::STORAGE_METADATA_CF;
-use rocksdb::{Direction, IteratorMode, Snapshot, DB};
+use rocksdb::{DBPinnableSlice, Direction, IteratorMode, Snapshot, DB};
 use std::sync::atomic::Ordering;
 
 /// What the store holds at one moment: whatever is written meanwhile is not seen.
@@ -34,10 +34,10 @@ impl<'a> View<'a> {
         self.store.rows_read.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A row as it is; `None` if there is none.
-    pub(crate) fn raw(&self, name: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    /// A row as it is, where RocksDB keeps it; `None` if there is none.
+    pub(crate) fn raw(&self, name: &'static str, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
         self.count_row();
-        let row = self.snapshot.get_cf(family(self.db, name)?, key);
+        let row = self.snapshot.get_pinned_cf(family(self.db, name)?, key);
         row.map_err(|error| self.unreadable(name, &error))
     }
 

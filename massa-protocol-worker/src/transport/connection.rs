@@ -1,6 +1,6 @@
 //! The table of connections.
 
-use super::frame::LinkState;
+use super::frame::{LinkState, MORE_BYTES};
 use super::send_queue::SendQueues;
 use crate::messages::{Message, MessageTypeId, MessagesSerializer};
 use crate::wrap_network::ActiveConnectionsTrait;
@@ -280,16 +280,14 @@ impl ActiveConnectionsTrait for ActiveConnections {
             let reason = format!("peer {peer_id} does not speak storage");
             return Err(ProtocolError::SendError(reason));
         }
-        let mut bytes = Vec::new();
+        // The writer needs the room.
+        let mut bytes = vec![0; MORE_BYTES];
         message_serializer
             .serialize(&message, &mut bytes)
             .map_err(|error| ProtocolError::SendError(error.to_string()))?;
-        if bytes.len() > self.max_message_size {
-            let reason = format!(
-                "message of {} bytes, at most {} fit",
-                bytes.len(),
-                self.max_message_size
-            );
+        let length = bytes.len() - MORE_BYTES;
+        if length > self.max_message_size {
+            let reason = format!("message of {length} bytes, at most {} fit", self.max_message_size);
             return Err(ProtocolError::SendError(reason));
         }
         if is_storage && !high_priority && connection.is_lost() {

@@ -267,8 +267,8 @@ impl Shared {
 
     /// The writer thread of a connection.
     fn write(&self, connection: &Arc<Connection>, mut writer: FrameWriter) {
-        while let Some(message) = connection.queues.pop() {
-            if let Err(error) = writer.write(&message) {
+        while let Some(mut message) = connection.queues.pop() {
+            if let Err(error) = writer.write_behind(&mut message) {
                 debug!(peer = %connection.peer_id, %error, "sending ended");
                 break;
             }
@@ -287,7 +287,7 @@ impl Shared {
                     break;
                 }
             };
-            if let Err(error) = self.messages_handler.handle(&frame, &peer_id) {
+            if let Err(error) = self.messages_handler.handle(frame, &peer_id) {
                 warn!(peer = %peer_id, %error, "connection ended");
                 break;
             }

@@ -62,7 +62,8 @@ struct Queues {
     closed: bool,
 }
 
-/// Two queues of one peer, between the handlers and the writer thread.
+/// Two queues of one peer, each message as [`FrameWriter::write_behind`](super::frame::FrameWriter::write_behind) takes it,
+/// between the handlers and the writer thread.
 pub(crate) struct SendQueues {
     queues: Mutex<Queues>,
     changed: Condvar,

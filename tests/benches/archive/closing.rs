@@ -8,6 +8,7 @@ use massa_distributed_storage_exports::stored_page::StoredPage;
 use massa_distributed_storage_exports::types::PAGE_BYTES;
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_distributed_storage_worker::archive::ingest::{keep_all, Acknowledge, Ingest, IngestOptions, Progress};
+use massa_distributed_storage_worker::archive::rows::Packing;
 use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
 use massa_distributed_storage_worker::storage_backend::{
     IndexScope, IndexScopes, OpenRows, SegmentStore, SegmentStoreOptions,
@@ -51,12 +52,20 @@ fn check(progress: &Progress) {
 
 /// Takes all blocks in and closes all segments.
 pub fn archive_into(store: &Arc<SegmentStore>, periods: &Periods, acknowledge: Acknowledge) {
+    take_in(store, periods, acknowledge, None);
+}
+
+/// The same; pages are packed as `packing` says, or as is usual for `acknowledge`.
+fn take_in(store: &Arc<SegmentStore>, periods: &Periods, acknowledge: Acknowledge, packing: Option<Packing>) {
     let options = IngestOptions {
         acknowledge,
         keep: keep_all(),
         held_back_bytes_max: u64::MAX,
     };
     let (mut ingest, _) = Ingest::open(Arc::clone(store), options).expect("the store opens");
+    if let Some(packing) = packing {
+        ingest.set_packing(packing);
+    }
     for record in periods.records() {
         check(&ingest.add(record.clone()).expect("the blocks are valid"));
         close(&mut ingest);
@@ -79,7 +88,15 @@ fn close(ingest: &mut Ingest<SegmentStore>) {
     }
 }
 
-/// A store with `periods` in closed segments.
+/// A store with `periods` in closed segments, their pages packed as those of a node that follows the chain.
+pub fn stored_packed(periods: &Periods) -> (TempDir, Arc<SegmentStore>) {
+    let directory = tempdir().expect("a directory can be made");
+    let store = open(&directory.path().join("store"), &periods.parameters, all_indexed());
+    take_in(&store, periods, Acknowledge::AtClose, Some(Packing::Packed));
+    (directory, store)
+}
+
+/// A store with `periods` in closed segments, their pages as they are.
 pub fn stored(periods: &Periods) -> (TempDir, Arc<SegmentStore>) {
     let directory = tempdir().expect("a directory can be made");
     let store = open(&directory.path().join("store"), &periods.parameters, all_indexed());

@@ -115,6 +115,17 @@ impl Data {
     }
 }
 
+/// Near-empty blocks, as they are the rule on today's chain: segments of [`SEGMENT_PERIODS_MAX`] periods. Nobody looks at
+/// their signatures.
+pub fn near_empty(periods: usize) -> Periods {
+    let config = GeneratorConfig {
+        seed: SEED,
+        false_signatures: true,
+        ..GeneratorConfig::near_empty()
+    };
+    generate(config, periods, SEGMENT_PERIODS_MAX)
+}
+
 /// Periods of the largest segment at whose end these periods end, so that all of them are in closed segments.
 fn segment_periods(periods: &[(u64, Slots)]) -> u64 {
     let end = periods.last().map_or(1, |(last, _)| last + 1);

@@ -155,7 +155,7 @@ impl Handshake {
     ) -> Result<Introduction, HandshakeError> {
         channel.writer.write(&self.welcome()?)?;
         let first = channel.reader.read(self.message_timeout)?;
-        let introduction = match self.read_first(&first, expected)? {
+        let introduction = match self.read_first(first, expected)? {
             FirstFrame::Welcome(introduction) => *introduction,
             FirstFrame::NoSlot(peers) => return Err(HandshakeError::NoSlot(peers)),
         };
@@ -263,12 +263,12 @@ impl Handshake {
         if their_random.len() != RANDOM_BYTES {
             return Err(HandshakeError::Malformed("random"));
         }
-        let signature = self.keypair.sign(&challenge(&their_random, &channel.hash))?;
+        let signature = self.keypair.sign(&challenge(their_random, &channel.hash))?;
         channel.writer.write(&signature.to_bytes())?;
 
         let frame = channel.reader.read(self.message_timeout)?;
         let (_, signature) = SignatureDeserializer::new()
-            .deserialize::<DeserializeError>(&frame)
+            .deserialize::<DeserializeError>(frame)
             .map_err(|_| HandshakeError::Malformed("signature"))?;
         peer_id
             .verify_signature(&challenge(&own_random, &channel.hash), &signature)

@@ -29,8 +29,10 @@ const MAX_LOSSES: u32 = 16;
 const MAX_REFUSALS: u32 = 8;
 /// How long a holder that refused is left alone, for each refusal in a row.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
-/// Parts that are asked for at once, if as many are missing and the limits allow it: fewer, larger requests.
-const BATCH_PARTS: usize = 4;
+/// Pages that are asked for at once, if as many are missing and half the window has room for them: fewer, larger requests.
+/// Each wakes a thread at both ends four times, which costs as much as encrypting a page. Half a window is what is on the
+/// way, so the link stays full meanwhile.
+const BATCH_PARTS: usize = MAX_REQUEST_PAGES as usize;
 
 /// A holder, as one fetch sees it.
 pub(super) struct Holder {
