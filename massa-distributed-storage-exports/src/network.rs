@@ -23,7 +23,6 @@ use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
 use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
-use massa_time::MassaTime;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,8 +49,6 @@ pub const MAX_HELD_RANGES: usize = 64;
 pub const MAX_ANNOUNCED_CHUNKS: usize = 256;
 /// Leaves that an audit of a peer draws, one after the other (design, section 8.13).
 pub const CHALLENGE_LEAVES: usize = 32;
-/// Chunks in one announcement of repairs: 1 % of a claim of 100 GB. What is more is repaired when answers are no longer taken.
-pub const MAX_ANNOUNCED_REPAIRS: usize = 1024;
 
 /// What a node answers to a request for something archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,14 +232,6 @@ pub trait ArchiveServer: Send + Sync {
     /// What this node says of itself.
     fn capabilities(&self) -> Capabilities;
 
-    /// Whether `to` may be served pages of a chunk, or be shown leaves of it, at `now`. Who may not is told to come back
-    /// later: while a round's answers are taken, no node helps another one to answer for chunks that it claims (design,
-    /// section 8).
-    fn may_serve(&self, to: &NodeId, position: ChunkPosition, now: MassaTime) -> bool {
-        let _ = (to, position, now);
-        true
-    }
-
     /// The leaves that a challenge of `challenger` asks for, in the order in which they are drawn. A chunk that is not the
     /// one at its position, or not held, is not held; nor is anything for a challenge that was made for another node.
     fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {
@@ -256,12 +245,6 @@ pub trait StorageEvents: Send + Sync {
     /// `from` says that it holds these chunks of `segment`, whose root is `root` if it is closed there. A hint whom to ask, and
     /// nothing more.
     fn chunks_announced(&self, from: NodeId, segment: u64, root: Option<SegmentRoot>, chunks: Vec<AnnouncedChunk>);
-
-    /// `from` says, of itself, that it repairs these chunks, at most [`MAX_ANNOUNCED_REPAIRS`], and asks to be served them
-    /// while answers to the draws of `round` are taken.
-    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<ChunkPosition>) {
-        let _ = (from, round, chunks);
-    }
 
     /// A peer that speaks storage connected, or said something new of itself.
     fn peer_changed(&self, node: NodeId, capabilities: Option<Capabilities>);
@@ -334,16 +317,6 @@ pub trait StorageNetwork: Send + Sync {
     /// [`NetworkBusy`].
     fn announce(&self, segment: u64, root: Option<SegmentRoot>, chunks: Vec<AnnouncedChunk>)
         -> Result<(), NetworkBusy>;
-
-    /// Tells all peers, also those that connect later, that this node repairs these chunks: ascending, at most
-    /// [`MAX_ANNOUNCED_REPAIRS`]. Replaces what was to be told before; without chunks nothing is told any more.
-    ///
-    /// # Errors
-    /// [`NetworkBusy`].
-    fn announce_repairs(&self, round: u64, chunks: Vec<ChunkPosition>) -> Result<(), NetworkBusy> {
-        let _ = (round, chunks);
-        Err(NetworkBusy)
-    }
 
     /// Puts a challenge to a node; the answer goes to its `reply`.
     ///

@@ -30,7 +30,6 @@ pub struct FinalRounds {
 pub struct SegmentBoard {
     final_rounds: Mutex<Option<FinalRounds>>,
     candidate: Mutex<Option<(u64, SegmentRoot)>>,
-    lacking: Mutex<Vec<ChunkPosition>>,
     damaged: Mutex<BTreeSet<ChunkPosition>>,
     changed: Mutex<ChangedSegments>,
 }
@@ -61,19 +60,6 @@ impl SegmentBoard {
     /// The root of a segment with lost periods, to be voted for.
     pub fn candidate(&self) -> Option<(u64, SegmentRoot)> {
         *self.candidate.lock()
-    }
-
-    /// Tells which chunks that are assigned or claimed are missing or damaged.
-    pub fn set_lacking(&self, lacking: Vec<ChunkPosition>) {
-        *self.lacking.lock() = lacking;
-    }
-
-    /// Chunks that are assigned or claimed and missing or damaged, as repair told last, and those whose damage was found since
-    /// ([`SegmentBoard::note_damaged`]). Ascending, each once.
-    pub fn lacking(&self) -> Vec<ChunkPosition> {
-        let mut lacking: BTreeSet<ChunkPosition> = self.lacking.lock().iter().copied().collect();
-        lacking.extend(self.damaged.lock().iter().copied());
-        lacking.into_iter().collect()
     }
 
     /// Tells that a chunk was found damaged when it was read. Repair takes it from here, and drops and fetches it.

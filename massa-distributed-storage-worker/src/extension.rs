@@ -36,11 +36,10 @@ use massa_distributed_storage_exports::config::ConfigError;
 use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents, StorageNetwork};
 use massa_distributed_storage_exports::record::BlockRecord;
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition};
+use massa_distributed_storage_exports::ArchiveParameters;
 use massa_models::address::Address;
 use massa_models::node::NodeId;
 use massa_models::slot::Slot;
-use massa_time::MassaTime;
 use shared::Shared;
 use std::io;
 use std::sync::Arc;
@@ -159,7 +158,7 @@ impl Extension {
 
     /// Where the storage handler leaves its news.
     pub fn events(&self) -> Arc<dyn StorageEvents> {
-        Arc::new(events::PeerNews::new(self.news.clone(), Arc::clone(&self.shared)))
+        Arc::new(events::PeerNews(self.news.clone()))
     }
 
     /// Asks the extension.
@@ -216,7 +215,6 @@ impl Extension {
             auto_claim: shared.settings.auto_claim,
             lead_periods,
             board: Arc::clone(&shared.board),
-            network: shared.network(),
         })
         .map_err(|source| ExtensionError::Thread {
             name: "storage-rounds",
@@ -261,12 +259,5 @@ fn server(shared: &Arc<Shared>) -> SegmentServer {
         shared.settings.allocated_storage_gb,
         assigned_chunks(&shared.assigned),
     );
-    let (rounds, own) = (Arc::clone(shared), shared.own);
-    let may_serve = move |to: &NodeId, position: ChunkPosition, _: MassaTime| {
-        let rounds = rounds.rounds();
-        rounds.map_or(true, |rounds| rounds.may_serve(to, position))
-    };
-    server
-        .serving_if(Arc::new(may_serve))
-        .proving_with(crate::audit::challenge::prove_as(own))
+    server.proving_with(crate::audit::challenge::prove_as(shared.own))
 }

@@ -15,7 +15,6 @@ use massa_distributed_storage_worker::audit::history::{AuditHistory, AuditOutcom
 use massa_distributed_storage_worker::audit::plan::{
     choose_chunk, AuditAction, AuditLimits, AuditPlan, AuditTarget, AuditView, IssueError, MAX_OPEN_AUDITS,
 };
-use massa_distributed_storage_worker::rounds::timing::AnswerWindow;
 use massa_distributed_storage_worker::storage_backend::{PageRead, SegmentStore, SegmentStoreOptions};
 use massa_models::node::NodeId;
 use massa_signature::KeyPair;
@@ -355,10 +354,8 @@ fn a_chunk_that_is_not_the_one_asked_for_is_not_held() {
 
 const RESPONSE: Duration = Duration::from_secs(60);
 
-const PERIOD_TIME: Duration = Duration::from_secs(16);
-
 fn limits() -> AuditLimits {
-    AuditLimits::new(100, PERIOD_TIME, RESPONSE, Duration::from_secs(3600))
+    AuditLimits::new(100, RESPONSE, Duration::from_secs(3600))
 }
 
 fn plan() -> AuditPlan {
@@ -392,10 +389,6 @@ impl Bench {
     }
 
     fn view<T>(&self, seconds: u64, decide: impl FnOnce(&AuditView<'_>) -> T) -> T {
-        self.view_in(None, seconds, decide)
-    }
-
-    fn view_in<T>(&self, window: Option<AnswerWindow>, seconds: u64, decide: impl FnOnce(&AuditView<'_>) -> T) -> T {
         let choose = |_: &NodeId, _: &mut ChaCha20Rng| {
             let next = self.chosen.borrow().len() % self.chunks.len();
             self.chosen.borrow_mut().push(next);
@@ -404,7 +397,6 @@ impl Bench {
         decide(&AuditView {
             now: self.start + Duration::from_secs(seconds),
             at: MassaTime::from_millis(1_000_000 + seconds * 1000),
-            window,
             choose: &choose,
             ends: &|position, page| self.chunks[position.index.0 as usize].ends(page),
         })
@@ -462,9 +454,9 @@ fn only(actions: Vec<AuditAction>) -> AuditAction {
 #[test]
 fn an_audit_is_due_once_in_a_quarter_of_a_segment_and_not_right_after_the_start() {
     let mut plan = plan();
-    let due: Vec<u64> = (110..210).filter(|period| plan.is_due(*period, None)).collect();
+    let due: Vec<u64> = (110..210).filter(|period| plan.is_due(*period)).collect();
     assert_eq!(due, [125, 150, 175, 200]);
-    assert!(!plan.is_due(200, None), "a period that is archived late is no turn");
+    assert!(!plan.is_due(200), "a period that is archived late is no turn");
 }
 
 #[test]
@@ -486,7 +478,6 @@ fn every_node_but_the_own_one_is_audited_about_equally_often() {
     let view = AuditView {
         now: Instant::now(),
         at: MassaTime::now(),
-        window: None,
         choose: &choose,
         ends: &|_, _| None,
     };
@@ -677,73 +668,6 @@ fn a_node_is_challenged_by_hand_once_in_min_challenge_interval() {
     assert!(again(&mut plan, 3602).is_ok());
 }
 
-/// Answers of round 3 are taken until period 50 of it.
-const WINDOW: AnswerWindow = AnswerWindow {
-    round: 3,
-    over_with: 352,
-    periods_left: 20,
-};
-
-#[test]
-fn while_answers_of_a_round_are_taken_no_audit_begins_and_its_turns_become_one_after_it() {
-    let (bench, mut plan) = (Bench::new(), plan());
-    assert!(bench
-        .view_in(Some(WINDOW), 0, |view| plan.begin_one(&[node(2)], view))
-        .is_empty());
-    assert!(!plan.is_due(299, None), "the turn in which the node starts");
-    let due: Vec<u64> = (300..400)
-        .filter(|period| plan.is_due(*period, (303..352).contains(period).then_some(WINDOW)))
-        .collect();
-    assert_eq!(due, [300, 352, 375], "the turns at 325 and 350 are one");
-}
-
-#[test]
-fn a_challenge_by_hand_is_told_when_it_may_be_put_again_and_does_not_use_up_min_challenge_interval() {
-    let (bench, mut plan) = (Bench::new(), plan());
-    let refused = bench.view_in(Some(WINDOW), 0, |view| plan.begin_by_hand(bench.target(0), None, view));
-    let error = IssueError::AnswersTaken {
-        round: 3,
-        over_with: 352,
-        wait_s: 320,
-    };
-    assert_eq!(refused, Err(error.clone()));
-    assert_eq!(
-        error.to_string(),
-        "answers of round 3 are taken, and nodes are not audited meanwhile: ask again once period 352 is final, in about 320 s"
-    );
-    let begun = bench.view(1, |view| plan.begin_by_hand(bench.target(0), None, view));
-    assert!(begun.is_ok());
-}
-
-#[test]
-fn an_audit_that_is_under_way_when_answers_begin_to_be_taken_ends_without_counting() {
-    let bench = Bench::new();
-    for failure in [
-        ChallengeFailure::Refused,
-        ChallengeFailure::NotHeld,
-        ChallengeFailure::Timeout,
-    ] {
-        let mut plan = plan();
-        let asked = only(bench.view(0, |view| plan.begin_one(&[node(2)], view)));
-        let event = failed(&asked, failure);
-        let actions = bench.view_in(Some(WINDOW), 1, |view| plan.on_event(event, view));
-        assert_eq!((actions, plan.open_audits()), (Vec::new(), 0), "{failure:?}");
-    }
-    let mut plan = plan();
-    let (_, by_hand) = bench
-        .view(0, |view| plan.begin_by_hand(bench.target(0), None, view))
-        .unwrap();
-    let actions = bench.view_in(Some(WINDOW), 1, |view| plan.on_tick(view));
-    let given_up = result(&actions);
-    assert_eq!((&given_up.outcome, plan.open_audits()), (&AuditOutcome::GivenUp, 0));
-    assert!(!given_up.counts() && !given_up.has_failed());
-    let late = bench.answer(&by_hand, QUICK);
-    assert!(bench.view(2, |view| plan.on_event(late, view)).is_empty());
-    let mut history = AuditHistory::new(Vec::new());
-    history.push(given_up);
-    assert_eq!((history.node(&node(2)), history.last_by_hand(&node(2))), (None, None));
-}
-
 #[test]
 fn the_own_node_is_not_challenged_by_hand() {
     let (bench, mut plan) = (Bench::new(), plan());
@@ -778,7 +702,6 @@ fn audits_under_way_are_bounded_and_of_one_node_there_is_one() {
     let view = AuditView {
         now: Instant::now(),
         at: MassaTime::now(),
-        window: None,
         choose: &choose,
         ends: &|_, _| None,
     };
@@ -817,9 +740,9 @@ fn only_a_chunk_that_the_node_should_hold_is_chosen_from_each_segment_alike() {
 
 #[test]
 fn segments_of_a_few_periods_are_not_audited_four_times_each() {
-    let limits = AuditLimits::new(4, PERIOD_TIME, RESPONSE, Duration::from_secs(3600));
+    let limits = AuditLimits::new(4, RESPONSE, Duration::from_secs(3600));
     let mut plan = AuditPlan::new(limits, CHAIN, node(1), [9; 32]);
-    let due: Vec<u64> = (11..30).filter(|period| plan.is_due(*period, None)).collect();
+    let due: Vec<u64> = (11..30).filter(|period| plan.is_due(*period)).collect();
     assert_eq!(due, [15, 20, 25]);
 }
 
@@ -946,7 +869,6 @@ fn results_survive_a_restart_with_every_field_and_dropped_ones_are_gone() {
         AuditOutcome::NotHeld,
         AuditOutcome::Wrong("leaf 3 …".to_string()),
         AuditOutcome::Unanswered("it is not connected".to_string()),
-        AuditOutcome::GivenUp,
     ];
     let store = open();
     let mut history = AuditHistory::new(read_history(&store).unwrap());
@@ -966,12 +888,12 @@ fn results_survive_a_restart_with_every_field_and_dropped_ones_are_gone() {
     assert_eq!(reopened.last_by_hand(&node(4)), Some(MassaTime::from_millis(4)));
     let mut reopened = reopened;
     let change = reopened.push(audit(9, MAX_AGE.as_millis() + 4, AuditOutcome::Passed));
-    assert_eq!(change.number, 6, "numbers go on");
+    assert_eq!(change.number, 5, "numbers go on");
     write_result(&store, &change).unwrap();
     let kept: Vec<u64> = read_history(&store)
         .unwrap()
         .into_iter()
         .map(|(number, _)| number)
         .collect();
-    assert_eq!(kept, [3, 4, 5, 6]);
+    assert_eq!(kept, [3, 4, 5]);
 }

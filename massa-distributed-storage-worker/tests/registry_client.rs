@@ -1,28 +1,18 @@
 //! The registry client against a chain that is only a table: node sets against hand-computed ones, and what is sent when.
 
-mod common;
-
-use common::Chain as BlockChain;
 use massa_distributed_storage_exports::contract::{
     ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
 };
-use massa_distributed_storage_exports::network::{AnnouncedChunk, Fetch, NetworkBusy, StorageNetwork, StoragePeer};
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode, StorageRegistry};
 use massa_distributed_storage_exports::segment_table::TableChunk;
 use massa_distributed_storage_exports::types::ChunkPosition;
-use massa_distributed_storage_exports::{ChunkId, MerkleProof, SegmentRoot};
-use massa_distributed_storage_worker::archive::ingest::{keep_all, Acknowledge, Ingest, IngestOptions};
-use massa_distributed_storage_worker::board::SegmentBoard;
+use massa_distributed_storage_exports::{ChunkId, MerkleProof};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
 use massa_distributed_storage_worker::challenge::segment_answer::SegmentAnswer;
-use massa_distributed_storage_worker::challenge::segment_claim::{ChunkSet, ClaimBook};
-use massa_distributed_storage_worker::challenge::sums::{SumHasher, SumPath};
-use massa_distributed_storage_worker::repair::assigned::Assigned;
-use massa_distributed_storage_worker::replication::{holders, PlacementRules};
-use massa_distributed_storage_worker::rounds::claims::rows;
-use massa_distributed_storage_worker::rounds::thread::{start_rounds, RoundParts};
+use massa_distributed_storage_worker::challenge::sums::SumPath;
+use massa_distributed_storage_worker::replication::holders;
 use massa_distributed_storage_worker::smart_contract::client::{
-    key_round, start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
+    start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
 };
 use massa_distributed_storage_worker::smart_contract::deploy::{deployment, NewContract};
 use massa_distributed_storage_worker::smart_contract::fees::FeeLedger;
@@ -33,8 +23,6 @@ use massa_distributed_storage_worker::smart_contract::outbox::{Order, Outbox, Ou
 use massa_distributed_storage_worker::smart_contract::state::{node_key, ConfigRecord, NodeRecord, RoundRecord};
 use massa_distributed_storage_worker::smart_contract::storage_registry::{claim_rewards, fund, SETTLING_GAS};
 use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
-use massa_distributed_storage_worker::storage_backend::database::writer::Durability;
-use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
 use massa_models::address::{Address, SCAddress, SCAddressV0};
 use massa_models::amount::Amount;
 use massa_models::node::NodeId;
@@ -44,7 +32,6 @@ use massa_models::slot::Slot;
 use massa_signature::KeyPair;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -685,21 +672,6 @@ fn one_registry_is_followed_for_good() {
     );
 }
 
-#[test]
-fn the_key_comes_from_the_first_accepted_round_after_the_registration() {
-    // Accepted: 2, 4, 5, 9.
-    let previous = |round: u64| [2u64, 4, 5, 9].into_iter().rev().find(|accepted| *accepted < round);
-    let key = |registered| key_round(registered, PERIODS, 10, 9, previous);
-    assert_eq!(key(25), Some(4));
-    assert_eq!(key(40), Some(5));
-    assert_eq!(key(39), Some(4));
-    assert_eq!(key(0), Some(2));
-    assert_eq!(key(90), None);
-    // None was accepted for eight rounds: the last one serves.
-    assert_eq!(key_round(95, PERIODS, 17, 9, previous), None);
-    assert_eq!(key_round(95, PERIODS, 18, 9, previous), Some(9));
-}
-
 fn seen(time_ms: u64, current_period: u64) -> Seen {
     Seen {
         time_ms,
@@ -856,14 +828,14 @@ fn what_the_contract_refuses_costs_nothing_and_is_tried_later_and_later() {
     }
     assert_eq!(outbox.last_refusal().unwrap().reason, "round is not open");
     assert_eq!(outbox.fees().last_day(at), Amount::zero());
-    // Too late: given up, with the contract's words.
+    // Too late, with the contract's words.
     assert_eq!(outbox.steps(&seen(at, 101)), []);
     let outcome = outbox.take_outcome(Purpose::Submission);
-    assert_eq!(outcome, Some(Outcome::GivenUp("round is not open".into())));
+    assert_eq!(outcome, Some(Outcome::TooLate("round is not open".into())));
 }
 
 #[test]
-fn a_failure_in_a_block_is_told_in_the_contract_s_words_and_costs_the_fee() {
+fn a_failure_in_a_block_ends_the_order_with_the_contract_s_words_and_costs_the_fee() {
     let mut outbox = outbox();
     outbox.put(order(100)).unwrap();
     send(&mut outbox, 1, &seen(0, 20));
@@ -874,7 +846,9 @@ fn a_failure_in_a_block_is_told_in_the_contract_s_words_and_costs_the_fee() {
     outbox.checked(Purpose::Submission, failed, Some("not enough".into()), &seen(1_000, 21));
     assert_eq!(outbox.last_refusal().unwrap().reason, "not enough");
     assert_eq!(outbox.fees().last_day(1_000), LIMITS.minimal_fee);
-    assert!(outbox.is_pending(Purpose::Submission));
+    assert!(!outbox.is_pending(Purpose::Submission));
+    let outcome = outbox.take_outcome(Purpose::Submission);
+    assert_eq!(outcome, Some(Outcome::Refused("not enough".into())));
 }
 
 #[test]
@@ -1040,33 +1014,6 @@ fn refusals_and_low_coins_are_told() {
 }
 
 #[test]
-fn the_placement_key_is_asked_for_by_itself() {
-    let row = Row {
-        key: None,
-        ..Row::new(1)
-    };
-    let chain = chain(60, std::slice::from_ref(&row));
-    let mut state = vec![0; 96];
-    state[64..72].copy_from_slice(&4u64.to_le_bytes());
-    let mut round = vec![0; 144];
-    round[96..104].copy_from_slice(&NEVER.to_le_bytes());
-    round[105] = 1;
-    chain
-        .0
-        .lock()
-        .rows
-        .extend([(b"state".to_vec(), state), (b"period_40".to_vec(), round)]);
-    let running = running(chain, Some(row.address), |_| ());
-    wait_for("sent", || running.chain.0.lock().sent.len() == 1);
-    let sent = running.chain.0.lock().sent[0].clone();
-    let OperationType::CallSC { target_func, param, .. } = sent.op else {
-        panic!("not a call");
-    };
-    assert_eq!(target_func, "setPlacementKey");
-    assert_eq!(param[param.len() - 8..], 4u64.to_le_bytes());
-}
-
-#[test]
 fn a_registry_is_made_once() {
     let address = Arc::new(Mutex::new(None));
     let chain = chain(60, &[]);
@@ -1103,150 +1050,4 @@ fn nobody_signs_without_a_key() {
     status_with(&running.handle, "followed", |status| status.registry.is_some());
     let refused = running.handle.call(Purpose::ClaimRewards, claim_rewards(), mas(0), 99);
     assert_eq!(refused, Err(OrderError::NoOperator));
-}
-
-/// A network that remembers which repairs were announced, and does nothing else.
-#[derive(Default)]
-struct Announcements(Mutex<Vec<(u64, Vec<ChunkPosition>)>>);
-
-impl StorageNetwork for Announcements {
-    fn fetch(&self, _: Fetch) -> Result<(), NetworkBusy> {
-        Err(NetworkBusy)
-    }
-
-    fn announce(&self, _: u64, _: Option<SegmentRoot>, _: Vec<AnnouncedChunk>) -> Result<(), NetworkBusy> {
-        Err(NetworkBusy)
-    }
-
-    fn announce_repairs(&self, round: u64, chunks: Vec<ChunkPosition>) -> Result<(), NetworkBusy> {
-        self.0.lock().push((round, chunks));
-        Ok(())
-    }
-
-    fn quarantine(&self, _: NodeId, _: &str) {}
-
-    fn peers(&self) -> Vec<StoragePeer> {
-        Vec::new()
-    }
-}
-
-/// The claimant of round 7, whose beacon is that of period 72; answers are taken up to 75. Segments below 3 are anchored.
-fn claimant_of_round_7() -> (Row, Arc<Chain>) {
-    let row = Row::new(1);
-    let chain = chain(68, std::slice::from_ref(&row));
-    let mut bytes = row.bytes();
-    let slot = 208 + 128;
-    bytes[slot..slot + 8].copy_from_slice(&7u64.to_le_bytes());
-    bytes[slot + 8..slot + 16].copy_from_slice(&5_000u64.to_le_bytes());
-    bytes[slot + 104] = 1;
-    let mut state = vec![0; 96];
-    state[56..64].copy_from_slice(&3u64.to_le_bytes());
-    state[64..72].copy_from_slice(&5u64.to_le_bytes());
-    let mut table = chain.0.lock();
-    table.rows.insert(node_key(&row.address), bytes);
-    table.rows.insert(b"state".to_vec(), state);
-    drop(table);
-    (row, chain)
-}
-
-/// The first chunk of a segment.
-fn chunk(segment: u64) -> ChunkPosition {
-    ChunkPosition::new(segment, 0).unwrap()
-}
-
-/// A store with three segments, and a claim for round 7 that covers their first chunks.
-fn claimants_store(directory: &Path) -> Arc<SegmentStore> {
-    let mut chain = BlockChain::new(1, 5);
-    chain.parameters.segment_periods = PERIODS / ROUND_SEGMENTS;
-    chain.parameters.chunk_size = 1 << 16;
-    let options = SegmentStoreOptions::new(directory);
-    let store = Arc::new(SegmentStore::open_or_create(options, &chain.parameters).unwrap());
-    let options = IngestOptions {
-        acknowledge: Acknowledge::AtClose,
-        keep: keep_all(),
-        held_back_bytes_max: u64::MAX,
-    };
-    let (mut ingest, _) = Ingest::open(Arc::clone(&store), options).unwrap();
-    let shape = common::Shape {
-        miss_one_in: 0,
-        operations: 1,
-        operation_bytes: 200,
-    };
-    for record in chain.blocks(16, shape) {
-        ingest.add(record).unwrap();
-        while ingest.is_closing() {
-            ingest.close_slice().unwrap();
-        }
-    }
-    assert_eq!(store.last_segment().unwrap(), Some(2));
-    let first: ChunkSet = {
-        let mut chunks = ChunkSet::default();
-        chunks.insert(0);
-        chunks
-    };
-    let wanted = (0..3).map(|segment| (segment, first.clone())).collect();
-    let mut book = ClaimBook::default();
-    let change = book.prepare(&*store, &wanted, &mut SumHasher::default()).unwrap();
-    store
-        .change_own(rows::changes(&change.batch).unwrap(), Durability::Synced)
-        .unwrap();
-    book.apply(change).unwrap();
-    let sealed = book.seal(7).unwrap().unwrap();
-    store
-        .change_own(rows::changes(&sealed.batch).unwrap(), Durability::Synced)
-        .unwrap();
-    store
-}
-
-#[test]
-fn a_node_announces_what_it_lacks_of_its_claim_before_the_beacon_and_serves_what_others_announced() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = claimants_store(directory.path());
-    let (row, chain) = claimant_of_round_7();
-    let running = running(Arc::clone(&chain), None, |_| ());
-    wait_for("the registry", || running.handle.nodes().address().is_some());
-    let claimant: NodeId = row.node_id.parse().unwrap();
-    let own = NodeId::new(KeyPair::generate(0).unwrap().get_public_key());
-    let rules = PlacementRules::new(store.parameters().chunk_size, store.parameters().segment_periods);
-    let mut assigned = Assigned::new(rules, own, None);
-    assigned.set_nodes(running.handle.nodes().node_set(7), 3);
-    let (network, board) = (Arc::new(Announcements::default()), Arc::new(SegmentBoard::default()));
-    board.set_lacking(vec![chunk(1), chunk(9)]);
-    let (mut manager, rounds) = start_rounds(RoundParts {
-        store: Arc::clone(&store),
-        assigned: assigned.shared(),
-        client: running.handle.clone(),
-        final_blocks: Box::new(|_| None),
-        auto_claim: false,
-        lead_periods: 1,
-        board: Arc::clone(&board),
-        network: Some(Arc::clone(&network) as Arc<dyn StorageNetwork>),
-    })
-    .unwrap();
-    let told = |expected: &[(u64, Vec<ChunkPosition>)]| {
-        wait_for(&format!("{expected:?}"), || *network.0.lock() == expected);
-    };
-    let (first, second) = (chunk(1), chunk(2));
-    told(&[(7, vec![first])]);
-    board.set_lacking(vec![first, second, chunk(9)]);
-    told(&[(7, vec![first]), (7, vec![first, second])]);
-
-    // What the claimant announces itself, in time, it is served; what a stranger announces for it does not count.
-    rounds.repairs_announced(own, 7, &[chunk(0)]);
-    rounds.repairs_announced(claimant, 7, &[second]);
-    assert_eq!(rounds.answer_window(), None);
-    assert!(rounds.may_serve(&claimant, chunk(0)));
-    chain.0.lock().period = 71;
-    wait_for("the window", || !rounds.may_serve(&claimant, chunk(0)));
-    rounds.repairs_announced(claimant, 7, &[first]);
-    assert!(!rounds.may_serve(&claimant, first), "announced too late");
-    assert!(rounds.may_serve(&claimant, second), "announced in time");
-    assert!(rounds.may_serve(&own, first), "claimed nothing");
-    assert_eq!(rounds.answer_window().unwrap().round, 7);
-    // The beacon is known: nothing is told any more.
-    told(&[(7, vec![first]), (7, vec![first, second]), (8, Vec::new())]);
-    chain.0.lock().period = 76;
-    wait_for("the end of the window", || rounds.may_serve(&claimant, chunk(0)));
-    manager.stop();
-    drop(running.manager);
 }

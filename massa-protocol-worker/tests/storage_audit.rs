@@ -1,4 +1,4 @@
-//! Audits and the window of answers over real sockets.
+//! Audits over real sockets.
 
 mod common;
 #[path = "storage_common/stores.rs"]
@@ -10,13 +10,11 @@ use massa_distributed_storage_exports::leaves::leaf_hashes;
 use massa_distributed_storage_exports::merkle::root_of_hashes;
 use massa_distributed_storage_exports::network::{
     Answer, ArchiveServer, AuditChallenge, AuditLeaf, Fetch, FetchEvent, FetchPriority, FetchTarget, StorageNetwork,
-    StoragePeer,
 };
 use massa_distributed_storage_exports::segment_table::TableChunk;
-use massa_distributed_storage_exports::ChunkPosition;
 use massa_distributed_storage_worker::audit::challenge::prove;
 use massa_distributed_storage_worker::audit::history::{rows::read_history, AuditOutcome, AuditResult};
-use massa_distributed_storage_worker::audit::plan::{AuditLimits, IssueError};
+use massa_distributed_storage_worker::audit::plan::AuditLimits;
 use massa_distributed_storage_worker::storage_backend::PageRead;
 use massa_models::node::NodeId;
 use massa_protocol_worker::StorageHandlerNetwork;
@@ -24,7 +22,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use stores::{chunk, first, Auditor, Chain, Clock, Identity, Manner, Prove, RunningNode, ROUND, SEGMENTS};
+use stores::{Auditor, Chain, Identity, Manner, Prove, RunningNode, SEGMENTS};
 
 /// A link on which a relay is noticed.
 const DELAY: Duration = Duration::from_millis(50);
@@ -183,100 +181,4 @@ fn audits_go_on_by_themselves_as_periods_are_archived_and_are_remembered() {
         "a segment that the node says it holds"
     );
     wait_for("two rows", || read_history(&auditor.node.store).unwrap().len() == 2);
-}
-
-#[test]
-fn audits_leave_out_the_window_of_answers_and_nobody_s_success_rate_suffers() {
-    let (chain, own, honest) = (Chain::new(), Identity::new(), Identity::new());
-    // The auditor claims what it audits: it could use an audit to fetch what was drawn.
-    let clock = Clock::new(105, &[&own, &honest]);
-    let _honest = RunningNode::start_at(&clock, &chain, &honest, &[], (Manner::honest(), Duration::ZERO));
-    let auditor = Auditor::start_at(&clock, &chain, &own, &[&honest], PATIENT);
-    let handle = &auditor.handle;
-    let chunk = chunk(&auditor.node.store, first());
-    let refused = handle.issue(honest.node_id(), first(), chunk);
-    let expected = IssueError::AnswersTaken {
-        round: ROUND,
-        over_with: 112,
-        wait_s: 160,
-    };
-    assert_eq!(refused, Err(expected));
-    // A turn falls into the window: it is taken after it.
-    auditor.newest.fetch_add(1, Relaxed);
-    let refused = handle.issue(honest.node_id(), first(), chunk);
-    assert!(refused.is_err(), "and the thread has looked at the store");
-    assert_eq!(handle.with_history(|history| history.newest().count()), 0);
-    clock.set(115);
-    let result = || handle.with_history(|history| history.newest().next().cloned());
-    wait_for("the audit by schedule", || result().is_some());
-    let result = result().unwrap();
-    assert_eq!((result.by_hand, result.outcome), (false, AuditOutcome::Passed));
-    assert_eq!(auditor.success_percent(&honest), 100);
-}
-
-#[test]
-fn an_audit_that_is_refused_as_the_window_opens_is_given_up_and_does_not_count() {
-    let (chain, own, honest) = (Chain::new(), Identity::new(), Identity::new());
-    // The challenged node's clock is ahead: it refuses already.
-    let (ahead, clock) = (Clock::new(102, &[&own]), Clock::new(100, &[&own]));
-    let _honest = RunningNode::start_at(&ahead, &chain, &honest, &[], (Manner::honest(), Duration::ZERO));
-    let auditor = Auditor::start_at(&clock, &chain, &own, &[&honest], PATIENT);
-    let handle = &auditor.handle;
-    let chunk = chunk(&auditor.node.store, first());
-    let id = handle.issue(honest.node_id(), first(), chunk).unwrap();
-    clock.set(102);
-    let result = || handle.with_history(|history| history.newest().next().cloned());
-    wait_for("the end of the audit", || result().is_some());
-    let result = result().unwrap();
-    assert_eq!((result.challenge_id, &result.outcome), (id, &AuditOutcome::GivenUp));
-    assert_eq!(handle.with_history(|history| history.node(&honest.node_id())), None);
-}
-
-/// A node that repairs, one that does not, and a holder that connects to them after the announcement.
-#[test]
-fn what_was_announced_before_the_beacon_is_served_in_the_window_and_nothing_else() {
-    let (chain, repairing, other, holder) = (Chain::new(), Identity::new(), Identity::new(), Identity::new());
-    let honest = || (Manner::honest(), Duration::ZERO);
-    let clock = Clock::new(101, &[&repairing, &other]);
-    let asking = RunningNode::start_at(&clock, &chain, &repairing, &[&holder], honest());
-    let not_asking = RunningNode::start_at(&clock, &chain, &other, &[&holder], honest());
-    // Seven that nobody has: then there is room for one of the two that follow.
-    let position = |segment, index| ChunkPosition::new(segment, index).unwrap();
-    let announced: Vec<ChunkPosition> = (40..47)
-        .map(|index| position(0, index))
-        .chain([position(1, 0), position(2, 0)])
-        .collect();
-    asking.network.announce_repairs(ROUND, announced).unwrap();
-    let seen = Clock::new(101, &[&repairing, &other]);
-    let _holder = RunningNode::start_at(&seen, &chain, &holder, &[], honest());
-    wait_for("the announcement", || seen.announced() == 1 + 9);
-    wait_for("both connections", || {
-        let is_holder = |peer: &StoragePeer| peer.node == holder.node_id();
-        [&asking, &not_asking]
-            .iter()
-            .all(|node| node.network.peers().iter().any(is_holder))
-    });
-
-    seen.set(105);
-    assert!(asking.is_served(&holder, 1), "announced before the beacon");
-    assert!(!asking.is_served(&holder, 2), "beyond the limit of eight");
-    assert!(!asking.is_served(&holder, 3), "not announced");
-    assert!(!not_asking.is_served(&holder, 1), "announced by another node");
-
-    let heard = seen.heard.load(Relaxed);
-    not_asking
-        .network
-        .announce_repairs(ROUND, vec![position(1, 0)])
-        .unwrap();
-    asking.network.announce_repairs(ROUND, vec![position(3, 0)]).unwrap();
-    wait_for("both announcements", || seen.heard.load(Relaxed) == heard + 2);
-    assert!(!not_asking.is_served(&holder, 1), "announced too late");
-    assert!(!asking.is_served(&holder, 3), "announced too late");
-
-    seen.set(114);
-    assert!(
-        asking.is_served(&holder, 2) && not_asking.is_served(&holder, 1),
-        "the window is over"
-    );
-    assert_eq!(seen.announced(), 0, "it held for one round");
 }

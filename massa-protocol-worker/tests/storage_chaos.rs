@@ -17,7 +17,6 @@ use massa_protocol_worker::handlers::storage_handler::fetching::{
 use massa_protocol_worker::handlers::storage_handler::messages::{StorageMessage, TablesContent};
 use massa_protocol_worker::handlers::storage_handler::serving::{Accepted, Serving, ServingLimits};
 use massa_tests::generator::{Generator, GeneratorConfig};
-use massa_time::MassaTime;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -249,7 +248,7 @@ impl Chaos {
             Accepted::Refused(refusal) => answers.push(refusal),
             accepted => assert_eq!(accepted, Accepted::Waits),
         }
-        while let Some((_, answer)) = serving.next(&self.server, MassaTime::from_millis(0), |_| true) {
+        while let Some((_, answer)) = serving.next(&self.server, |_| true) {
             answers.push(answer);
         }
         for answer in answers {

@@ -15,7 +15,6 @@ use massa_protocol_worker::handlers::storage_handler::messages::{
 use massa_protocol_worker::handlers::storage_handler::serving::{
     Accepted, Serving, ServingLimits, CHALLENGE_BURST, CHALLENGE_INTERVAL, MAX_WAITING_REQUESTS,
 };
-use massa_time::MassaTime;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use storage_common::{node, TestChunk, TestServer};
@@ -83,7 +82,7 @@ fn challenge(request_id: u64) -> StorageMessage {
 }
 
 fn take(serving: &mut Serving, server: &dyn ArchiveServer) -> Option<(NodeId, StorageMessage)> {
-    serving.next(server, MassaTime::from_millis(0), |_| true)
+    serving.next(server, |_| true)
 }
 
 /// Ids and pages of all answers, in order.
@@ -141,9 +140,9 @@ fn a_peer_that_does_not_read_is_not_read_for() {
     accept(&mut serving, alice(), &block(1, 0));
     accept(&mut serving, bob(), &block(2, 0));
     let only_bob = |node: &NodeId| *node == bob();
-    let next = serving.next(&server, MassaTime::from_millis(0), only_bob);
+    let next = serving.next(&server, only_bob);
     assert_eq!(next.unwrap().0, bob());
-    assert!(serving.next(&server, MassaTime::from_millis(0), only_bob).is_none());
+    assert!(serving.next(&server, only_bob).is_none());
     assert!(serving.has_waiting() && !serving.can_serve(only_bob));
     serving.retain(only_bob);
     assert!(!serving.has_waiting());
@@ -221,10 +220,6 @@ impl ArchiveServer for CountingServer {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
-    }
-
-    fn may_serve(&self, to: &NodeId, _: ChunkPosition, _: MassaTime) -> bool {
-        *to != bob()
     }
 }
 
@@ -330,24 +325,6 @@ fn pages_beyond_the_largest_chunk_are_not_held() {
     };
     let accepted = serving.on_request(alice(), &request, Instant::now());
     assert_eq!(accepted, Accepted::Refused(refusal));
-}
-
-#[test]
-fn who_may_not_be_served_chunks_now_is_told_to_come_back() {
-    let server = counting(1);
-    let mut serving = serving();
-    accept(&mut serving, bob(), &pages(1, &self::server(), 0, 1, Lane::Bulk));
-    accept(&mut serving, bob(), &challenge(2));
-    accept(&mut serving, bob(), &block(3, 0));
-    let mut busy = Vec::new();
-    while let Some((_, message)) = take(&mut serving, &server) {
-        busy.push((
-            message.request_id().unwrap(),
-            matches!(message, StorageMessage::Busy { .. }),
-        ));
-    }
-    busy.sort_unstable();
-    assert_eq!(busy, [(1, true), (2, true), (3, false)]);
 }
 
 #[test]

@@ -15,7 +15,6 @@ use massa_protocol_worker::handlers::storage_handler::fetching::window::FIRST_WI
 use massa_protocol_worker::handlers::storage_handler::fetching::{Retrieval, RetrievalAction, RetrievalLimits};
 use massa_protocol_worker::handlers::storage_handler::messages::{StorageMessage, TablesContent};
 use massa_protocol_worker::handlers::storage_handler::serving::{Accepted, Serving, ServingLimits};
-use massa_time::MassaTime;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -213,7 +212,7 @@ impl Simulation {
         if peer.link_free > self.now {
             return;
         }
-        let next = peer.serving.next(&self.server, MassaTime::from_millis(0), |_| true);
+        let next = peer.serving.next(&self.server, |_| true);
         let Some((_, message)) = next else {
             return;
         };

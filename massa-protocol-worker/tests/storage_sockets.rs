@@ -11,7 +11,7 @@ use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, Capabilities, FetchEvent, FetchFailure, FetchPriority, FetchTarget, LocateId, SlotContent,
     StorageNetwork, MAX_ANNOUNCED_CHUNKS,
 };
-use massa_distributed_storage_exports::{ChunkId, ChunkIndex, ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::{ChunkId, ChunkIndex, SegmentRoot};
 use massa_models::node::NodeId;
 use massa_models::slot::Slot;
 use massa_protocol_exports::ProtocolConfig;
@@ -83,10 +83,6 @@ fn what_is_announced_arrives_in_messages_of_at_most_256_chunks() {
         let told = asking.wait_for_told(|told| matches!(told, Told::Announced(..)));
         assert_eq!(told, Told::Announced(holding.node_id, 5, root, part.to_vec()));
     }
-    let repaired = vec![ChunkPosition::new(5, 1).unwrap()];
-    holding.network.announce_repairs(7, repaired.clone()).unwrap();
-    let told = asking.wait_for_told(|told| matches!(told, Told::Repairs(..)));
-    assert_eq!(told, Told::Repairs(holding.node_id, 7, repaired));
     let offered = Told::Changed(asking.node_id, Some(Capabilities::default()));
     holding.wait_for_told(|told| *told == offered);
 }

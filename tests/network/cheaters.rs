@@ -11,9 +11,8 @@
 //! | idler | allocates, and claims nothing | | | |
 //! | fetcher | keeps nothing of what it claims, and gets the drawn leaves from others | the same, all the time | | |
 //!
-//! The fetcher passes, and is paid: on chain nothing tells fetching from possession. That no registered node is served what it
-//! claims while answers are taken, and that timed audits find it over a link of 50 ms, is in
-//! `massa-protocol-worker/tests/{storage_serving,storage_audit}.rs`.
+//! The fetcher passes, and is paid: nothing tells fetching from possession on chain. That timed audits find it over a link of
+//! 50 ms is in `massa-protocol-worker/tests/storage_audit.rs`.
 //!
 //! Not here: that no position counts twice, grinding and floods. These are pure rules or need no
 //! network: `massa-distributed-storage-worker/tests/{challenge,rounds,registry_contract}.rs`, `massa-storage-sc/tests/`. That a

@@ -164,8 +164,6 @@ pub enum ChallengeOutcome {
     Wrong,
     /// It did not answer, each time.
     Unanswered,
-    /// Answers of a round began to be taken meanwhile: it says nothing about the node.
-    GivenUp,
 }
 
 /// An audit.

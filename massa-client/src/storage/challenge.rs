@@ -123,9 +123,6 @@ fn verdict(result: &ChallengeResult) -> String {
         ChallengeOutcome::NotHeld => "FAILED: the node does not hold the chunk".to_string(),
         ChallengeOutcome::Wrong => format!("INVALID: {reason}"),
         ChallengeOutcome::Unanswered => format!("FAILED: {reason}"),
-        ChallengeOutcome::GivenUp => {
-            "given up, because answers of a round began to be taken: it counts for nothing, ask again later".to_string()
-        }
     }
 }
 

@@ -33,8 +33,6 @@ pub enum AuditOutcome {
     Wrong(String),
     /// It did not answer, was not reached, or had too much to do, each time.
     Unanswered(String),
-    /// The audit was given up, because answers of a round began to be taken. It says nothing about the node.
-    GivenUp,
 }
 
 impl AuditOutcome {
@@ -51,7 +49,6 @@ impl AuditOutcome {
             Self::NotHeld => "not held",
             Self::Wrong(_) => "wrong",
             Self::Unanswered(_) => "unanswered",
-            Self::GivenUp => "given up",
         }
     }
 
@@ -59,7 +56,7 @@ impl AuditOutcome {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Wrong(reason) | Self::Unanswered(reason) => Some(reason),
-            Self::Passed | Self::Slow | Self::NotHeld | Self::GivenUp => None,
+            Self::Passed | Self::Slow | Self::NotHeld => None,
         }
     }
 }
@@ -92,9 +89,6 @@ pub struct AuditResult {
 impl AuditResult {
     /// Whether it counts for or against the node.
     pub fn counts(&self) -> bool {
-        if self.outcome == AuditOutcome::GivenUp {
-            return false;
-        }
         self.assigned || self.outcome.is_proven() || matches!(self.outcome, AuditOutcome::Wrong(_))
     }
 
@@ -182,10 +176,9 @@ impl AuditHistory {
         self.results.iter().rev().map(|(_, result)| result)
     }
 
-    /// When an operator last had this node challenged, and the challenge was not given up.
+    /// When an operator last had this node challenged.
     pub fn last_by_hand(&self, node: &NodeId) -> Option<MassaTime> {
-        let was_put = |result: &AuditResult| result.by_hand && result.outcome != AuditOutcome::GivenUp;
-        let by_hand = |result: &&AuditResult| was_put(result) && result.node == *node;
+        let by_hand = |result: &&AuditResult| result.by_hand && result.node == *node;
         self.newest().find(by_hand).map(|result| result.at)
     }
 

@@ -5,15 +5,10 @@
 //! challenge that is not answered a second time, half of the time later, since a link may be down for a moment; one that is
 //! answered late up to three times in all, about other chunks, since load only ever adds to the time.
 //!
-//! While answers to the draws of a round are taken, nodes refuse claimants what these claim, leaves too ([`AnswerWindow`]): so
-//! no audit begins then, and one that is under way is given up without a word about the node. Nor can an audit be used to
-//! fetch what was drawn.
-//!
 //! Who is audited follows from a seed that nobody else knows: a node that knew when its turn is could prepare for it.
 
 use super::challenge::{verify, with_source, ChallengeParties};
 use super::history::{AuditOutcome, AuditResult, MAX_REASON_CHARS};
-use crate::rounds::timing::AnswerWindow;
 use massa_distributed_storage_exports::network::{
     AuditChallenge, ChallengeAnswer, ChallengeEvent, ChallengeFailure, HeldRange,
 };
@@ -56,24 +51,16 @@ pub struct AuditLimits {
     /// How much longer than a small question a challenge may take: what a disk with moving parts needs for the pages of a
     /// chunk, which lie together, and less than two ways of 50 ms.
     pub time_allowance: Duration,
-    /// Time from one period to the next.
-    pub period_time: Duration,
 }
 
 impl AuditLimits {
     /// [`AuditLimits::time_allowance`] where nobody says otherwise.
     pub const TIME_ALLOWANCE: Duration = Duration::from_millis(80);
 
-    /// Audits of a network with segments of `segment_periods`, one in each `period_time`.
-    pub fn new(
-        segment_periods: u64,
-        period_time: Duration,
-        response_timeout: Duration,
-        min_challenge_interval: Duration,
-    ) -> Self {
+    /// Audits of a network with segments of `segment_periods`.
+    pub fn new(segment_periods: u64, response_timeout: Duration, min_challenge_interval: Duration) -> Self {
         Self {
             every_periods: (segment_periods / AUDITS_PER_SEGMENT).max(MIN_EVERY_PERIODS),
-            period_time,
             response_timeout,
             min_challenge_interval,
             time_allowance: Self::TIME_ALLOWANCE,
@@ -132,19 +119,6 @@ pub enum IssueError {
     /// As many audits are under way as may.
     #[error("{MAX_OPEN_AUDITS} audits are under way, try again in a minute")]
     Busy,
-    /// Answers to the draws of a round are taken.
-    #[error(
-        "answers of round {round} are taken, and nodes are not audited meanwhile: ask again once period {over_with} is final, in \
-         about {wait_s} s"
-    )]
-    AnswersTaken {
-        /// The round.
-        round: u64,
-        /// The period.
-        over_with: u64,
-        /// How long to wait.
-        wait_s: u64,
-    },
     /// Audits have stopped.
     #[error("audits have stopped")]
     Stopped,
@@ -156,8 +130,6 @@ pub struct AuditView<'a> {
     pub now: Instant,
     /// Now, for the history.
     pub at: MassaTime,
-    /// Whether some peer may take it that answers of a round are being taken.
-    pub window: Option<AnswerWindow>,
     /// A chunk that a node should hold, drawn with this generator; `None` if there is none.
     pub choose: &'a dyn Fn(&NodeId, &mut ChaCha20Rng) -> Option<AuditTarget>,
     /// Where objects end in a page of a chunk, if that is known: see [`super::challenge::ObjectEnds`].
@@ -207,11 +179,8 @@ impl AuditPlan {
     }
 
     /// Whether it is time for an audit when `last_period` is the newest archived one; true once for each turn. The turn in
-    /// which the node starts is left out: it has other things to do. Turns that fall into a `window` become one after it.
-    pub fn is_due(&mut self, last_period: u64, window: Option<AnswerWindow>) -> bool {
-        if window.is_some() && self.turn.is_some() {
-            return false;
-        }
+    /// which the node starts is left out: it has other things to do.
+    pub fn is_due(&mut self, last_period: u64) -> bool {
         let turn = last_period / self.limits.every_periods;
         let before = self.turn.replace(turn.max(self.turn.unwrap_or(0)));
         before.is_some_and(|before| turn > before) && self.open.len() < MAX_OPEN_AUDITS
@@ -225,7 +194,7 @@ impl AuditPlan {
             .filter(|node| **node != self.own && !under_way(node))
             .copied()
             .collect();
-        if idle.is_empty() || self.open.len() >= MAX_OPEN_AUDITS || view.window.is_some() {
+        if idle.is_empty() || self.open.len() >= MAX_OPEN_AUDITS {
             return Vec::new();
         }
         let node = idle[below(&mut self.random, idle.len() as u64) as usize];
@@ -248,14 +217,6 @@ impl AuditPlan {
         let node = target.node;
         if node == self.own {
             return Err(IssueError::Own(node));
-        }
-        if let Some(window) = view.window {
-            let periods = u32::try_from(window.periods_left).unwrap_or(u32::MAX);
-            return Err(IssueError::AnswersTaken {
-                round: window.round,
-                over_with: window.over_with,
-                wait_s: seconds_above(self.limits.period_time.saturating_mul(periods)),
-            });
         }
         let interval = self.limits.min_challenge_interval;
         let too_soon = |wait: Duration| IssueError::TooSoon {
@@ -326,9 +287,6 @@ impl AuditPlan {
 
     /// Takes what came of a challenge.
     pub fn on_event(&mut self, event: ChallengeEvent, view: &AuditView<'_>) -> Vec<AuditAction> {
-        if view.window.is_some() {
-            return self.give_up(view);
-        }
         let waits = |open: &Open| open.answer_ends.is_some() && open.target.node == event.node;
         if !self.open.get(&event.id).is_some_and(waits) {
             return Vec::new();
@@ -403,19 +361,8 @@ impl AuditPlan {
         }
     }
 
-    /// Ends all audits without counting them. Who asked by hand waits for a result.
-    fn give_up(&mut self, view: &AuditView<'_>) -> Vec<AuditAction> {
-        let open = std::mem::take(&mut self.open).into_values();
-        open.filter(|open| open.by_hand)
-            .map(|open| done(open, AuditOutcome::GivenUp, view.at))
-            .collect()
-    }
-
     /// Asks again what is due, and ends what took too long.
     pub fn on_tick(&mut self, view: &AuditView<'_>) -> Vec<AuditAction> {
-        if view.window.is_some() {
-            return self.give_up(view);
-        }
         let is_due = |at: Option<Instant>| at.is_some_and(|at| view.now >= at);
         let due: Vec<u64> = self
             .open

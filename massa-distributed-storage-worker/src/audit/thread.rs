@@ -8,7 +8,6 @@ use super::history::rows::{read_history, write_result};
 use super::history::{AuditHistory, AuditOutcome, AuditResult};
 use super::plan::{choose_chunk, AuditAction, AuditLimits, AuditPlan, AuditTarget, AuditView, IssueError};
 use crate::repair::assigned::SharedAssigned;
-use crate::rounds::timing::AnswerWindow;
 use crate::storage_backend::{SegmentStore, StoreError};
 use crossbeam_channel::{bounded, never, select, Receiver, Sender};
 use massa_distributed_storage_exports::network::{Challenge, ChallengeEvent, HeldRange, StorageNetwork};
@@ -42,9 +41,6 @@ struct Issue {
     reply: Sender<Result<ChallengeId, IssueError>>,
 }
 
-/// Tells whether some peer may take it that answers of a round are being taken.
-pub type WindowOfAnswers = Arc<dyn Fn() -> Option<AnswerWindow> + Send + Sync>;
-
 /// The last period that joined the archive, if one did.
 pub type NewestPeriod = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
@@ -60,8 +56,6 @@ pub struct AuditParts {
     pub network: Arc<dyn StorageNetwork>,
     /// Limits.
     pub limits: AuditLimits,
-    /// Tells whether answers of a round are being taken.
-    pub window: WindowOfAnswers,
     /// What tells the time of audits by schedule.
     pub newest: NewestPeriod,
     /// Random; nobody else may know it.
@@ -209,7 +203,7 @@ impl Audits {
             return;
         };
         // Who is cut off himself blames nobody for not answering.
-        if self.plan.is_due(newest, (self.parts.window)()) && !self.parts.network.peers().is_empty() {
+        if self.plan.is_due(newest) && !self.parts.network.peers().is_empty() {
             let nodes = self.nodes();
             let actions = self.with_view(|plan, view| plan.begin_one(&nodes, view));
             self.issued(&actions);
@@ -256,7 +250,6 @@ impl Audits {
         let view = AuditView {
             now: Instant::now(),
             at: MassaTime::now(),
-            window: (parts.window)(),
             choose: &choose,
             ends: &ends,
         };
@@ -335,7 +328,6 @@ fn say(result: &AuditResult) {
         }
         AuditOutcome::NotHeld => warn!(%node, %chunk_id, "storage node failed an audit: it does not hold the chunk"),
         AuditOutcome::Unanswered(reason) => warn!(%node, %chunk_id, reason, "storage node failed an audit: no answer"),
-        AuditOutcome::GivenUp => info!(%node, %chunk_id, "audit given up: answers of a round are taken"),
     }
 }
 

@@ -40,8 +40,6 @@ pub struct ExtensionSettings {
 /// How peers are audited.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditSettings {
-    /// Time from one period to the next.
-    pub period_time: Duration,
     /// Time that a challenged node has, asking again included.
     pub response_timeout: Duration,
     /// Least time between two challenges by hand to one node.
@@ -96,7 +94,6 @@ impl ExtensionSettings {
 impl Default for AuditSettings {
     fn default() -> Self {
         Self {
-            period_time: Duration::from_secs(16),
             response_timeout: Duration::from_secs(60),
             min_challenge_interval: Duration::from_secs(3600),
             seed: [0; 32],

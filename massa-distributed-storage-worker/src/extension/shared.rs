@@ -188,7 +188,7 @@ impl Shared {
         archiver: &ArchiverHandle,
     ) -> AuditParts {
         let audits = &self.settings.audits;
-        let (shared, archiver) = (Arc::clone(self), archiver.clone());
+        let archiver = archiver.clone();
         AuditParts {
             own: self.own,
             store: Arc::clone(&self.store),
@@ -196,11 +196,9 @@ impl Shared {
             network: Arc::clone(network),
             limits: AuditLimits::new(
                 self.store.parameters().segment_periods,
-                audits.period_time,
                 audits.response_timeout,
                 audits.min_challenge_interval,
             ),
-            window: Arc::new(move || shared.rounds()?.answer_window()),
             newest: Arc::new(move || archiver.with_status(|status| status.newest_joined)),
             seed: audits.seed,
         }

@@ -418,11 +418,6 @@ impl RepairDriver {
         self.on_damaged(position, now);
     }
 
-    /// Chunks that are assigned to this node and missing, or damaged.
-    pub fn lacking(&self) -> Vec<ChunkPosition> {
-        self.chunks.lacking().collect()
-    }
-
     /// Something of a segment may be had now, or is missing: it is looked at again.
     pub fn look_at(&mut self, segment: u64) {
         self.chunks.look_at(segment);

@@ -347,7 +347,6 @@ impl Repair {
         self.server.refresh(REFRESHED_SEGMENTS);
         let candidate = self.driver.candidate().map(|(loss, root)| (loss.segment, root));
         self.board.set_candidate(candidate);
-        self.board.set_lacking(self.driver.lacking());
         if now.duration_since(self.upkept) >= UPKEEP {
             self.upkept = now;
             self.upkeep(now);

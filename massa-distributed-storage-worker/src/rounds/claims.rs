@@ -104,19 +104,6 @@ impl Claims {
         }
     }
 
-    /// Whether a claim that was sent for a round covers a chunk.
-    pub fn covers(&self, round: u64, position: ChunkPosition) -> bool {
-        let book = self.book.lock();
-        let covers = book.covers_in(&*self.store, position, |of| of == round);
-        covers.unwrap_or(false)
-    }
-
-    /// The claims that were sent for a round: that of the registry, and those that were built and never executed.
-    pub fn of_round(&self, round: u64) -> Vec<SentClaim> {
-        let book = self.book.lock();
-        book.sent().filter(|sent| sent.round == round).copied().collect()
-    }
-
     /// The claim that was sent last, unless its round is over.
     pub fn newest(&self) -> Option<SentClaim> {
         self.book.lock().sent().last().copied()

@@ -350,7 +350,7 @@ impl<'a> View<'a> {
         let mut round = last;
         loop {
             let Some(record) = self.snapshot.rounds.get(&round) else {
-                return decision.note(Note::NeedsRound(round));
+                return decision.note(Note::NoPlacementKey);
             };
             match record
                 .previous_accepted_round

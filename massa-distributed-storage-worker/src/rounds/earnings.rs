@@ -1,11 +1,12 @@
 //! What this node claimed, proved and earned, round by round: for its operator.
 //!
-//! Taken from the registry's final state as it comes by, because a node's record has room for three claims only. Kept in rows of
-//! this node's own, so that `storage earnings` can show rounds long gone.
+//! Taken from the registry's final state as it comes by, because a node's record has room for three claims only, and is gone once
+//! the node left. A round is booked as soon as its window is over, as the registry will settle it: when it does, it may pay and
+//! forget the node at once. Kept in rows of this node's own, so that `storage earnings` can show rounds long gone.
 
 use crate::challenge::Reason;
 use crate::rewards::credit;
-use crate::rounds::settlement::result_of;
+use crate::rounds::timing::MATURE_ROUNDS;
 use crate::smart_contract::state::{NodeRecord, RoundRecord};
 use crate::smart_contract::views::{reason_text, ClaimState, RoundResult};
 use crate::storage_backend::database::writer::Durability;
@@ -124,23 +125,18 @@ impl Earnings {
         self.changed.insert(round);
     }
 
-    /// Takes in a node's record. Returns the rounds whose result became fixed.
+    /// Takes in a node's record, as it is once it is [settled](crate::rounds::settlement::settled). Returns the rounds whose result became
+    /// fixed.
     ///
-    /// `rounds` are the records of its claims, `periods` those of a round, `is_over` tells whether the window of a round is.
-    pub fn see(
-        &mut self,
-        node: &NodeRecord,
-        rounds: &BTreeMap<u64, RoundRecord>,
-        periods: u64,
-        is_over: impl Fn(u64) -> bool,
-    ) -> Vec<RoundEarnings> {
+    /// `rounds` are the records of its claims, `periods` those of a round. A claim whose round has no record waits.
+    pub fn see(&mut self, node: &NodeRecord, rounds: &BTreeMap<u64, RoundRecord>, periods: u64) -> Vec<RoundEarnings> {
         let mut fixed = Vec::new();
         for claim in node.slots.iter().flatten() {
-            let known = self.rounds.get(&claim.round);
-            if known.is_some_and(|known| known.is_over && !claim.refuted) {
+            let Some(record) = rounds.get(&claim.round) else {
                 continue;
-            }
-            let mut seen = seen(claim, rounds.get(&claim.round), periods, is_over(claim.round));
+            };
+            let known = self.rounds.get(&claim.round);
+            let mut seen = seen(claim, record, periods);
             seen.fees_nano = known.map_or(0, |known| known.fees_nano);
             if known == Some(&seen) {
                 continue;
@@ -179,12 +175,11 @@ impl Earnings {
     }
 }
 
-fn seen(claim: &RoundResult, record: Option<&RoundRecord>, periods: u64, window_over: bool) -> RoundEarnings {
+fn seen(claim: &RoundResult, record: &RoundRecord, periods: u64) -> RoundEarnings {
     let result = match claim.state {
         ClaimState::Settled => reason_text(claim.reason),
-        ClaimState::Claimed if !window_over => "claimed",
-        ClaimState::Answered if !window_over => "answered",
-        ClaimState::Claimed | ClaimState::Answered => reason_text(result_of(claim, record).code()),
+        ClaimState::Claimed => "claimed",
+        ClaimState::Answered => "answered",
     };
     let missed = claim.draw_reasons.iter().zip(0u8..);
     let missed = missed.filter(|(reason, _)| claim.state != ClaimState::Claimed && **reason != 0);
@@ -218,19 +213,35 @@ fn not_claimed(round: u64) -> RoundEarnings {
     }
 }
 
-/// What a settled claim was credited. Once that has matured the claim does not say it any more.
-fn credited(claim: &RoundResult, record: Option<&RoundRecord>, periods: u64) -> u64 {
+/// What a settled claim was credited, by the round's record: once that has matured the claim does not say it any more.
+fn credited(claim: &RoundResult, record: &RoundRecord, periods: u64) -> u64 {
     let reason = Reason::from_code(claim.reason);
     let is_paid = matches!(reason, Some(Reason::Passed | Reason::SomeMissed)) && !claim.refuted;
-    match record {
-        _ if claim.state != ClaimState::Settled || !is_paid => 0,
-        Some(record) => credit(
-            claim.leaves,
-            periods,
-            record.rate.to_raw(),
-            claim.passes,
-            claim.draws.max(1),
-        ),
-        None => claim.credit.to_raw(),
+    if claim.state != ClaimState::Settled || !is_paid {
+        return 0;
     }
+    let rate = record.rate.to_raw();
+    credit(claim.leaves, periods, rate, claim.passes, claim.draws.max(1))
+}
+
+/// What of each round's credit has matured, and what of that was claimed.
+///
+/// `rounds` are oldest first. `to_claim` has matured and was not claimed: claiming takes all that has matured, so that is the credit
+/// of the latest rounds that have. Before `open_round` is known nothing has.
+pub fn matured_and_claimed(
+    rounds: &[RoundEarnings],
+    open_round: Option<u64>,
+    to_claim: Amount,
+) -> Vec<(Amount, Amount)> {
+    let mut left = to_claim;
+    let mut of_rounds = Vec::with_capacity(rounds.len());
+    for of in rounds.iter().rev() {
+        let has_matured = open_round.is_some_and(|open| open >= of.round.saturating_add(MATURE_ROUNDS));
+        let matured = Amount::from_raw(if has_matured { of.credited_nano } else { 0 });
+        let waiting = matured.min(left);
+        left = left.saturating_sub(waiting);
+        of_rounds.push((matured, matured.saturating_sub(waiting)));
+    }
+    of_rounds.reverse();
+    of_rounds
 }

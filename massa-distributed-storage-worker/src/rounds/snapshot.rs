@@ -9,13 +9,13 @@ use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::address::Address;
 use massa_models::slot::Slot;
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 use tracing::warn;
 
 /// Accepted roots that are read at once.
 const ROOTS_PAGE: u64 = 500;
-/// Rounds before the open one whose records are read: those of the claims that a node's record has room for.
+/// Rounds before the open one whose records are read in any case: those of the claims of a node that takes part.
 const ROUNDS_BEFORE: u64 = 2;
 
 /// The last period of which every slot is final.
@@ -67,7 +67,10 @@ impl SnapshotReader {
         let node = rows.next()?.and_then(|row| NodeRecord::decode(self.node, &row).ok());
         let records = numbers.iter().zip(rows);
         let rounds = records.filter_map(|(round, row)| Some((*round, RoundRecord::decode(&row?).ok()?)));
-        let rounds = rounds.collect();
+        let mut rounds: BTreeMap<u64, RoundRecord> = rounds.collect();
+        if let Some(node) = &node {
+            self.read_rounds_of(host, node, state.last_accepted_round, periods, &mut rounds);
+        }
         self.catch_up(host, config.next.first_segment, state.next_segment);
         Some(Snapshot {
             period,
@@ -78,6 +81,33 @@ impl SnapshotReader {
             accepted_roots: Arc::clone(&self.accepted),
             all_stake_voted,
         })
+    }
+
+    /// Adds the records of a node's claims, however old; and, while it has no placement key, of the rounds that were accepted after it
+    /// registered: the first of them gives the key. Reads a row for each.
+    fn read_rounds_of(
+        &self,
+        host: &dyn ContractHost,
+        node: &NodeRecord,
+        last_accepted: Option<u64>,
+        periods: u64,
+        rounds: &mut BTreeMap<u64, RoundRecord>,
+    ) {
+        let mut add = |round: u64| match rounds.entry(round) {
+            Entry::Occupied(known) => Some(known.get().previous_accepted_round),
+            Entry::Vacant(unknown) => {
+                let row = host.final_entries(&self.registry, &[round_key(round.saturating_mul(periods))]);
+                let record = RoundRecord::decode(&row.into_iter().next()??).ok()?;
+                Some(unknown.insert(record).previous_accepted_round)
+            }
+        };
+        for claim in node.slots.iter().flatten() {
+            add(claim.round);
+        }
+        let mut accepted = last_accepted.filter(|_| node.placement_key.is_none());
+        while let Some(round) = accepted.filter(|round| round.saturating_mul(periods) > node.registered_period) {
+            accepted = add(round).flatten().filter(|previous| *previous < round);
+        }
     }
 
     fn read_round_periods(&mut self, host: &dyn ContractHost) -> Option<u64> {

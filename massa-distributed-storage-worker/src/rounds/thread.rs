@@ -17,24 +17,21 @@ use super::claims::keeper::ClaimKeeper;
 use super::claims::{Claims, Found};
 use super::decide::{claimable_now, decide, Claimable, Decision, Local, Note, Sent, Settings, Snapshot};
 use super::earnings::Earnings;
-use super::guard::{Guard, Seen};
-use super::repairs::to_announce;
+use super::settlement::settled;
 use super::snapshot::{whole_period, SnapshotReader};
-use super::timing::{closing_rank, next_beacon, RoundTimes};
+use super::timing::{closing_rank, RoundTimes};
 use super::watch::{FinalContent, Watch, Watched};
 use crate::board::{FinalRounds, SegmentBoard};
 use crate::challenge::draw::RoundContext;
 use crate::challenge::refutation::Refutation;
-use crate::challenge::segment_claim::SentClaim;
 use crate::repair::assigned::SharedAssigned;
 use crate::smart_contract::client::ClientHandle;
 use crate::smart_contract::state::NodeRecord;
 use crate::smart_contract::storage_registry::ROOT_VOTES_MAX;
 use crate::storage_backend::{EntryRead, SegmentState, SegmentStore};
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
-use massa_distributed_storage_exports::network::StorageNetwork;
-use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES};
-use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::types::Digest;
+use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
@@ -69,11 +66,8 @@ pub struct RoundParts {
     pub auto_claim: bool,
     /// Periods between final state and the execution of what is sent: [`Settings::lead_periods`].
     pub lead_periods: u64,
-    /// Where final state is told; and where repair tells what it would vote, what is lacking, and what is assigned otherwise than
-    /// before.
+    /// Where final state is told; and where repair tells what it would vote, and what is assigned otherwise than before.
     pub board: Arc<SegmentBoard>,
-    /// Announces what is repaired; without it nothing is announced.
-    pub network: Option<Arc<dyn StorageNetwork>>,
 }
 
 /// Stops this node's part.
@@ -108,11 +102,7 @@ pub fn start_rounds(parts: RoundParts) -> std::io::Result<(RoundManager, RoundHa
     let (claims, found) = Claims::open(Arc::clone(&parts.store)).map_err(std::io::Error::other)?;
     let earnings = Earnings::read(&parts.store).map_err(std::io::Error::other)?;
     let shared = Arc::new(Shared {
-        store: Arc::clone(&parts.store),
-        assigned: Arc::clone(&parts.assigned),
-        host: Arc::clone(parts.client.host()),
         claims: Arc::new(claims),
-        guard: Default::default(),
         status: Default::default(),
         earnings: earnings.into(),
     });
@@ -144,18 +134,12 @@ struct Worker {
     keeper: ClaimKeeper,
     reader: Option<SnapshotReader>,
     read: Option<Read>,
-    /// The periods that were final and on by the clock when the guard last looked.
-    guarded: Option<(u64, u64)>,
     /// Of the round beside it.
     beacon: Option<(u64, Digest)>,
     watch: Watch,
     ordered: Vec<Ordered>,
     /// Notes of the last decision that were logged.
     said: Vec<String>,
-    /// The claims and what was lacking of them when repairs were last looked at.
-    looked_at: (Vec<SentClaim>, Vec<ChunkPosition>),
-    /// Repairs that peers are told: round and chunks.
-    announced: (u64, Vec<ChunkPosition>),
     /// The claim for the next round could not be brought up to date.
     is_stuck: bool,
 }
@@ -169,13 +153,10 @@ impl Worker {
             parts,
             reader: None,
             read: None,
-            guarded: None,
             beacon: None,
             watch: Watch::default(),
             ordered: Vec::new(),
             said: Vec::new(),
-            looked_at: Default::default(),
-            announced: (0, Vec::new()),
             is_stuck: false,
         }
     }
@@ -217,17 +198,15 @@ impl Worker {
         }
         self.take_outcomes(settings.claim_fee);
         self.watch_others(&settings);
-        let current_period = self.parts.client.host().current_period();
-        self.set_guard(current_period);
-        self.announce_repairs(current_period);
         let Some(read) = self.read.take() else { return };
         let local = self.local(&settings, &read);
         let sent: Vec<Sent> = self.ordered.iter().map(|ordered| ordered.sent.clone()).collect();
         let decision = decide(&settings, &read.snapshot, &local, &sent);
         self.tell(&read, &decision);
+        let open_round = read.times.round;
         self.read = Some(read);
         for (action, until) in decision.actions {
-            self.order(&settings.node, action, until);
+            self.order(&settings.node, action, until, open_round);
         }
         self.write_earnings();
     }
@@ -388,68 +367,6 @@ impl Worker {
         }
     }
 
-    /// Looks whether answers are taken, and of whom.
-    fn set_guard(&mut self, current_period: u64) {
-        let Some(read) = &self.read else { return };
-        let seen = Seen {
-            final_period: read.snapshot.period,
-            current_period,
-            anchored_below: read.snapshot.state.next_segment,
-        };
-        if self.guarded == Some((seen.final_period, seen.current_period)) {
-            return;
-        }
-        self.guarded = Some((seen.final_period, seen.current_period));
-        let chunk_leaves = chunk_leaves(&self.parts.store);
-        let client = &self.parts.client;
-        let mut guard = self.shared.guard.lock();
-        let guard = guard.get_or_insert_with(|| Guard::new(read.times.periods, chunk_leaves));
-        guard.look(seen, |round| {
-            let records = client.nodes().records();
-            let claims = records.iter().filter_map(|record| {
-                let claim = record.claim_of(round)?;
-                Some((record.peer()?, claim.leaves))
-            });
-            claims.collect()
-        });
-    }
-
-    /// Tells peers, before the next beacon, which chunks of the claim for its round this node lacks.
-    fn announce_repairs(&mut self, current_period: u64) {
-        let (Some(network), Some(read)) = (&self.parts.network, &self.read) else {
-            return;
-        };
-        let round = next_beacon(current_period, read.times.periods).round;
-        let claims = &self.shared.claims;
-        let sent = claims.of_round(round);
-        // An operation that was given up leaves its claim behind: of several the smallest says how much is allowed.
-        let leaves = sent.iter().map(|sent| sent.claim.leaves).min();
-        let lacking = leaves.map_or_else(Vec::new, |_| self.parts.board.lacking());
-        let now = (sent, lacking);
-        if now == self.looked_at && round == self.announced.0 {
-            return;
-        }
-        let (_, lacking) = &now;
-        let covers = |position: &ChunkPosition| claims.covers(round, *position);
-        let chunk_leaves = chunk_leaves(&self.parts.store);
-        let chunks = to_announce(lacking, leaves.unwrap_or(0), chunk_leaves, covers);
-        let is_told = self.announced == (round, chunks.clone()) || (chunks.is_empty() && self.announced.1.is_empty());
-        if !is_told {
-            if network.announce_repairs(round, chunks.clone()).is_err() {
-                return;
-            }
-            if !chunks.is_empty() {
-                warn!(
-                    round,
-                    chunks = chunks.len(),
-                    "chunks that are claimed and missing are announced as under repair"
-                );
-            }
-        }
-        self.announced = (round, chunks);
-        self.looked_at = now;
-    }
-
     fn beacon_of(&mut self, settings: &Settings, read: &Read) -> Option<Digest> {
         let times = read.times;
         if let Some((_, beacon)) = self.beacon.filter(|(round, _)| *round == times.round) {
@@ -481,9 +398,11 @@ impl Worker {
 
     fn see_earnings(&mut self, snapshot: &Snapshot, periods: u64) {
         let Some(node) = &snapshot.node else { return };
-        let over = |round: u64| RoundTimes { round, periods }.window_over(snapshot.period);
+        // A node that leaves may send nothing more that settles it before its record is gone.
+        let slash_percentage = snapshot.config.at(snapshot.period / periods).slash_percentage;
+        let node = settled(node, &snapshot.rounds, snapshot.period, periods, slash_percentage);
         let mut earnings = self.shared.earnings.lock();
-        for round in earnings.see(node, &snapshot.rounds, periods, over) {
+        for round in earnings.see(&node, &snapshot.rounds, periods) {
             info!(
                 "Round {}: {} of {} draws passed, {} MAS credited ({})",
                 round.round,
@@ -521,11 +440,6 @@ impl Worker {
             rounds_left_in_pool: rounds_left(&read.snapshot),
         };
     }
-}
-
-/// Leaves of a full chunk.
-fn chunk_leaves(store: &SegmentStore) -> u64 {
-    u64::from(store.parameters().chunk_size) / LEAF_BYTES as u64
 }
 
 /// Rounds that the pool pays at the rate and size of the last one whose rate is fixed.

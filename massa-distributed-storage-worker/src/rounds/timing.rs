@@ -105,51 +105,6 @@ impl RoundTimes {
     }
 }
 
-/// Periods around a window in which peers may see it open: their clocks and their final state are not this node's.
-const WINDOW_MARGIN: u64 = 1;
-
-/// A round whose answers are taken, or will be in a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerWindow {
-    /// The round.
-    pub round: u64,
-    /// Once this period is final, no peer sees the window open any more.
-    pub over_with: u64,
-    /// Periods until then.
-    pub periods_left: u64,
-}
-
-impl AnswerWindow {
-    /// The window that some peer may see open, when `final_period` is final and `current_period` is on by the clock. In it
-    /// nodes refuse claimants what these claim. `periods` is at least 1.
-    pub fn around(final_period: u64, current_period: u64, periods: u64) -> Option<Self> {
-        let is_near = |times: &RoundTimes| {
-            let begun = current_period.saturating_add(WINDOW_MARGIN) >= times.beacon_period();
-            begun && !times.window_over(final_period.saturating_sub(WINDOW_MARGIN))
-        };
-        let mut rounds = [final_period, current_period]
-            .into_iter()
-            .map(|period| RoundTimes::of_period(period, periods));
-        let times = rounds.find(is_near)?;
-        let over_with = times.window_ends().saturating_add(WINDOW_MARGIN + 1);
-        Some(Self {
-            round: times.round,
-            over_with,
-            periods_left: over_with.saturating_sub(final_period),
-        })
-    }
-}
-
-/// The round whose beacon comes next when `current_period` is on: what is announced now is for its window.
-pub fn next_beacon(current_period: u64, periods: u64) -> RoundTimes {
-    let times = RoundTimes::of_period(current_period, periods);
-    if current_period < times.beacon_period() {
-        times
-    } else {
-        times.next()
-    }
-}
-
 /// How many of `claimants` come before `node` in closing `round`: another one is first in each round.
 pub fn closing_rank(node: &Address, round: u64, claimants: &[Address]) -> u64 {
     let order = |address: &Address| {

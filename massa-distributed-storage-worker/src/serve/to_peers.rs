@@ -21,7 +21,6 @@ use massa_distributed_storage_exports::network::{
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
 use massa_models::node::NodeId;
 use massa_models::slot::Slot;
-use massa_time::MassaTime;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,9 +36,6 @@ const ENTRIES_MAX: u32 = 64;
 /// Chunks of a segment that are assigned to this node and that it means to keep, whether it holds them or not.
 pub type AssignedChunks = Arc<dyn Fn(u64) -> Vec<u32> + Send + Sync>;
 
-/// Whether a node may be served pages of a chunk at a time: see [`ArchiveServer::may_serve`].
-pub type MayServe = Arc<dyn Fn(&NodeId, ChunkPosition, MassaTime) -> bool + Send + Sync>;
-
 /// Answers audits: see [`ArchiveServer::prove`].
 pub type Prove = Arc<dyn Fn(&SegmentServer, &NodeId, &AuditChallenge) -> Answer<Vec<AuditLeaf>> + Send + Sync>;
 
@@ -48,7 +44,6 @@ pub struct SegmentServer {
     store: Arc<SegmentStore>,
     allocated_storage_gb: u64,
     assigned: AssignedChunks,
-    may_serve: Option<MayServe>,
     prove: Option<Prove>,
     reported: Mutex<VecDeque<Damage>>,
     complete: Mutex<Complete>,
@@ -61,17 +56,10 @@ impl SegmentServer {
             store,
             allocated_storage_gb,
             assigned,
-            may_serve: None,
             prove: None,
             reported: Mutex::default(),
             complete: Mutex::default(),
         }
-    }
-
-    /// Serves pages and leaves only where `may_serve` allows it. Without it, everything is served to everybody.
-    pub fn serving_if(mut self, may_serve: MayServe) -> Self {
-        self.may_serve = Some(may_serve);
-        self
     }
 
     /// Answers audits with `prove`. Without it, none is answered.
@@ -369,11 +357,6 @@ impl ArchiveServer for SegmentServer {
                 })
                 .collect(),
         }
-    }
-
-    fn may_serve(&self, to: &NodeId, position: ChunkPosition, now: MassaTime) -> bool {
-        let rule = self.may_serve.as_ref();
-        rule.map_or(true, |may_serve| may_serve(to, position, now))
     }
 
     fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {

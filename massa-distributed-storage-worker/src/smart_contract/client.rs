@@ -7,8 +7,8 @@ use super::deploy::deployed_address;
 use super::fees::FeeLedger;
 use super::node_set::{RegistryError, RegistryNodeSet};
 use super::outbox::{Busy, Order, Outbox, Outcome, Purpose, Refusal, Seen, Step};
-use super::state::{node_key, round_key, NodeRecord, RoundRecord, LAPSE_ROUNDS, STATE_KEY, TOTAL_NODES_KEY};
-use super::storage_registry::{self as registry, Call};
+use super::state::{node_key, NodeRecord, TOTAL_NODES_KEY};
+use super::storage_registry::Call;
 use super::views;
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
 use massa_distributed_storage_exports::contract::{ContractHost, OperationEvent};
@@ -24,8 +24,6 @@ use tracing::{info, warn};
 
 /// How often the registry and the operations under way are looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// Accepted rounds that are looked through for the one that gives a placement key.
-const KEY_ROUNDS_MAX: usize = 1_000;
 /// Periods that an operation may take which this client orders by itself.
 const ORDER_PERIODS: u64 = 20;
 /// How often the operator is told of low coins, or of a registry that is not followed, in the log.
@@ -119,7 +117,8 @@ impl ClientHandle {
         &self.0.host
     }
 
-    /// Orders a call of the registry that is followed. Sent as soon as it would succeed, again if it failed, until `until_period`.
+    /// Orders a call of the registry that is followed. Sent as soon as it would succeed, again if no block included it, until
+    /// `until_period`.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -272,9 +271,6 @@ impl Client {
         let problem = self.follow();
         let host = Arc::clone(&self.shared.host);
         let own = self.own_record();
-        if let (Some(own), Some(registry)) = (&own, self.shared.nodes.address()) {
-            self.order_key(&*host, &registry, own);
-        }
         let seen = self.seen(&*host, now_ms);
         if let Some(operator) = self.shared.operator {
             self.send(&*host, &operator, &seen);
@@ -337,41 +333,6 @@ impl Client {
 
     fn final_row(&self, registry: &Address, key: Vec<u8>) -> Option<Vec<u8>> {
         self.shared.host.final_entries(registry, &[key]).into_iter().next()?
-    }
-
-    /// Orders the placement key of this node, as soon as the round that gives it is accepted.
-    fn order_key(&self, host: &dyn ContractHost, registry: &Address, own: &NodeRecord) {
-        if own.placement_key.is_some() || self.shared.outbox.lock().is_pending(Purpose::PlacementKey) {
-            return;
-        }
-        let Some(config) = self.shared.nodes.config() else {
-            return;
-        };
-        let periods = config.round_periods();
-        let state = self.final_row(registry, STATE_KEY.to_vec());
-        let Some(state) = state.and_then(|row| views::decode_state(&row).ok()) else {
-            return;
-        };
-        let previous = |round: u64| {
-            let row = self.final_row(registry, round_key(round.saturating_mul(periods)))?;
-            RoundRecord::decode(&row).ok()?.previous_accepted_round
-        };
-        let open_round = host.current_period() / periods;
-        let Some(last) = state.last_accepted_round else { return };
-        let Some(round) = key_round(own.registered_period, periods, open_round, last, previous) else {
-            return;
-        };
-        let order = Order {
-            purpose: Purpose::PlacementKey,
-            operation: call_operation(
-                *registry,
-                registry::set_placement_key(&own.address, round),
-                Amount::zero(),
-            ),
-            until_period: host.current_period() + ORDER_PERIODS,
-        };
-        // Nothing for this purpose is under way: that was just looked at.
-        let _ = self.shared.outbox.lock().put(order);
     }
 
     fn seen(&self, host: &dyn ContractHost, time_ms: u64) -> Seen {
@@ -467,29 +428,4 @@ impl Client {
 /// The contract's own words, out of the event of a failed operation.
 fn error_text(events: Vec<OperationEvent>) -> Option<String> {
     events.into_iter().find(|event| event.is_error).map(|event| event.data)
-}
-
-/// The round whose beacon gives the placement key: the first accepted one that opened after `registered_period`; where none
-/// was accepted for eight rounds, the last one before.
-///
-/// `previous` gives the accepted round before an accepted one. Costs one call of it for each accepted round since.
-pub fn key_round(
-    registered_period: u64,
-    round_periods: u64,
-    open_round: u64,
-    last_accepted: u64,
-    previous: impl Fn(u64) -> Option<u64>,
-) -> Option<u64> {
-    let opened_after = |round: &u64| round.saturating_mul(round_periods) > registered_period;
-    if !opened_after(&last_accepted) {
-        return (open_round > last_accepted.saturating_add(LAPSE_ROUNDS)).then_some(last_accepted);
-    }
-    let mut round = last_accepted;
-    for _ in 0..KEY_ROUNDS_MAX {
-        match previous(round).filter(opened_after) {
-            Some(earlier) if earlier < round => round = earlier,
-            _ => return Some(round),
-        }
-    }
-    None
 }

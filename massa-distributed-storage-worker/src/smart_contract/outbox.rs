@@ -1,8 +1,9 @@
 //! What this node sends to contracts: which operation, when, and when again. State and time in, steps out.
 //!
 //! Driven by the thread of [`super::client`]. There is one order for each purpose, and one operation of it under way. An operation is
-//! estimated on the candidate state before it is sent, so that what a contract would refuse costs no fee. Operations have no
-//! nonce: equal ones have the same id and are executed once, so each attempt has another gas limit.
+//! estimated on the candidate state before it is sent, so that what a contract would refuse costs no fee, and again later. One that
+//! was refused in a block ends its order: whether another fee is worth it is for who ordered to decide. Operations have no nonce:
+//! equal ones have the same id and are executed once, so each attempt has another gas limit.
 
 use super::fees::FeeLedger;
 use super::storage_registry::SETTLING_GAS;
@@ -34,14 +35,10 @@ pub enum Purpose {
     Submission,
     /// To close a round.
     CloseRound,
-    /// To settle nodes and challenges.
-    Settle,
     /// To take matured credit.
     ClaimRewards,
     /// To refute a claim.
     Refutation,
-    /// To answer a manual challenge.
-    Challenge,
 }
 
 impl std::fmt::Display for Purpose {
@@ -51,10 +48,8 @@ impl std::fmt::Display for Purpose {
             Self::PlacementKey => "placement_key",
             Self::Submission => "submission",
             Self::CloseRound => "close_round",
-            Self::Settle => "settle",
             Self::ClaimRewards => "claim_rewards",
             Self::Refutation => "refutation",
-            Self::Challenge => "challenge",
         })
     }
 }
@@ -104,8 +99,10 @@ pub enum Step {
 pub enum Outcome {
     /// Executed with success, in final state.
     Done(OperationId),
-    /// Too late: why it was not done before.
-    GivenUp(String),
+    /// Executed and refused by the contract, in final state: its own words. The fee is paid.
+    Refused(String),
+    /// Too late: why it was not done before. No fee is paid.
+    TooLate(String),
 }
 
 /// An operation that a contract, or this node, refused.
@@ -214,7 +211,7 @@ impl Outbox {
 
     /// What is to be done now.
     pub fn steps(&mut self, seen: &Seen) -> Vec<Step> {
-        self.give_up_late(seen);
+        self.end_late(seen);
         let due = self
             .entries
             .iter_mut()
@@ -229,7 +226,7 @@ impl Outbox {
         due.map(step).collect()
     }
 
-    fn give_up_late(&mut self, seen: &Seen) {
+    fn end_late(&mut self, seen: &Seen) {
         let is_late = |entry: &Entry| entry.under_way.is_none() && entry.order.until_period < seen.current_period;
         let late: Vec<Purpose> = self
             .entries
@@ -240,8 +237,8 @@ impl Outbox {
         for purpose in late {
             let entry = self.entries.remove(&purpose).expect("it was just found");
             let reason = entry.refused.unwrap_or_else(|| "it was not included in time".into());
-            warn!(%purpose, %reason, "contract operation given up");
-            self.outcomes.insert(purpose, Outcome::GivenUp(reason));
+            warn!(%purpose, %reason, "contract operation comes too late");
+            self.outcomes.insert(purpose, Outcome::TooLate(reason));
         }
     }
 
@@ -334,9 +331,10 @@ impl Outbox {
                 self.outcomes.insert(purpose, Outcome::Done(under_way.id));
             }
             Some(false) => {
-                entry.under_way = None;
                 let reason = error.unwrap_or_else(|| format!("operation {} failed", under_way.id));
                 self.refuse(purpose, &reason, seen.time_ms);
+                self.entries.remove(&purpose);
+                self.outcomes.insert(purpose, Outcome::Refused(shortened(&reason)));
             }
             // In no block, and none can include it any more.
             None if seen.final_period > under_way.expire_period => {

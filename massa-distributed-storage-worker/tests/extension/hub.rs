@@ -1,5 +1,6 @@
 //! The network between extensions in one process: a thread that asks holder after holder, as the storage handler does, and
 //! hands over what it checked. Nothing is lost, nobody lies.
+#![allow(dead_code)] // Each test file uses a part.
 
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use massa_distributed_storage_exports::entry::PeriodEntry;

@@ -47,6 +47,9 @@ struct State {
     period: u64,
     /// Everything that is sent is refused.
     refuse: bool,
+    /// Everything that is sent fails, though it was estimated to succeed.
+    fail: bool,
+    failed: Vec<OperationId>,
     /// The rounds' operations that were executed.
     submissions: Vec<Submission>,
     /// Name and refusal of everything that was sent.
@@ -103,6 +106,8 @@ impl TestChain {
             model,
             period: 0,
             refuse: false,
+            fail: false,
+            failed: Vec::new(),
             submissions: Vec::new(),
             sent: Vec::new(),
             reads: 0,
@@ -120,6 +125,11 @@ impl TestChain {
     /// Whether everything that is sent is refused.
     pub fn set_refuse(&self, refuse: bool) {
         self.0.lock().refuse = refuse;
+    }
+
+    /// Whether everything that is sent fails in its block.
+    pub fn set_fail(&self, fail: bool) {
+        self.0.lock().fail = fail;
     }
 
     pub fn with_model<T>(&self, look: impl FnOnce(&mut Model) -> T) -> T {
@@ -179,6 +189,12 @@ impl State {
                 self.model.distribute(first / PERIODS, period)
             }
             "claimRewards" => self.model.claim_rewards(from, period).map(|_| ()),
+            "setPlacementKey" => {
+                let (address, round) = parameter.split_at(parameter.len() - 8);
+                assert_eq!(&address[4..], from.to_string().as_bytes());
+                let round = u64::from_le_bytes(round.try_into().unwrap());
+                self.model.set_key(from, round, period)
+            }
             other => Err(format!("{other} is not simulated")),
         }
     }
@@ -254,10 +270,11 @@ impl ContractHost for TestChain {
         Some(Amount::from_raw(1_000_000_000_000))
     }
 
-    fn operation_status(&self, _: &OperationId) -> OperationStatus {
+    fn operation_status(&self, id: &OperationId) -> OperationStatus {
+        let succeeded = Some(!self.0.lock().failed.contains(id));
         OperationStatus {
-            candidate: Some(true),
-            final_status: Some(true),
+            candidate: succeeded,
+            final_status: succeeded,
         }
     }
 
@@ -286,10 +303,17 @@ impl ContractHost for TestChain {
     fn send(&self, from: &Address, operation: Operation) -> Result<OperationId, ContractError> {
         let (function, parameter) = call(&operation.op);
         let mut state = self.0.lock();
-        let executed = state.execute(from, &function, &parameter);
-        state.sent.push((function, executed.err()));
+        let executed = match state.fail {
+            true => Err("failed".to_string()),
+            false => state.execute(from, &function, &parameter),
+        };
         let number = state.sent.len() as u64;
-        Ok(OperationId::new(massa_hash::Hash::compute_from(&number.to_le_bytes())))
+        let id = OperationId::new(massa_hash::Hash::compute_from(&number.to_le_bytes()));
+        if executed.is_err() {
+            state.failed.push(id);
+        }
+        state.sent.push((function, executed.err()));
+        Ok(id)
     }
 }
 

@@ -3,27 +3,26 @@
 
 use crate::chain::{registry, TestChain, PERIODS, SEGMENT, STAKE};
 use crate::common::world::{World, THREADS};
-use crate::node::{storage_node, TestNode};
+use crate::node::TestNode;
 use crate::registry_model::Settled;
 use massa_distributed_storage_exports::contract::ContractHost;
-use massa_distributed_storage_exports::network::{AnnouncedChunk, Fetch, NetworkBusy, StorageNetwork, StoragePeer};
 use massa_distributed_storage_exports::registry::NodeSet;
-use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::ChunkPosition;
+use massa_distributed_storage_worker::rounds::earnings::matured_and_claimed;
+use massa_distributed_storage_worker::rounds::settlement::settled;
 use massa_distributed_storage_worker::rounds::thread::{start_rounds, RoundHandle, RoundManager, RoundParts};
 use massa_distributed_storage_worker::rounds::timing::RoundTimes;
 use massa_distributed_storage_worker::rounds::watch::FinalContent;
 use massa_distributed_storage_worker::smart_contract::client::{start_contract_client, ClientManager, ClientParts};
 use massa_distributed_storage_worker::smart_contract::node_set::{NetworkValues, RegistryNodeSet};
 use massa_models::address::Address;
-use massa_models::node::NodeId;
 use massa_models::slot::Slot;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const LEAD: u64 = 1;
+pub const LEAD: u64 = 1;
 
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
@@ -31,30 +30,8 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// What peers are told of repairs.
-#[derive(Default)]
-struct Announcements(Mutex<Vec<(u64, Vec<ChunkPosition>)>>);
-
-impl StorageNetwork for Announcements {
-    fn fetch(&self, _: Fetch) -> Result<(), NetworkBusy> {
-        Err(NetworkBusy)
-    }
-    fn announce(&self, _: u64, _: Option<SegmentRoot>, _: Vec<AnnouncedChunk>) -> Result<(), NetworkBusy> {
-        Err(NetworkBusy)
-    }
-    fn announce_repairs(&self, round: u64, chunks: Vec<ChunkPosition>) -> Result<(), NetworkBusy> {
-        self.0.lock().push((round, chunks));
-        Ok(())
-    }
-    fn quarantine(&self, _: NodeId, _: &str) {}
-    fn peers(&self) -> Vec<StoragePeer> {
-        Vec::new()
-    }
-}
-
 struct Running {
     rounds: RoundHandle,
-    announced: Arc<Announcements>,
     _rounds_thread: RoundManager,
     _client: ClientManager,
 }
@@ -110,7 +87,6 @@ impl Bench {
         let ids: Vec<_> = (0..self.node.world.periods.len() as u64)
             .map(|period| TestChain::ids(&self.node.world, period))
             .collect();
-        let announced = Arc::new(Announcements::default());
         let (thread, rounds) = start_rounds(RoundParts {
             store: Arc::clone(&self.node.store),
             assigned: Arc::clone(&self.node.assigned),
@@ -126,12 +102,10 @@ impl Bench {
             auto_claim: false,
             lead_periods: LEAD,
             board: Arc::clone(&self.node.board),
-            network: Some(Arc::clone(&announced) as Arc<dyn StorageNetwork>),
         })
         .unwrap();
         self.running = Some(Running {
             rounds,
-            announced,
             _rounds_thread: thread,
             _client: client,
         });
@@ -255,18 +229,11 @@ fn whole_rounds_are_voted_claimed_answered_closed_and_earned() {
 fn a_claim_is_answered_after_a_restart_and_what_was_dropped_is_what_is_missed() {
     let mut bench = Bench::new(4);
     let claimed = bench.begin();
-    // Every other chunk of the first segments goes after it was claimed, and is under repair as far as peers are told.
+    // Every other chunk of the first segments goes after it was claimed.
     let gone: Vec<ChunkPosition> = claimed.iter().map(|(position, _)| *position).step_by(2).collect();
     assert!(gone.iter().all(|position| bench.rounds().is_claimed(*position)));
     gone.iter().for_each(|position| bench.node.drop_chunk(*position));
     let mut bench = bench.restarted();
-    bench.node.board.set_lacking(gone.clone());
-    let announced = Arc::clone(&bench.running.as_ref().unwrap().announced);
-    wait_for("repairs to be announced", || {
-        let told = announced.0.lock();
-        let told = told.iter().any(|(round, chunks)| *round == 2 && !chunks.is_empty());
-        told
-    });
     assert!(gone.iter().all(|position| bench.rounds().is_claimed(*position)));
     let submission = bench.play(2);
     let (beacon, answers) = submission.beacon.unwrap();
@@ -410,33 +377,139 @@ fn nothing_is_read_while_the_final_period_is_the_same() {
 }
 
 #[test]
-fn a_claimant_gets_nothing_that_is_assigned_to_it_while_answers_are_taken() {
-    let mut bench = Bench::new(4);
-    bench.begin();
-    let stranger = storage_node(9).node_id.unwrap();
-    bench.node.share_with(1, 2);
-    let other = storage_node(2);
+fn the_placement_key_is_set_from_the_first_accepted_round_since_the_registration_however_long_ago() {
+    let mut bench = Bench::new(10);
+    let address = bench.address();
+    bench.go_to(8 * PERIODS);
     bench.chain.with_model(|model| {
-        let mut record = crate::chain::node_record(&other);
-        let claim = model.nodes[&bench.node.own.address].claim_of(2).cloned();
-        record.slots[2] = claim;
-        model.nodes.insert(other.address, record);
+        let node = model.nodes.get_mut(&address).unwrap();
+        (node.placement_key, node.registered_period) = (None, 2 * PERIODS + 1);
+        for round in 2..8 {
+            let record = model.rounds.entry(round).or_default();
+            record.beacon = Some([round as u8; 32]);
+            record.previous_accepted_round = round.checked_sub(1).filter(|previous| *previous >= 2);
+        }
+        model.last_accepted = Some(7);
     });
-    let claimant = other.node_id.unwrap();
-    let position = bench.node.claimable(1)[0].0;
-    let announced = bench.node.claimable(1)[1].0;
+    bench.go_to(8 * PERIODS + 1);
+    let chain = Arc::clone(&bench.chain);
+    let key = || chain.with_model(|model| model.nodes[&address].placement_key);
+    wait_for("the placement key", || key().is_some());
+    let sent = |name: &str| chain.sent().iter().filter(|(sent, _)| sent == name).count();
+    assert_eq!(sent("setPlacementKey"), 1);
+    // Its fee is in the books of the round in which it was sent, and it is not sent again.
     let rounds = bench.rounds().clone();
-    bench.go_to(2 * PERIODS - 2);
-    assert!(rounds.may_serve(&claimant, position));
-    rounds.repairs_announced(claimant, 2, &[announced]);
-    rounds.repairs_announced(stranger, 2, &[position]);
-    bench.go_to(2 * PERIODS + 1);
-    wait_for("the window", || !rounds.may_serve(&claimant, position));
-    assert!(rounds.may_serve(&claimant, announced), "announced in time");
-    assert!(rounds.may_serve(&stranger, position), "claimed nothing");
-    let open = ChunkPosition::new(11, 0).unwrap();
-    assert!(rounds.may_serve(&claimant, open), "not anchored");
-    assert_eq!(rounds.answer_window().unwrap().round, 2);
-    bench.go_to(2 * PERIODS + PERIODS / 2 + 1);
-    wait_for("the end of the window", || rounds.may_serve(&claimant, position));
+    wait_for("the fees", || {
+        rounds.earnings(8).1.operations == chain.sent().len() as u64
+    });
+    assert!(rounds.earnings(8).0.iter().all(|of| of.round == 8 || of.fees_nano == 0));
+    bench.go_to(8 * PERIODS + 2);
+    assert_eq!(sent("setPlacementKey"), 1);
+}
+
+#[test]
+fn what_is_refused_in_blocks_is_sent_three_times_in_a_round_and_then_given_up() {
+    let mut bench = Bench::new(2);
+    bench.chain.set_fail(true);
+    bench.go_to(PERIODS - 6);
+    let (chain, rounds) = (Arc::clone(&bench.chain), bench.rounds().clone());
+    let says = || rounds.status().notes;
+    wait_for("the operation of round 0 to be given up", || {
+        says().contains(&"the operation of round 0 was refused too often".to_string())
+    });
+    let sent = || chain.sent().len();
+    assert_eq!(sent(), 3);
+    let totals = rounds.earnings(8).1;
+    assert_eq!(
+        (totals.operations, totals.fees_nano),
+        (3, 30_000_000),
+        "each fee is paid"
+    );
+    bench.go_to(PERIODS - 5);
+    assert_eq!(sent(), 3);
+    // The next round is another operation.
+    bench.chain.set_fail(false);
+    bench.play(1);
+    assert!(!says().iter().any(|note| note.contains("refused too often")));
+}
+
+/// Events of the registry that tell of rewards paid, against what the books say, as the API adds them up.
+struct Audit {
+    paid: u64,
+    claimed: u64,
+}
+
+impl Audit {
+    fn check(&mut self, bench: &Bench) {
+        let (rounds, _) = bench.rounds().earnings(100);
+        let (address, period) = (bench.address(), bench.chain.period());
+        let to_claim = bench.chain.with_model(|model| {
+            let node = model.nodes.get(&address)?;
+            let slash_percentage = model.config.now.slash_percentage;
+            Some(settled(node, &model.rounds, period, PERIODS, slash_percentage).matured_rewards)
+        });
+        let of_rounds = matured_and_claimed(&rounds, Some(period / PERIODS), to_claim.unwrap_or_default());
+        let claimed: u64 = of_rounds.iter().map(|(_, claimed)| claimed.to_raw()).sum();
+        assert!(
+            claimed >= self.claimed,
+            "period {period}: {claimed} after {}",
+            self.claimed
+        );
+        assert_eq!(claimed, self.paid, "period {period}: {rounds:#?}");
+        self.claimed = claimed;
+    }
+}
+
+#[test]
+fn the_books_of_a_node_that_left_add_up_to_what_it_was_paid() {
+    let mut bench = Bench::new(14);
+    let address = bench.address();
+    let mut audit = Audit { paid: 0, claimed: 0 };
+    bench.begin();
+    for round in 2..4 {
+        bench.play(round);
+        bench.close(round);
+    }
+    let chain = Arc::clone(&bench.chain);
+    let round = |chain: &TestChain| chain.period() / PERIODS;
+    // It leaves; what it claimed for round 4 it answers.
+    let settle = |chain: &TestChain| {
+        let period = chain.period() + 1;
+        chain.with_model(|model| model.settle(&address, period));
+    };
+    settle(&chain);
+    let leaves = round(&chain) + 2;
+    chain.with_model(|model| model.nodes.get_mut(&address).unwrap().leave_round = Some(leaves));
+    let submission = bench.play(4);
+    assert!(submission.beacon.is_some() && submission.claim.is_none());
+    audit.check(&bench);
+    // Nothing that it sends settles its record from now on: others vote, and others close.
+    chain.set_refuse(true);
+    let claim = |audit: &mut Audit| {
+        let period = chain.period() + 1;
+        audit.paid += chain.with_model(|model| model.claim_rewards(&address, period).unwrap());
+    };
+    claim(&mut audit);
+    audit.check(&bench);
+    for round in 5..7 {
+        bench.go_to(round * PERIODS);
+        audit.check(&bench);
+    }
+    bench.go_to((leaves - 2 + 10) * PERIODS);
+    audit.check(&bench);
+    // The second call settles it, pays what has matured and forgets it.
+    claim(&mut audit);
+    chain.with_model(|model| model.nodes.remove(&address));
+    audit.check(&bench);
+    bench.go_to((leaves - 2 + 10) * PERIODS + 1);
+    audit.check(&bench);
+    let (rounds, _) = bench.rounds().earnings(100);
+    let credited: u64 = rounds.iter().map(|of| of.credited_nano).sum();
+    let results = chain.with_model(|model| model.results());
+    assert_eq!((credited, results.len()), (audit.paid, 3));
+    assert!(results.values().all(|result| result.credit > 0));
+    assert!(rounds
+        .iter()
+        .filter(|of| of.leaves > 0)
+        .all(|of| of.is_over && of.result == "passed"));
 }

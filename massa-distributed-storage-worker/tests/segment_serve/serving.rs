@@ -9,11 +9,8 @@ use massa_distributed_storage_exports::network::{
 };
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
-use massa_distributed_storage_worker::serve::to_peers::SegmentServer;
 use massa_distributed_storage_worker::storage_backend::IndexScopes;
 use massa_models::slot::Slot;
-use massa_time::MassaTime;
-use std::sync::Arc;
 
 const FRAME: usize = 64 << 10;
 
@@ -300,22 +297,6 @@ fn a_node_says_what_it_has() {
     );
     open.take_blocks(&archive, &archive.segments[1]);
     assert_eq!(open.server.capabilities().newest_period, Some(5));
-}
-
-#[test]
-fn the_guard_decides_who_is_served_pages() {
-    let archive = Archive::of_upstream(SMALL_CHUNKS);
-    let node = half(&archive);
-    let (guest, now) = (some_node(), MassaTime::from_millis(5));
-    assert!(
-        node.server.may_serve(&guest, position(0, 0), now),
-        "without a guard everybody is"
-    );
-    let guard = move |to: &_, position: ChunkPosition, _| *to != guest || position.segment != 1;
-    let server = SegmentServer::new(node.store.clone(), 1, Arc::new(|_| Vec::new())).serving_if(Arc::new(guard));
-    assert!(!server.may_serve(&guest, position(1, 0), now));
-    assert!(server.may_serve(&guest, position(0, 0), now));
-    assert!(server.may_serve(&some_node(), position(1, 0), now));
 }
 
 #[test]

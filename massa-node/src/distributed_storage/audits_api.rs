@@ -128,7 +128,6 @@ impl AuditApi<'_> {
 fn issue_error(error: IssueError) -> StorageApiError {
     match error {
         IssueError::Stopped => StorageApiError::Stopping,
-        error @ IssueError::AnswersTaken { .. } => StorageApiError::bad("challenge", error.to_string()),
         error => StorageApiError::bad("node", error.to_string()),
     }
 }
@@ -161,7 +160,6 @@ fn result_info(result: &AuditResult) -> ChallengeResult {
             AuditOutcome::NotHeld => ChallengeOutcome::NotHeld,
             AuditOutcome::Wrong(_) => ChallengeOutcome::Wrong,
             AuditOutcome::Unanswered(_) => ChallengeOutcome::Unanswered,
-            AuditOutcome::GivenUp => ChallengeOutcome::GivenUp,
         },
         failed: result.has_failed(),
         reason: result.outcome.reason().map(str::to_string),

@@ -38,7 +38,6 @@ use massa_models::operation::SecureShareOperation;
 use massa_protocol_exports::BlockArchive;
 use massa_protocol_worker::StorageParts;
 use massa_serialization::Serializer;
-use massa_time::MassaTime;
 use std::sync::Arc;
 use tracing::warn;
 
@@ -130,7 +129,7 @@ fn check_parameters(
 }
 
 /// The settings as the extension has them.
-fn extension_settings(settings: &Settings, config: &DistributedStorageConfig, t0: MassaTime) -> ExtensionSettings {
+fn extension_settings(settings: &Settings, config: &DistributedStorageConfig) -> ExtensionSettings {
     let storage = &settings.distributed_storage;
     ExtensionSettings {
         path: config.path.clone(),
@@ -146,7 +145,6 @@ fn extension_settings(settings: &Settings, config: &DistributedStorageConfig, t0
         memory_bytes: (settings.memory.memory_limit_mb << 20) / MEMORY_SHARE_REPAIR,
         auto_claim: storage.auto_claim,
         audits: AuditSettings {
-            period_time: t0.to_duration(),
             response_timeout: config.challenge_response_timeout.to_duration(),
             min_challenge_interval: config.min_challenge_interval.to_duration(),
             seed: rand::random(),
@@ -175,7 +173,7 @@ impl NodeStorage {
         let extension = Extension::start(ExtensionParts {
             own,
             operator,
-            settings: extension_settings(settings, &config, genesis.t0),
+            settings: extension_settings(settings, &config),
             parameters: genesis.archive_parameters(),
             nodes: Arc::clone(&nodes),
             host: Arc::clone(&host),

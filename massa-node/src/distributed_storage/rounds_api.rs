@@ -3,10 +3,9 @@
 use massa_api_exports::distributed_storage::rounds::{
     EarnedRound, EarningTotals, MissedDraw, RoundsInfo, StorageEarnings,
 };
-use massa_distributed_storage_worker::rounds::earnings::{RoundEarnings, Totals, ROUNDS_MAX};
+use massa_distributed_storage_worker::rounds::earnings::{matured_and_claimed, RoundEarnings, Totals, ROUNDS_MAX};
 use massa_distributed_storage_worker::rounds::settlement::settled;
 use massa_distributed_storage_worker::rounds::thread::RoundHandle;
-use massa_distributed_storage_worker::rounds::timing::MATURE_ROUNDS;
 use massa_distributed_storage_worker::smart_contract::client::ClientHandle;
 use massa_distributed_storage_worker::smart_contract::state::{
     round_key, ConfigRecord, NodeRecord, RoundRecord, CONFIG_KEY,
@@ -126,33 +125,23 @@ fn is_open(round: &EarnedRound) -> bool {
     !round.is_over && round.leaves > 0
 }
 
-/// The rounds with what became of their credit. `to_claim` has matured and was not claimed: claiming takes all that has
-/// matured, so that is the credit of the latest rounds that have.
+/// The rounds with what became of their credit.
 fn earned(seen: &[RoundEarnings], open_round: Option<u64>, to_claim: Amount) -> Vec<EarnedRound> {
-    let mut left = to_claim;
-    let mut rounds: Vec<EarnedRound> = Vec::with_capacity(seen.len());
-    for of in seen.iter().rev() {
-        let credited = Amount::from_raw(of.credited_nano);
-        let has_matured = open_round.is_some_and(|open| open >= of.round.saturating_add(MATURE_ROUNDS));
-        let matured = if has_matured { credited } else { Amount::zero() };
-        let waiting = matured.min(left);
-        left = left.saturating_sub(waiting);
-        rounds.push(EarnedRound {
-            round: of.round,
-            leaves: of.leaves,
-            draws: of.draws,
-            passes: of.passes,
-            missed: of.missed.iter().map(missed).collect(),
-            is_over: of.is_over,
-            result: of.result.clone(),
-            credited,
-            matured,
-            claimed: matured.saturating_sub(waiting),
-            fees: Amount::from_raw(of.fees_nano),
-        });
-    }
-    rounds.reverse();
-    rounds
+    let credit = matured_and_claimed(seen, open_round, to_claim);
+    let rounds = seen.iter().zip(credit).map(|(of, (matured, claimed))| EarnedRound {
+        round: of.round,
+        leaves: of.leaves,
+        draws: of.draws,
+        passes: of.passes,
+        missed: of.missed.iter().map(missed).collect(),
+        is_over: of.is_over,
+        result: of.result.clone(),
+        credited: Amount::from_raw(of.credited_nano),
+        matured,
+        claimed,
+        fees: Amount::from_raw(of.fees_nano),
+    });
+    rounds.collect()
 }
 
 fn missed((draw, reason): &(u8, String)) -> MissedDraw {

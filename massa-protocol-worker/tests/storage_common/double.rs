@@ -7,7 +7,7 @@ use massa_channel::MassaChannel;
 use massa_distributed_storage_exports::network::{
     AnnouncedChunk, ArchiveServer, Capabilities, FetchEvent, StorageEvents, StorageHost,
 };
-use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::node::NodeId;
 use massa_protocol_exports::{PeerConnectionType, PeerId, ProtocolConfig, ProtocolError};
 use massa_protocol_worker::handlers::storage_handler::cache::SharedStorageCache;
@@ -21,7 +21,6 @@ use massa_protocol_worker::handlers::storage_handler::{
 use massa_protocol_worker::messages::{Message, MessagesSerializer, PeerMessageTuple};
 use massa_protocol_worker::wrap_network::ActiveConnectionsTrait;
 use massa_serialization::{DeserializeError, Deserializer, Serializer};
-use massa_time::MassaTime;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -99,7 +98,7 @@ pub fn right_answers(server: &dyn ArchiveServer, request: &StorageMessage) -> Ve
     if serving.on_request(node(1), request, Instant::now()) != Accepted::Waits {
         return Vec::new();
     }
-    std::iter::from_fn(|| serving.next(server, MassaTime::now(), |_| true))
+    std::iter::from_fn(|| serving.next(server, |_| true))
         .map(|(_, answer)| answer)
         .collect()
 }
@@ -185,7 +184,6 @@ impl StorageHost for DoubleConnections {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     Announced(NodeId, u64, Option<SegmentRoot>, Vec<AnnouncedChunk>),
-    Repairs(NodeId, u64, Vec<ChunkPosition>),
     Changed(NodeId, Option<Capabilities>),
     Gone(NodeId),
 }
@@ -201,10 +199,6 @@ impl DoubleEvents {
 impl StorageEvents for DoubleEvents {
     fn chunks_announced(&self, from: NodeId, segment: u64, root: Option<SegmentRoot>, chunks: Vec<AnnouncedChunk>) {
         self.0.send(Told::Announced(from, segment, root, chunks)).unwrap();
-    }
-
-    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<ChunkPosition>) {
-        self.0.send(Told::Repairs(from, round, chunks)).unwrap();
     }
 
     fn peer_changed(&self, node: NodeId, capabilities: Option<Capabilities>) {

@@ -1,13 +1,12 @@
-//! Nodes over real sockets whose stores, storage handlers, guard and audits are the real ones; how a node answers, and what time
-//! it is, is for each test to say.
+//! Nodes over real sockets whose stores, storage handlers and audits are the real ones; how a node answers is for each test to
+//! say.
 #![allow(dead_code)] // Each test file uses a part.
 
 use crate::common::{self, free_address, id_of, wait_for, OneProducer, TestConsensus, TestPool};
-use crossbeam_channel::unbounded;
 use massa_consensus_exports::ConsensusController;
 use massa_distributed_storage_exports::network::{
-    AnnouncedChunk, Answer, ArchiveServer, AuditChallenge, AuditLeaf, Capabilities, Fetch, FetchEvent, FetchPriority,
-    FetchTarget, LocateId, Located, PageContent, SlotContent, StorageEvents, StorageNetwork,
+    AnnouncedChunk, Answer, ArchiveServer, AuditChallenge, AuditLeaf, Capabilities, LocateId, Located, PageContent,
+    SlotContent, StorageEvents, StorageNetwork,
 };
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
@@ -20,8 +19,6 @@ use massa_distributed_storage_worker::audit::plan::AuditLimits;
 use massa_distributed_storage_worker::audit::thread::{start_audits, AuditHandle, AuditManager, AuditParts};
 use massa_distributed_storage_worker::repair::assigned::{Assigned, SharedAssigned};
 use massa_distributed_storage_worker::replication::{genesis_placement_key, PlacementRules};
-use massa_distributed_storage_worker::rounds::guard::{Guard, Seen};
-use massa_distributed_storage_worker::rounds::repairs::Announced;
 use massa_distributed_storage_worker::serve::to_peers::SegmentServer;
 use massa_distributed_storage_worker::storage_backend::{SegmentStore, SegmentStoreOptions};
 use massa_models::address::Address;
@@ -35,11 +32,8 @@ use massa_protocol_worker::{
 use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_tests::{Generator, GeneratorConfig};
-use massa_time::MassaTime;
-use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -134,65 +128,11 @@ impl Identity {
 pub type Prove =
     Box<dyn Fn(&NodeId, &AuditChallenge, &TableChunk, &SegmentServer) -> Answer<Vec<AuditLeaf>> + Send + Sync>;
 
-/// Rounds of 20 periods: the beacon of round 5 is that of period 102, its answers are taken up to 110.
-pub const ROUND: u64 = 5;
+/// What peers tell is not what these tests are about.
+struct Deaf;
 
-/// The chain as one node sees it: what time it is, and who claimed round 5. Final state is 3 periods behind.
-pub struct Clock {
-    pub period: AtomicU64,
-    pub claimants: Vec<NodeId>,
-    pub guard: Mutex<Guard>,
-    /// Announcements of repairs that arrived.
-    pub heard: AtomicUsize,
-}
-
-impl Clock {
-    pub fn new(period: u64, claimants: &[&Identity]) -> Arc<Self> {
-        let clock = Self {
-            period: AtomicU64::new(period),
-            claimants: claimants.iter().map(|node| node.node_id()).collect(),
-            guard: Mutex::new(Guard::new(20, 256)),
-            heard: AtomicUsize::new(0),
-        };
-        clock.look();
-        Arc::new(clock)
-    }
-
-    pub fn period(&self) -> u64 {
-        self.period.load(Relaxed)
-    }
-
-    pub fn set(&self, period: u64) {
-        self.period.store(period, Relaxed);
-        self.look();
-    }
-
-    pub fn look(&self) {
-        let seen = Seen {
-            final_period: self.period() - 3,
-            current_period: self.period(),
-            anchored_below: u64::MAX,
-        };
-        let claims = || self.claimants.iter().map(|node| (*node, 1000)).collect();
-        self.guard
-            .lock()
-            .look(seen, |round| if round == ROUND { claims() } else { BTreeMap::new() });
-    }
-
-    pub fn announced(&self) -> usize {
-        self.guard.lock().repairs().total()
-    }
-}
-
-impl StorageEvents for Clock {
+impl StorageEvents for Deaf {
     fn chunks_announced(&self, _: NodeId, _: u64, _: Option<SegmentRoot>, _: Vec<AnnouncedChunk>) {}
-
-    fn repairs_announced(&self, from: NodeId, round: u64, chunks: Vec<ChunkPosition>) {
-        let mut guard = self.guard.lock();
-        let announced = guard.repairs().on_announced(from, round, &chunks, self.period());
-        assert_eq!(matches!(announced, Announced::OtherRound { .. }), self.period() >= 102);
-        self.heard.fetch_add(1, Relaxed);
-    }
 
     fn peer_changed(&self, _: NodeId, _: Option<Capabilities>) {}
 
@@ -203,7 +143,6 @@ impl StorageEvents for Clock {
 pub struct Manner {
     pub server: SegmentServer,
     pub prove: Prove,
-    pub clock: Arc<Clock>,
 }
 
 impl Manner {
@@ -241,11 +180,6 @@ impl ArchiveServer for Manner {
         self.server.capabilities()
     }
 
-    /// Everything is assigned to everybody here.
-    fn may_serve(&self, to: &NodeId, position: ChunkPosition, _: MassaTime) -> bool {
-        self.clock.guard.lock().lets_through(to, position)
-    }
-
     fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {
         let chunk = chunk(self.server.store(), challenge.position);
         (self.prove)(challenger, challenge, &chunk, &self.server)
@@ -262,24 +196,12 @@ pub struct RunningNode {
 
 impl RunningNode {
     pub fn start(chain: &Chain, own: &Identity, peers: &[&Identity], prove: Prove, delay: Duration) -> Self {
-        // Nobody claimed anything.
-        Self::start_at(&Clock::new(38, &[]), chain, own, peers, (prove, delay))
-    }
-
-    pub fn start_at(
-        clock: &Arc<Clock>,
-        chain: &Chain,
-        own: &Identity,
-        peers: &[&Identity],
-        (prove, delay): (Prove, Duration),
-    ) -> Self {
         let (store, directory) = chain.store();
         let server = SegmentServer::new(Arc::clone(&store), 1, Arc::new(|_| (0..64).collect()));
         server.refresh(usize::MAX);
         let server = Manner {
             server: server.proving_with(prove_as(own.node_id())),
             prove,
-            clock: Arc::clone(clock),
         };
         let peer = |identity: &&Identity| PeerAddress {
             peer_id: id_of(&identity.keypair),
@@ -309,7 +231,7 @@ impl RunningNode {
             None,
             Some(StorageParts {
                 server: Arc::new(server),
-                events: Arc::clone(clock) as Arc<dyn StorageEvents>,
+                events: Arc::new(Deaf),
                 parameters: chain.parameters.clone(),
             }),
         )
@@ -319,31 +241,6 @@ impl RunningNode {
             network,
             protocol,
             _directory: directory,
-        }
-    }
-
-    /// Asks `from` for the first page of the first chunk of a segment; whether it was served.
-    pub fn is_served(&self, from: &Identity, segment: u64) -> bool {
-        let position = ChunkPosition::new(segment, 0).unwrap();
-        let (reply, events) = unbounded();
-        let target = FetchTarget::Pages {
-            position,
-            chunk: chunk(&self.store, position),
-            pages: 0..1,
-        };
-        let fetch = Fetch {
-            id: 1,
-            target,
-            holders: vec![from.node_id()],
-            priority: FetchPriority::Reader,
-            reply,
-        };
-        self.network.fetch(fetch).unwrap();
-        let event = events.recv_timeout(Duration::from_secs(20)).expect("an answer");
-        match event {
-            FetchEvent::Page { .. } => true,
-            FetchEvent::Failed { .. } => false,
-            other => panic!("{other:?}"),
         }
     }
 }
@@ -365,18 +262,7 @@ pub struct Auditor {
 
 impl Auditor {
     pub fn start(chain: &Chain, own: &Identity, others: &[&Identity], time_allowance: Duration) -> Self {
-        Self::start_at(&Clock::new(38, &[]), chain, own, others, time_allowance)
-    }
-
-    pub fn start_at(
-        clock: &Arc<Clock>,
-        chain: &Chain,
-        own: &Identity,
-        others: &[&Identity],
-        time_allowance: Duration,
-    ) -> Self {
-        let node = RunningNode::start_at(clock, chain, own, others, (Manner::honest(), Duration::ZERO));
-        let clock = Arc::clone(clock);
+        let node = RunningNode::start(chain, own, others, Manner::honest(), Duration::ZERO);
         let storage_node = |identity: &&Identity| StorageNode {
             node_id: Some(identity.node_id()),
             address: Address::from_public_key(&identity.keypair.get_public_key()),
@@ -398,9 +284,7 @@ impl Auditor {
                 response_timeout: Duration::from_secs(40),
                 min_challenge_interval: Duration::ZERO,
                 time_allowance,
-                period_time: Duration::from_secs(16),
             },
-            window: Arc::new(move || clock.guard.lock().answer_window()),
             newest: {
                 let newest = Arc::clone(&newest);
                 Arc::new(move || Some(newest.load(Relaxed)))

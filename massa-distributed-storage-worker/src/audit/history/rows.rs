@@ -35,7 +35,6 @@ enum OutcomeRow {
     NotHeld,
     Wrong(String),
     Unanswered(String),
-    GivenUp,
 }
 
 impl Row for ResultRow {
@@ -67,7 +66,6 @@ impl ResultRow {
                 AuditOutcome::NotHeld => OutcomeRow::NotHeld,
                 AuditOutcome::Wrong(reason) => OutcomeRow::Wrong(short(reason)),
                 AuditOutcome::Unanswered(reason) => OutcomeRow::Unanswered(short(reason)),
-                AuditOutcome::GivenUp => OutcomeRow::GivenUp,
             },
             elapsed_ms: result.elapsed_ms,
             round_trip_ms: result.round_trip_ms,
@@ -90,7 +88,6 @@ impl ResultRow {
                 OutcomeRow::NotHeld => AuditOutcome::NotHeld,
                 OutcomeRow::Wrong(reason) => AuditOutcome::Wrong(reason),
                 OutcomeRow::Unanswered(reason) => AuditOutcome::Unanswered(reason),
-                OutcomeRow::GivenUp => AuditOutcome::GivenUp,
             },
             elapsed_ms: self.elapsed_ms,
             round_trip_ms: self.round_trip_ms,

@@ -367,21 +367,8 @@ impl ClaimBook {
     /// # Errors
     /// [`ClaimError::Store`].
     pub fn covers<S: ClaimStore>(&self, store: &S, position: ChunkPosition) -> Result<bool, ClaimError<S::Error>> {
-        self.covers_in(store, position, |_| true)
-    }
-
-    /// The same of the claims for some rounds.
-    ///
-    /// # Errors
-    /// [`ClaimError::Store`].
-    pub fn covers_in<S: ClaimStore>(
-        &self,
-        store: &S,
-        position: ChunkPosition,
-        is_asked: impl Fn(u64) -> bool,
-    ) -> Result<bool, ClaimError<S::Error>> {
-        for (at, (sent, tree)) in self.sent.iter().enumerate() {
-            if !is_asked(sent.round) || tree.segment(position.segment).is_empty() {
+        for (at, (_, tree)) in self.sent.iter().enumerate() {
+            if tree.segment(position.segment).is_empty() {
                 continue;
             }
             // What a damaged row covered is not known: rather keep a chunk too many.

@@ -44,8 +44,8 @@ pub struct Snapshot {
     pub state: RegistryState,
     /// This node's record; `None` if it is not registered.
     pub node: Option<NodeRecord>,
-    /// Records of the round before, of the open one and of the next. While this node has no placement key, also those that
-    /// [`Note::NeedsRound`] asks for.
+    /// Records of the rounds around the open one, of those that this node has claims of, and, while it has no placement key, of those
+    /// that were accepted since it registered.
     pub rounds: BTreeMap<u64, RoundRecord>,
     /// Accepted segment roots.
     pub accepted_roots: Arc<BTreeMap<u64, SegmentRoot>>,
@@ -280,8 +280,6 @@ pub enum Note {
     RoundEnding,
     /// No placement key yet.
     NoPlacementKey,
-    /// The record of this round is needed to find the one that gives the placement key.
-    NeedsRound(u64),
     /// No claim: the node is leaving.
     Leaving,
     /// No claim: the node was silent, or in the minority.

@@ -1,19 +1,11 @@
 //! What other threads ask of this node's part in the rounds.
 
-use crate::repair::assigned::SharedAssigned;
 use crate::rounds::claims::Claims;
 use crate::rounds::earnings::{Earnings, RoundEarnings, Totals};
-use crate::rounds::guard::Guard;
-use crate::rounds::repairs::Announced;
-use crate::rounds::timing::AnswerWindow;
-use crate::storage_backend::SegmentStore;
-use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::types::LEAF_BYTES;
 use massa_distributed_storage_exports::ChunkPosition;
-use massa_models::node::NodeId;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tracing::{debug, info};
 
 /// What is known of this node's part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,12 +38,7 @@ pub struct ClaimedNow {
 }
 
 pub(super) struct Shared {
-    pub(super) store: Arc<SegmentStore>,
-    pub(super) assigned: SharedAssigned,
-    pub(super) host: Arc<dyn ContractHost>,
     pub(super) claims: Arc<Claims>,
-    /// `None` until the registry told how long a round is.
-    pub(super) guard: Mutex<Option<Guard>>,
     pub(super) status: Mutex<RoundStatus>,
     pub(super) earnings: Mutex<Earnings>,
 }
@@ -89,52 +76,5 @@ impl RoundHandle {
     /// Whether a chunk is in a claim that is not over, or in the one that is sent next: then it must be kept.
     pub fn is_claimed(&self, position: ChunkPosition) -> bool {
         self.0.claims.is_claimed(position)
-    }
-
-    /// Whether pages of a chunk may be served to a node. While answers to draws are taken, a node that claimed the round gets
-    /// none of what is assigned to it and anchored: it would pass with what it does not keep. What it announced before the
-    /// beacon it gets; the rest of what it lost it can fetch once the window is over, half a round later at most.
-    pub fn may_serve(&self, to: &NodeId, position: ChunkPosition) -> bool {
-        let guard = self.0.guard.lock();
-        if guard.as_ref().map_or(true, |guard| guard.lets_through(to, position)) {
-            return true;
-        }
-        drop(guard);
-        let table = self.0.store.table(position.segment).ok().flatten();
-        let Some(chunk) = table.and_then(|table| table.chunk(position.index.0)) else {
-            return true;
-        };
-        !self.0.assigned.read().holders(position, &chunk.id).contains(to)
-    }
-
-    /// The window of answers, if some peer may see it open: audits wait for its end.
-    pub fn answer_window(&self) -> Option<AnswerWindow> {
-        self.0.guard.lock().as_ref()?.answer_window()
-    }
-
-    /// A node says which of its chunks it repairs for a round. It must be `from` itself that says so.
-    pub fn repairs_announced(&self, from: NodeId, round: u64, chunks: &[ChunkPosition]) {
-        if !self.is_storage_node(&from) {
-            debug!(peer = %from, round, "repairs announced by no storage node: ignored");
-            return;
-        }
-        let period = self.0.host.current_period();
-        // Before the registry is read nothing is guarded: who announces again when it connects, or in the next round, is heard.
-        let mut guard = self.0.guard.lock();
-        let Some(guard) = guard.as_mut() else { return };
-        match guard.repairs().on_announced(from, round, chunks, period) {
-            Announced::Taken { new: 0 } => {}
-            Announced::Taken { new } => {
-                // It says itself that it claimed what it does not have: others should see that.
-                info!(peer = %from, round, chunks = new, "storage node announces chunks of its claim that it lacks and repairs");
-            }
-            refused => info!(peer = %from, round, ?refused, "announced repairs do not count"),
-        }
-    }
-
-    fn is_storage_node(&self, node: &NodeId) -> bool {
-        let assigned = self.0.assigned.read();
-        let nodes = assigned.placement().nodes().nodes.nodes();
-        nodes.iter().any(|storing| storing.node_id == Some(*node))
     }
 }

@@ -15,13 +15,13 @@ pub(super) fn purpose(kind: &Kind) -> Purpose {
     }
 }
 
-pub(super) fn round_of(kind: &Kind) -> u64 {
+/// The round in whose books an operation is that is ordered in `open`. The one that gives the placement key may be long over.
+pub(super) fn round_of(kind: &Kind, open: u64) -> u64 {
     match kind {
-        Kind::Submit { round }
-        | Kind::Close { round }
-        | Kind::SetPlacementKey { round }
-        | Kind::ClaimRewards { round }
-        | Kind::Refute { round, .. } => *round,
+        Kind::SetPlacementKey { .. } => open,
+        Kind::Submit { round } | Kind::Close { round } | Kind::ClaimRewards { round } | Kind::Refute { round, .. } => {
+            *round
+        }
     }
 }
 
@@ -40,7 +40,7 @@ pub(super) fn note_text(note: &Note) -> Option<String> {
     Some(match note {
         Note::InFlight(_) | Note::NotItsTurn { .. } | Note::NoBeacon { .. } | Note::RoundDone => return None,
         Note::SegmentOpen { .. } | Note::ClaimUnsettled { .. } => return None,
-        Note::RoundEnding | Note::NeedsRound(_) => return None,
+        Note::RoundEnding => return None,
         Note::NotRegistered => "the operator is not registered: massa-cli storage register".into(),
         Note::Paused => "the registry is paused".into(),
         Note::GaveUp(kind) => format!("{} was refused too often", describe(kind)),

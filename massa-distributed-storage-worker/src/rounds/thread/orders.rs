@@ -19,6 +19,8 @@ const SENT_ROUNDS: u64 = 2;
 /// An operation that was ordered.
 pub(super) struct Ordered {
     pub(super) sent: Sent,
+    /// The round in whose books it is.
+    round: u64,
     /// What is claimed with it.
     claimed: Amount,
 }
@@ -34,14 +36,18 @@ impl Worker {
             match self.parts.client.take_outcome(purpose(&sent.kind)) {
                 Some(Ended::Done(id)) => {
                     sent.outcome = Outcome::Executed;
-                    let round = round_of(&sent.kind);
-                    self.shared.earnings.lock().paid(round, fee, ordered.claimed);
+                    self.shared.earnings.lock().paid(ordered.round, fee, ordered.claimed);
                     info!(operation_id = %id, "{} is final", describe(&sent.kind));
                 }
-                // It was estimated before it was sent, so no fee was paid for a refusal: it may be ordered again.
-                Some(Ended::GivenUp(reason)) => {
+                Some(Ended::Refused(reason)) => {
+                    sent.outcome = Outcome::Refused;
+                    self.shared.earnings.lock().paid(ordered.round, fee, Amount::zero());
+                    warn!(%reason, "{} was refused", describe(&sent.kind));
+                }
+                // No fee was paid: it may be ordered again.
+                Some(Ended::TooLate(reason)) => {
                     sent.valid_until = 0;
-                    warn!(%reason, "{} was given up", describe(&sent.kind));
+                    warn!(%reason, "{} comes too late", describe(&sent.kind));
                 }
                 None => {}
             }
@@ -50,11 +56,11 @@ impl Worker {
 
     pub(super) fn forget_ordered(&mut self, round: u64) {
         let oldest = round.saturating_sub(SENT_ROUNDS);
-        self.ordered.retain(|ordered| round_of(&ordered.sent.kind) >= oldest);
+        self.ordered.retain(|ordered| ordered.round >= oldest);
     }
 
     /// Completes an action and orders it.
-    pub(super) fn order(&mut self, node: &Address, action: Action, until: u64) {
+    pub(super) fn order(&mut self, node: &Address, action: Action, until: u64, open_round: u64) {
         let kind = action.kind();
         let mut claimed = Amount::zero();
         let call = match action {
@@ -63,8 +69,7 @@ impl Worker {
                 None => return,
             },
             Action::Close { period, .. } => registry::distribute_rewards(period),
-            // The registry client sets the key on its own: before the first round there is nothing else to decide.
-            Action::SetPlacementKey { .. } => return,
+            Action::SetPlacementKey { round } => registry::set_placement_key(node, round),
             Action::ClaimRewards { amount, .. } => {
                 claimed = amount;
                 registry::claim_rewards()
@@ -74,18 +79,19 @@ impl Worker {
                 registry::refute_claim(&refutation.node, refutation.round, &exhibit, &refutation.witnesses)
             }
         };
-        self.send(kind, call, until, claimed);
-    }
-
-    fn send(&mut self, kind: Kind, call: Call, until: u64, claimed: Amount) {
-        let ordered = self.parts.client.call(purpose(&kind), call, STORAGE_COINS, until);
-        if ordered.is_ok() {
+        // The key has its room in the node's row.
+        let coins = match kind {
+            Kind::SetPlacementKey { .. } => Amount::zero(),
+            _ => STORAGE_COINS,
+        };
+        if self.parts.client.call(purpose(&kind), call, coins, until).is_ok() {
+            let round = round_of(&kind, open_round);
             let sent = Sent {
                 kind,
                 valid_until: until,
                 outcome: Outcome::Pending,
             };
-            self.ordered.push(Ordered { sent, claimed });
+            self.ordered.push(Ordered { sent, round, claimed });
         }
     }
 

@@ -25,8 +25,7 @@ pub use write::StorageMessageSerializer;
 use massa_distributed_storage_exports::merkle::MAX_PATH_SIBLINGS;
 use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, LocateId, Located, PageContent, SlotContent,
-    CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_ANNOUNCED_REPAIRS, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS,
-    MAX_PAGE_SIGNATURES,
+    CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
 };
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::record::MAX_RECORD_BYTES;
@@ -72,8 +71,6 @@ pub const MAX_PROOF_FRAME_BYTES: usize = CHALLENGE_LEAVES
     + MAX_NUMBERS_BYTES;
 /// Bytes of a frame with announced chunks.
 pub const MAX_ANNOUNCEMENT_FRAME_BYTES: usize = MAX_ANNOUNCED_CHUNKS * (3 + 32) + 32 + MAX_NUMBERS_BYTES;
-/// Bytes of a frame with announced repairs.
-pub const MAX_REPAIRS_FRAME_BYTES: usize = MAX_ANNOUNCED_REPAIRS * (4 + 3) + MAX_NUMBERS_BYTES;
 /// Bytes of a frame with looked-up ids, or with where they are.
 pub const MAX_LOCATE_FRAME_BYTES: usize = MAX_LOCATE_IDS * (1 + 33) + MAX_NUMBERS_BYTES;
 
@@ -299,18 +296,9 @@ pub enum StorageMessage {
         /// Of the request.
         request_id: u64,
     },
-    /// The sender repairs these chunks of its claim for a round, and asks to be served them while answers are taken.
-    ///
-    /// `round varint | count varint ≤ 1024 | each: segment varint < 2²⁴ | chunk varint < 65536`, ascending
-    RepairAnnouncement {
-        /// The round.
-        round: u64,
-        /// Their positions.
-        chunks: Vec<ChunkPosition>,
-    },
 }
 
-/// Inner types. Numbers in use are never given to something else.
+/// Inner types. Numbers in use are never given to something else; 11 was.
 #[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageMessageTypeId {
@@ -336,8 +324,6 @@ pub enum StorageMessageTypeId {
     HeldResponse = 9,
     /// [`StorageMessage::Busy`].
     Busy = 10,
-    /// [`StorageMessage::RepairAnnouncement`].
-    RepairAnnouncement = 11,
     /// [`StorageMessage::EntriesRequest`].
     EntriesRequest = 12,
     /// [`StorageMessage::EntriesResponse`].
@@ -353,7 +339,7 @@ pub enum StorageMessageTypeId {
 }
 
 /// In the order of their numbers.
-const TYPE_IDS: [StorageMessageTypeId; 18] = [
+const TYPE_IDS: [StorageMessageTypeId; 17] = [
     StorageMessageTypeId::ChunkAnnouncement,
     StorageMessageTypeId::ChunkRequest,
     StorageMessageTypeId::ChunkResponse,
@@ -365,7 +351,6 @@ const TYPE_IDS: [StorageMessageTypeId; 18] = [
     StorageMessageTypeId::HeldRequest,
     StorageMessageTypeId::HeldResponse,
     StorageMessageTypeId::Busy,
-    StorageMessageTypeId::RepairAnnouncement,
     StorageMessageTypeId::EntriesRequest,
     StorageMessageTypeId::EntriesResponse,
     StorageMessageTypeId::BlockRequest,
@@ -378,8 +363,7 @@ impl TryFrom<u64> for StorageMessageTypeId {
     type Error = u64;
 
     fn try_from(id: u64) -> Result<Self, u64> {
-        let index = usize::try_from(id).map_err(|_| id)?;
-        TYPE_IDS.get(index).copied().ok_or(id)
+        TYPE_IDS.into_iter().find(|known| *known as u64 == id).ok_or(id)
     }
 }
 
@@ -434,7 +418,6 @@ impl From<&StorageMessage> for StorageMessageTypeId {
             StorageMessage::LocateRequest { .. } => Self::LocateRequest,
             StorageMessage::LocateResponse { .. } => Self::LocateResponse,
             StorageMessage::Busy { .. } => Self::Busy,
-            StorageMessage::RepairAnnouncement { .. } => Self::RepairAnnouncement,
         }
     }
 }
@@ -472,7 +455,7 @@ impl StorageMessage {
             | Self::LocateRequest { request_id, .. }
             | Self::LocateResponse { request_id, .. }
             | Self::Busy { request_id } => Some(*request_id),
-            Self::ChunkAnnouncement { .. } | Self::StorageCapabilities { .. } | Self::RepairAnnouncement { .. } => None,
+            Self::ChunkAnnouncement { .. } | Self::StorageCapabilities { .. } => None,
         }
     }
 

@@ -39,7 +39,7 @@ use massa_distributed_storage_exports::network::{
     AnnouncedChunk, ArchiveServer, Challenge, Fetch, NetworkBusy, StorageEvents, StorageHost, StorageNetwork,
     StoragePeer,
 };
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::{ArchiveParameters, SegmentRoot};
 use massa_models::node::NodeId;
 use massa_protocol_exports::{PeerId, ProtocolConfig};
 use propagation::start_propagation_thread;
@@ -209,11 +209,6 @@ impl StorageNetwork for StorageHandlerNetwork {
         chunks: Vec<AnnouncedChunk>,
     ) -> Result<(), NetworkBusy> {
         let command = StorageHandlerPropagationCommand::Announce { segment, root, chunks };
-        self.propagation.try_send(command).map_err(|_| NetworkBusy)
-    }
-
-    fn announce_repairs(&self, round: u64, chunks: Vec<ChunkPosition>) -> Result<(), NetworkBusy> {
-        let command = StorageHandlerPropagationCommand::AnnounceRepairs { round, chunks };
         self.propagation.try_send(command).map_err(|_| NetworkBusy)
     }
 

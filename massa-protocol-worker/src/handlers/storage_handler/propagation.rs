@@ -1,4 +1,4 @@
-//! The thread that announces: which chunks this node holds, which it repairs, and what it says of itself.
+//! The thread that announces: which chunks this node holds, and what it says of itself.
 
 use super::commands_propagation::StorageHandlerPropagationCommand;
 use super::messages::StorageMessage;
@@ -6,11 +6,11 @@ use super::sending::StorageConnections;
 use crossbeam_channel::RecvTimeoutError;
 use massa_channel::receiver::MassaReceiver;
 use massa_distributed_storage_exports::network::{
-    AnnouncedChunk, ArchiveServer, Capabilities, MAX_ANNOUNCED_CHUNKS, MAX_ANNOUNCED_REPAIRS, MAX_HELD_RANGES,
+    AnnouncedChunk, ArchiveServer, Capabilities, MAX_ANNOUNCED_CHUNKS, MAX_HELD_RANGES,
 };
-use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::node::NodeId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,10 +33,6 @@ struct PropagationThread {
     repeated_at: Instant,
     /// What each peer was told last.
     told: HashMap<NodeId, Capabilities>,
-    /// Round and chunks that this node repairs; no chunks: nothing to tell.
-    repairs: (u64, Vec<ChunkPosition>),
-    /// Who was told of them.
-    told_repairs: HashSet<NodeId>,
 }
 
 /// Starts the thread.
@@ -52,8 +48,6 @@ pub(super) fn start_propagation_thread(
         looked_at: None,
         repeated_at: Instant::now(),
         told: HashMap::new(),
-        repairs: (0, Vec::new()),
-        told_repairs: HashSet::new(),
     };
     let thread_name = THREAD_NAME.to_string();
     std::thread::Builder::new()
@@ -69,9 +63,6 @@ impl PropagationThread {
                 Ok(StorageHandlerPropagationCommand::Announce { segment, root, chunks }) => {
                     self.announce(segment, root, &chunks);
                 }
-                Ok(StorageHandlerPropagationCommand::AnnounceRepairs { round, chunks }) => {
-                    self.set_repairs(round, chunks);
-                }
                 Ok(StorageHandlerPropagationCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -80,7 +71,6 @@ impl PropagationThread {
                 next_tick = now + TICK;
                 self.look(now);
                 self.tell();
-                self.tell_repairs();
             }
         }
     }
@@ -98,14 +88,6 @@ impl PropagationThread {
                 self.connections.send(peer, message);
             }
         }
-    }
-
-    /// A message with more than a peer reads would be told nobody.
-    fn set_repairs(&mut self, round: u64, mut chunks: Vec<ChunkPosition>) {
-        chunks.truncate(MAX_ANNOUNCED_REPAIRS);
-        self.repairs = (round, chunks);
-        self.told_repairs.clear();
-        self.tell_repairs();
     }
 
     /// Looks what there is to say.
@@ -138,26 +120,6 @@ impl PropagationThread {
             };
             if is_news && self.connections.send(&peer, message) {
                 self.told.insert(peer, capabilities);
-            }
-        }
-    }
-
-    /// Tells those that were not told which chunks this node repairs.
-    fn tell_repairs(&mut self) {
-        let (round, chunks) = &self.repairs;
-        if chunks.is_empty() {
-            return;
-        }
-        let peers = self.connections.peers();
-        // Who comes back may have forgotten.
-        self.told_repairs.retain(|node| peers.contains(node));
-        for peer in peers {
-            let message = || StorageMessage::RepairAnnouncement {
-                round: *round,
-                chunks: chunks.clone(),
-            };
-            if !self.told_repairs.contains(&peer) && self.connections.send(&peer, message()) {
-                self.told_repairs.insert(peer);
             }
         }
     }

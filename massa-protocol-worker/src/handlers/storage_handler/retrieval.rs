@@ -18,7 +18,6 @@ use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::node::NodeId;
 use massa_protocol_exports::ProtocolConfig;
 use massa_serialization::{DeserializeError, Deserializer};
-use massa_time::MassaTime;
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -264,10 +263,6 @@ impl RetrievalThread {
                 self.on_announcement(from, (segment, root), chunks);
             }
             StorageMessage::StorageCapabilities { capabilities } => self.on_capabilities(from, capabilities),
-            // Of itself: nobody can announce for another node.
-            StorageMessage::RepairAnnouncement { round, chunks } => {
-                self.parts.events.repairs_announced(from, round, chunks);
-            }
             _ => {}
         }
     }
@@ -300,7 +295,7 @@ impl RetrievalThread {
     fn serve(&mut self) {
         let (connections, bytes) = (&self.connections, self.serving_bytes_per_peer);
         let can_send = |node: &NodeId| connections.has_room(node, bytes);
-        let Some((node, message)) = self.serving.next(&*self.parts.server, MassaTime::now(), can_send) else {
+        let Some((node, message)) = self.serving.next(&*self.parts.server, can_send) else {
             return;
         };
         let is_page = matches!(message, StorageMessage::ChunkResponse { .. });

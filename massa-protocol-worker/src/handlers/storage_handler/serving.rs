@@ -15,9 +15,7 @@ use super::messages::{Lane, StorageMessage, StorageMessageTypeId, MAX_CONTENT_BY
 use answer::Answering;
 use massa_distributed_storage_exports::network::{Answer, ArchiveServer};
 use massa_distributed_storage_exports::types::PAGE_BYTES;
-use massa_distributed_storage_exports::ChunkPosition;
 use massa_models::node::NodeId;
-use massa_time::MassaTime;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -56,19 +54,6 @@ impl Waiting {
             StorageMessage::ChunkRequest { pages, .. } => (pages - self.pages_sent) as usize * PAGE_BYTES,
             StorageMessage::Challenge { .. } => MAX_PROOF_FRAME_BYTES,
             _ => MAX_CONTENT_BYTES,
-        }
-    }
-
-    fn request_id(&self) -> u64 {
-        self.request.request_id().expect("only requests wait")
-    }
-
-    /// The chunk that the answer is made of.
-    fn position(&self) -> Option<ChunkPosition> {
-        match &self.request {
-            StorageMessage::ChunkRequest { position, .. } => Some(*position),
-            StorageMessage::Challenge { challenge, .. } => Some(challenge.position),
-            _ => None,
         }
     }
 }
@@ -192,12 +177,10 @@ impl Serving {
         })
     }
 
-    /// The next answer, of the first peer in turn that `can_send` lets through. Reads it from `server`, which says whether
-    /// it may be given at `now`.
+    /// The next answer, of the first peer in turn that `can_send` lets through. Reads it from `server`.
     pub fn next(
         &mut self,
         server: &dyn ArchiveServer,
-        now: MassaTime,
         can_send: impl Fn(&NodeId) -> bool,
     ) -> Option<(NodeId, StorageMessage)> {
         let position = self.turns.iter().position(can_send)?;
@@ -205,13 +188,7 @@ impl Serving {
         let queue = self.peers.get_mut(&node)?;
         let lane = &mut queue.lanes[queue.next_lane() as usize];
         let waiting = lane.front_mut()?;
-        let may_serve = |position| server.may_serve(&node, position, now);
-        let (message, is_over) = if waiting.position().map_or(true, may_serve) {
-            self.answering.answer(waiting, &node, server)
-        } else {
-            let request_id = waiting.request_id();
-            (StorageMessage::Busy { request_id }, true)
-        };
+        let (message, is_over) = self.answering.answer(waiting, &node, server);
         if is_over {
             lane.pop_front();
         }

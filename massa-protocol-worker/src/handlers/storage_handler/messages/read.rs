@@ -8,9 +8,8 @@ use super::{
 use massa_distributed_storage_exports::merkle::MerkleProof;
 use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, IndexScope, IndexScopes, LocateId,
-    Located, PageContent, SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_ANNOUNCED_REPAIRS,
-    MAX_FETCH_ENTRIES, MAX_FETCH_HELD, MAX_FETCH_TABLES, MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES,
-    MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
+    Located, PageContent, SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_FETCH_ENTRIES, MAX_FETCH_HELD,
+    MAX_FETCH_TABLES, MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
 };
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::record::{block_id_from_bytes, operation_id_from_bytes, ID_BYTES};
@@ -220,7 +219,6 @@ impl<'a> Input<'_, 'a> {
         match id {
             StorageMessageTypeId::ChunkAnnouncement => self.chunk_announcement(),
             StorageMessageTypeId::StorageCapabilities => self.storage_capabilities(),
-            StorageMessageTypeId::RepairAnnouncement => self.repair_announcement(),
             _ => {
                 let request_id = self.any_number()?;
                 if id.is_request() {
@@ -486,13 +484,5 @@ impl<'a> Input<'_, 'a> {
             slot: self.slot()?,
             index: self.number_u32(0, u32::MAX)?,
         })
-    }
-
-    fn repair_announcement(&mut self) -> Option<StorageMessage> {
-        let round = self.any_number()?;
-        let count = self.count(0, MAX_ANNOUNCED_REPAIRS)?;
-        let chunks = self.elements(count, 2, Self::position)?;
-        let ascends = chunks.windows(2).all(|pair| pair[0] < pair[1]);
-        ascends.then_some(StorageMessage::RepairAnnouncement { round, chunks })
     }
 }

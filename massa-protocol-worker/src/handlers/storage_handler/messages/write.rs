@@ -7,8 +7,8 @@ use super::{
 use massa_distributed_storage_exports::merkle::MerkleProof;
 use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, IndexScope, LocateId, Located, PageContent,
-    SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_ANNOUNCED_REPAIRS, MAX_FETCH_ENTRIES, MAX_FETCH_HELD,
-    MAX_FETCH_TABLES, MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
+    SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_FETCH_ENTRIES, MAX_FETCH_HELD, MAX_FETCH_TABLES,
+    MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
 };
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::record::{block_id_bytes, operation_id_bytes};
@@ -165,16 +165,6 @@ impl StorageMessageSerializer {
             .try_for_each(|range| self.numbers(&[range.first_segment, range.last_segment], buffer))
     }
 
-    fn repairs(&self, round: u64, chunks: &[ChunkPosition], buffer: &mut Vec<u8>) -> Written {
-        self.number.serialize(&round, buffer)?;
-        self.count(chunks.len(), MAX_ANNOUNCED_REPAIRS, "announced repairs", buffer)?;
-        if !chunks.windows(2).all(|pair| pair[0] < pair[1]) {
-            let reason = "announced repairs are not ascending";
-            return Err(SerializeError::GeneralError(reason.into()));
-        }
-        chunks.iter().try_for_each(|position| self.position(*position, buffer))
-    }
-
     fn tables(&self, content: &TablesContent, buffer: &mut Vec<u8>) -> Written {
         match content {
             TablesContent::Whole(tables) => {
@@ -321,7 +311,6 @@ impl Serializer<StorageMessage> for StorageMessageSerializer {
                 self.announcement((*segment, root), chunks, buffer)
             }
             StorageMessage::StorageCapabilities { capabilities } => self.capabilities(capabilities, buffer),
-            StorageMessage::RepairAnnouncement { round, chunks } => self.repairs(*round, chunks, buffer),
             _ => {
                 let request_id = value.request_id().expect("all other messages belong to a request");
                 self.number.serialize(&request_id, buffer)?;
