@@ -85,7 +85,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Makes both from a seed: about 335 MB in three segments, so that one is written while the next one is read, and 45 MB in one.
+    /// Makes both from a seed: about 335 MB in three segments, so that one is written while the next one is read, and 180 MB in four.
     pub fn generate() -> Self {
         let full = GeneratorConfig {
             seed: SEED,
@@ -102,7 +102,7 @@ impl Data {
         };
         Self {
             full: generate(full, 35, 12),
-            everyday: generate(everyday, 99, 100),
+            everyday: generate(everyday, 399, 100),
         }
     }
 
