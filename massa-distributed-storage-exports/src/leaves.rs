@@ -9,7 +9,7 @@
 //! another key in each node, which the library takes one by one.
 //!
 //! This uses `blake3::platform`, which is public but undocumented, and safe because upstream pins `blake3 =1.5`. If another
-//! version lacks it, [`leaf_hashes`] may call [`leaf_hash`] for each leaf, and [`hash_pairs`]
+//! version lacks it, [`leaf_hashes`] may call [`leaf_hash`] for each leaf, and `hash_pairs`
 //! [`node_hash`](crate::merkle::node_hash) for each pair: the tests below hold them equal.
 
 use crate::merkle::leaf_hash;
