@@ -32,7 +32,7 @@ use massa_distributed_storage_worker::challenge::segment_claim::HeldChunk;
 use massa_distributed_storage_worker::challenge::Reason;
 use massa_distributed_storage_worker::replication::HolderSearch;
 use massa_distributed_storage_worker::smart_contract::node_set::set_of;
-use massa_distributed_storage_worker::smart_contract::state::{root_vote_key, RootVotes, LAPSE_ROUNDS};
+use massa_distributed_storage_worker::smart_contract::state::{root_vote_key, LAPSE_ROUNDS};
 use massa_distributed_storage_worker::smart_contract::views::ClaimState;
 use massa_localnet::genesis::ROUND_PERIODS;
 use massa_localnet::registry::RegistryPlan;
@@ -268,11 +268,9 @@ fn the_idler_displaces_nobody(world: &World) {
     assert_eq!(record.matured_rewards, Amount::zero());
     assert!(record.slots.iter().all(Option::is_none), "the idler claimed something");
     // Eight rounds without a counted one have gone by, so it weighs nothing any more: seen as if it had just joined.
-    let joined = record
-        .in_round(record.last_counted_round + LAPSE_ROUNDS, world.flags_from)
-        .unwrap();
+    let joined = record.in_round(record.last_counted_round + LAPSE_ROUNDS).unwrap();
     assert!(!joined.filled, "the idler is filled");
-    let now = set_of(&world.records, world.period / ROUND_PERIODS, world.flags_from);
+    let now = set_of(&world.records, world.period / ROUND_PERIODS);
     let mut nodes: Vec<StorageNode> = now.nodes().to_vec();
     nodes.retain(|node| node.address != idler);
     assert!(nodes.iter().filter(|node| node.filled).count() >= REPLICAS);
@@ -307,11 +305,15 @@ fn end_of(cheater: Cheater, world: &World) {
     }
     if let Some(foreign) = &cheater.foreign {
         assert_ne!(world.roots[&foreign.segment], foreign.root());
-        let key = root_vote_key(foreign.segment, &foreign.root());
-        let rows = world.remote.final_entries(&world.registry, &[key]);
-        let row = rows.into_iter().next().flatten().unwrap();
-        let votes = RootVotes::decode(&row).unwrap();
-        assert_eq!(votes.stake, STAKE, "its vote counted, and was not enough");
+        let voted =
+            (0..=world.period / ROUND_PERIODS).map(|round| root_vote_key(round, foreign.segment, &foreign.root()));
+        let rows = world.remote.final_entries(&world.registry, &voted.collect::<Vec<_>>());
+        let votes: Vec<u8> = rows.into_iter().flatten().flatten().collect();
+        assert_eq!(
+            votes,
+            STAKE.to_raw().to_le_bytes(),
+            "its vote counted, and was not enough"
+        );
     }
     let mut said: BTreeMap<&str, Result<(), String>> = BTreeMap::new();
     for (what, outcome) in cheater.beside {

@@ -40,8 +40,6 @@ pub struct World {
     roots_asked_in: u64,
     pub period: u64,
     pub records: Vec<NodeRecord>,
-    /// From this round on flags of being filled count.
-    pub flags_from: Option<u64>,
     pub rounds: BTreeMap<u64, RoundRecord>,
     pub results: BTreeMap<(Address, u64), RoundResult>,
     /// What each claim was credited, and did not lose by a refutation.
@@ -81,7 +79,6 @@ impl World {
             roots_asked_in: 0,
             period: 0,
             records: Vec::new(),
-            flags_from: None,
             rounds: BTreeMap::new(),
             results: BTreeMap::new(),
             credits: BTreeMap::new(),
@@ -101,7 +98,6 @@ impl World {
         self.period = snapshot.period;
         self.rounds.extend(snapshot.rounds);
         self.records = read_nodes(&self.remote, &self.registry);
-        self.flags_from = snapshot.state.flags_from_round;
         for record in &self.records {
             let claims = record.slots.iter().flatten();
             let told = |claim: &&RoundResult| claim.state == ClaimState::Settled || claim.refuted;

@@ -76,9 +76,7 @@ impl Worker {
             }
             Action::Refute(refutation) => {
                 let exhibit = refutation.exhibit.to_bytes();
-                let witnesses = refutation.witnesses.iter();
-                let witnesses: Vec<_> = witnesses.map(|(node, path)| (*node, path.to_bytes())).collect();
-                registry::refute_claim(&refutation.node, refutation.round, &exhibit, &witnesses)
+                registry::refute_claim(&refutation.node, refutation.round, &exhibit, &refutation.witnesses)
             }
         };
         // The key has its room in the node's row.
