@@ -256,6 +256,52 @@ fn run_with_a_failure(world: &World, rows: &Arc<MemoryRows>, restart: bool) {
     }
 }
 
+/// As [`assert_segments`]; which objects begin in a chunk is not asked: an import cuts its chunks once, without them.
+fn assert_closed(rows: &MemoryRows, expected: &[(SegmentTable, Vec<FinishedChunk>)]) {
+    let state = rows.state();
+    let roots: Vec<_> = state.tables.values().map(SegmentTable::root).collect();
+    assert_eq!(
+        roots,
+        expected.iter().map(|(table, _)| table.root()).collect::<Vec<_>>()
+    );
+    let stored = |chunk: &FinishedChunk| (chunk.index, chunk.row, chunk.pages.clone(), chunk.signatures.clone());
+    let chunks = expected.iter().flat_map(|(_, chunks)| chunks);
+    assert!(state.chunks.values().map(stored).eq(chunks.map(stored)));
+}
+
+/// An import writes slices on a thread of its own: a write that fails there is told, and nothing is closed without its chunks.
+#[test]
+fn an_import_hears_of_a_write_that_fails_behind_it() {
+    let world = World::new(7, 9, 15_000);
+    let expected = world.segments(2, &[]);
+    let import = |rows: &Arc<MemoryRows>| -> Taken {
+        let mut options = options(keep_all(), NO_LIMIT);
+        options.acknowledge = Acknowledge::AtClose;
+        let (mut ingest, mut all) = Ingest::open(Arc::clone(rows), options)?;
+        for record in &world.blocks {
+            let progress = ingest.add(record.clone())?;
+            all.stalled = progress.stalled.or(all.stalled);
+            ingest.close_slice()?;
+        }
+        close_all(&mut ingest)?;
+        ingest.finish()?;
+        Ok(all)
+    };
+    let whole = rows_of(&world);
+    assert_eq!(import(&whole).unwrap().stalled, None);
+    assert_closed(&whole, &expected);
+    for failing in 0..whole.writes.load(Ordering::Relaxed) {
+        for how in [Failing::NotWritten, Failing::Written] {
+            let rows = rows_of(&world);
+            rows.fail_after(failing, how);
+            let told = import(&rows).map_or(true, |all| all.stalled.is_some());
+            assert!(told, "write {failing}");
+            import(&rows).unwrap();
+            assert_closed(&rows, &expected);
+        }
+    }
+}
+
 /// A closed segment waits for nothing but the ones before it: one gap does not stop later segments from joining.
 #[test]
 fn segments_behind_a_gap_join_and_are_closed_in_order_when_it_is_filled() {
