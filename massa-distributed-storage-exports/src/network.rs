@@ -47,6 +47,12 @@ pub const MAX_LOCATE_IDS: usize = 64;
 pub const MAX_HELD_RANGES: usize = 64;
 /// Chunks in one announcement: a frame of 9 KiB.
 pub const MAX_ANNOUNCED_CHUNKS: usize = 256;
+/// Bytes of a sum path: its mask, and a sibling at each of the 40 levels of a claim.
+pub const MAX_SUM_PATH_BYTES: usize = SUM_PATH_MASK_BYTES + ChunkPosition::BITS as usize * SUM_PATH_SIBLING_BYTES;
+/// Bytes of the mask that a sum path begins with.
+pub const SUM_PATH_MASK_BYTES: usize = 8;
+/// Bytes of a sibling of a sum path: sum u64, hash (32).
+pub const SUM_PATH_SIBLING_BYTES: usize = 8 + 32;
 /// Leaves that an audit of a peer draws, one after the other (design, section 8.13).
 pub const CHALLENGE_LEAVES: usize = 32;
 
@@ -203,6 +209,17 @@ pub struct AuditLeaf {
     pub signatures: Vec<TaggedSignature>,
 }
 
+/// Whether bytes have the form of a sum path: a mask of 40 bits, and a sibling for each bit that is set. Where it leads is for the
+/// worker to find out.
+pub fn is_sum_path(bytes: &[u8]) -> bool {
+    let Some((mask, siblings)) = bytes.split_first_chunk::<SUM_PATH_MASK_BYTES>() else {
+        return false;
+    };
+    let mask = u64::from_le_bytes(*mask);
+    let listed = mask.count_ones() as usize;
+    mask >> ChunkPosition::BITS == 0 && siblings.len() == listed * SUM_PATH_SIBLING_BYTES
+}
+
 /// What this node serves. Implemented by the worker on top of its store; called on the handler's threads.
 pub trait ArchiveServer: Send + Sync {
     /// Binary forms of the tables of segments from `first_segment` on: `count` at most, and no more than fit into
@@ -231,6 +248,14 @@ pub trait ArchiveServer: Send + Sync {
 
     /// What this node says of itself.
     fn capabilities(&self) -> Capabilities;
+
+    /// The way from the chunk at `position` to what this node claimed for `round`: mask u64 | siblings, each sum u64 | hash (32),
+    /// integers little-endian, from the chunk up; [`is_sum_path`]. Shows to others that it claims the chunk itself. A claim is kept
+    /// until the end of the round after its own; a chunk that is not in it is not held.
+    fn sum_path(&self, round: u64, position: ChunkPosition) -> Answer<Vec<u8>> {
+        let _ = (round, position);
+        Answer::NotHeld
+    }
 
     /// The leaves that a challenge of `challenger` asks for, in the order in which they are drawn. A chunk that is not the
     /// one at its position, or not held, is not held; nor is anything for a challenge that was made for another node.

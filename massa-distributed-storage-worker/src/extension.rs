@@ -34,7 +34,7 @@ use crate::storage_backend::{SegmentStore, SegmentStoreOptions, SlotRead, StoreE
 use crate::worker::{start_distributed_storage_worker, ArchiverHandle, DistributedStorageManager};
 use massa_distributed_storage_exports::config::ConfigError;
 use massa_distributed_storage_exports::contract::ContractHost;
-use massa_distributed_storage_exports::network::{ArchiveServer, StorageEvents, StorageNetwork};
+use massa_distributed_storage_exports::network::{Answer, ArchiveServer, StorageEvents, StorageNetwork};
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_distributed_storage_exports::ArchiveParameters;
 use massa_models::address::Address;
@@ -207,10 +207,12 @@ impl Extension {
             return Ok(());
         }
         let shared = &self.shared;
+        let for_network = Arc::clone(shared);
         let (rounds, handle) = start_rounds(RoundParts {
             store: Arc::clone(&shared.store),
             assigned: Arc::clone(&shared.assigned),
             client,
+            network: Box::new(move || for_network.network()),
             final_blocks,
             auto_claim: shared.settings.auto_claim,
             lead_periods,
@@ -259,5 +261,16 @@ fn server(shared: &Arc<Shared>) -> SegmentServer {
         shared.settings.allocated_storage_gb,
         assigned_chunks(&shared.assigned),
     );
-    server.proving_with(crate::audit::challenge::prove_as(shared.own))
+    // The rounds come later, and whoever has the server does not keep them.
+    let of_rounds = Arc::downgrade(shared);
+    server
+        .proving_with(crate::audit::challenge::prove_as(shared.own))
+        .claiming_with(Arc::new(move |round, position| {
+            let rounds = of_rounds.upgrade().and_then(|shared| shared.rounds());
+            match rounds.map(|rounds| rounds.sum_path(round, position)) {
+                None | Some(Answer::NotYet) => Answer::NotYet,
+                Some(Answer::Found(path)) => Answer::Found(path.to_bytes()),
+                Some(Answer::NotHeld | Answer::Pruned) => Answer::NotHeld,
+            }
+        }))
 }

@@ -11,6 +11,10 @@
 pub const MIN_DRAWS: u8 = 4;
 /// Draws of the largest claim.
 pub const MAX_DRAWS: u8 = 16;
+/// A round takes at most this part of the pool.
+const POOL_SHARE: u64 = 256;
+/// Chunks that a share may be short of.
+const SLACK_CHUNKS: u64 = 8;
 /// 256 GB in leaves, as a shift: one more draw for each.
 const DRAW_STEP_BITS: u32 = 28;
 /// Leaves of 1 KiB in a GB of 2³⁰ bytes.
@@ -35,12 +39,12 @@ pub fn draw_count(leaves: u64) -> u8 {
     MIN_DRAWS.saturating_add(more).min(MAX_DRAWS)
 }
 
-/// Rate of a round, in nanoMAS for a GB and period: `min(configured, ⌊pool · 2²⁰ / (leaves · periods)⌋)`; 0 without claims.
+/// Rate of a round, in nanoMAS for a GB and period: `min(configured, ⌊pool · 2¹² / (leaves · periods)⌋)`; 0 without claims.
 ///
-/// `pool` is what is free, `leaves` the sum of all claims.
+/// `pool` is what is free, `leaves` the sum of all claims. A round takes at most a 256th of the pool.
 pub fn round_rate(configured: u64, pool: u64, leaves: u64, periods: u64) -> u64 {
     let claimed = u128::from(leaves) * u128::from(periods);
-    let affordable = (u128::from(pool) * u128::from(LEAVES_PER_GB)).checked_div(claimed);
+    let affordable = (u128::from(pool) * u128::from(LEAVES_PER_GB / POOL_SHARE)).checked_div(claimed);
     affordable.map_or(0, |rate| narrow(rate).min(configured))
 }
 
@@ -57,6 +61,11 @@ pub fn round_reserve(leaves: u64, periods: u64, rate: u64) -> u64 {
 pub fn credit(leaves: u64, periods: u64, rate: u64, passes: u8, draws: u8) -> u64 {
     let proven = (u128::from(leaves) * u128::from(periods)).saturating_mul(u128::from(passes));
     narrow(proven.saturating_mul(u128::from(rate)) / (u128::from(draws) * u128::from(LEAVES_PER_GB)))
+}
+
+/// What a claim risks by its misses: the stake for the GB that it claimed, begun ones whole, at most all.
+pub fn slash_base(stake: u64, stake_per_gb: u64, leaves: u64) -> u64 {
+    stake.min(stake_per_gb.saturating_mul(leaves.div_ceil(LEAVES_PER_GB)))
 }
 
 /// Stake lost for missed draws: `⌊stake · percent · missed / (100 · draws)⌋`, at most the stake. `draws` is at least 1.
@@ -91,7 +100,7 @@ pub fn claimable_leaves(gb: u64, stake: u64, stake_per_gb: u64) -> u64 {
     covered.min(gb).saturating_mul(LEAVES_PER_GB)
 }
 
-/// A node's share of all claims of a round: `⌊leaves · weight / weights⌋`; 0 while nobody claims.
+/// A node's share of all proven claims of a round: `⌊leaves · weight / weights⌋`; 0 while nobody passed all draws.
 pub fn share_of_claims(leaves: u64, weight: u64, weights: u64) -> u64 {
     if weights == 0 {
         return 0;
@@ -99,17 +108,20 @@ pub fn share_of_claims(leaves: u64, weight: u64, weights: u64) -> u64 {
     mul_div(leaves, weight, weights)
 }
 
-/// Whether a node is *filled* after a counted round: from 9/10 of its share on, until below 3/4.
-pub fn is_filled(was_filled: bool, claimed: u64, share: u64) -> bool {
-    let at_least = |part: u128, of: u128| u128::from(claimed) * of >= u128::from(share) * part;
+/// Whether a node is *filled* after a counted round: when it passed all draws from 9/10 of its share less 8 chunks on, until below
+/// 3/4 less 8 chunks. `chunk_bits` is the size of a chunk as a power of two.
+pub fn is_filled(was_filled: bool, passed_all: bool, claimed: u64, share: u64, chunk_bits: u8) -> bool {
+    let slack = SLACK_CHUNKS.checked_shl(chunk_bits.into()).unwrap_or(u64::MAX) / 1024;
+    let held = u128::from(claimed) + u128::from(slack);
+    let at_least = |part: u128, of: u128| held * of >= u128::from(share) * part;
     if was_filled {
         at_least(3, 4)
     } else {
-        at_least(9, 10)
+        passed_all && at_least(9, 10)
     }
 }
 
-/// Whether `part` is more than two thirds of `whole`: the quorum of beacons and of segment roots.
+/// Whether `part` is more than two thirds of `whole`: what it takes to slash who answered under another beacon.
 pub fn more_than_two_thirds(part: u64, whole: u64) -> bool {
     3 * u128::from(part) > 2 * u128::from(whole)
 }

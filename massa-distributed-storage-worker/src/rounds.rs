@@ -9,7 +9,8 @@
 //! round r−1   claims for r ride on the operation of r−1
 //! period O+2  its final blocks give the beacon
 //! O+3 … O+P/2 the one operation of the round: beacon vote, answers, pending root votes, claim for r+1
-//! O+P/2+1 …   the round can be closed, by whichever claimant gets there first
+//! O+P/2+1 …   whatever is sent next closes the round; if nothing is by the next window's end, the claimants in turn do
+//! to r+1's end false claims for r can be refuted: nodes ask each other for witnesses
 //! round r+2   credit of r matures
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod snapshot;
 pub mod thread;
 pub mod timing;
 pub mod watch;
+pub mod witnesses;
 
 pub use decide::{
     decide, Action, ClaimPlan, Decision, Kind, Local, Note, Outcome, Sent, Settings, Snapshot, SubmissionPlan, VotePlan,

@@ -49,7 +49,7 @@ const ROUND_SEGMENTS: u64 = 2;
 const PERIODS: u64 = ROUND_SEGMENTS * SEGMENT_PERIODS;
 /// Segments of the sample.
 const SEGMENTS: u64 = 6;
-/// Segments that are over in period 12, when they are voted for.
+/// Segments that are claimed in round 1, and voted for in round 2.
 const ANCHORED: u64 = 3;
 const THREADS: u8 = 2;
 /// Users of `massa-storage-sc/tests/host.mjs`: the SHA-256 of their names are the seeds of their keys.
@@ -289,12 +289,6 @@ fn submitted(name: &str, submission: Submission) -> Call {
     registry::submit_round(&address(name), &submission)
 }
 
-fn passed(name: &str, round: u64) -> Vec<String> {
-    let node = address(name).to_string();
-    let ids = (0..4).map(|draw| context(round).challenge_id(&node, &beacon(round), draw));
-    ids.map(|id| format!("CHALLENGE_PASSED:{id},{node}")).collect()
-}
-
 fn root_votes(round: u64, segments: Range<u64>) -> Submission {
     Submission {
         round,
@@ -313,7 +307,7 @@ fn claiming(round: u64, claim: Claim) -> Submission {
     }
 }
 
-/// Rounds 1 and 2: segments anchored as they end, claimed, answered (bob's by a relayer), closed, settled.
+/// Rounds 1 and 2: segments claimed, anchored, answered (bob's by a relayer), closed, settled.
 fn counted_round() -> Vec<Value> {
     let names = USERS.map(|(name, _)| name);
     let claim = Holder::of(0..ANCHORED).claim;
@@ -322,13 +316,14 @@ fn counted_round() -> Vec<Value> {
         (0..ANCHORED).map(|segment| format!("SEGMENT_ROOT_ACCEPTED:{segment},{}", SAMPLE.root(segment).unwrap()));
     let accepted: Vec<String> = accepted.collect();
     for name in names {
-        let events = if name == "cat" { accepted.clone() } else { Vec::new() };
-        let call = submitted(name, root_votes(1, 0..ANCHORED));
-        operations.push(operation(12, name, call, events));
-    }
-    for name in names {
-        let event = format!("STORAGE_CLAIMED:{},2,{}", address(name), claim.leaves);
+        let event = format!("ROUND_SUBMITTED:{},1,-,-,{}", address(name), claim.leaves);
         operations.push(operation(13, name, submitted(name, claiming(1, claim)), vec![event]));
+    }
+    // Their stake weighs from the second round after their registration on. Two of three are two thirds.
+    for name in names {
+        let events = if name == "bob" { accepted.clone() } else { Vec::new() };
+        let call = submitted(name, root_votes(2, 0..ANCHORED));
+        operations.push(operation(16, name, call, events));
     }
     for name in names {
         let submission = Submission {
@@ -342,10 +337,16 @@ fn counted_round() -> Vec<Value> {
             let text = registry::submission_message(CHAIN_ID, &contract(), &content);
             call.parameter = relayed("2", &content, &signature(name, &text));
         }
-        operations.push(operation(19, from, call, passed(name, 2)));
+        let votes = u8::from(name != "cat");
+        let mut events = vec![format!(
+            "ROUND_SUBMITTED:{},2,answered,{votes},-,0,0,0,0",
+            address(name)
+        )];
+        if name == "bob" {
+            events.push(format!("BEACON_ACCEPTED:2,{}", hex::encode(beacon(2))));
+        }
+        operations.push(operation(19, from, call, events));
     }
-    let accepted = operations.last_mut().unwrap()["events"].as_array_mut().unwrap();
-    accepted.push(json!(format!("BEACON_ACCEPTED:2,{}", hex::encode(beacon(2)))));
     let paid = 3 * earned();
     let event = format!("REWARDS_DISTRIBUTED:16,{paid},3");
     operations.push(operation(22, "bob", registry::distribute_rewards(17), vec![event]));
@@ -392,11 +393,11 @@ fn record(name: &str, claim: Option<Claim>) -> NodeRecord {
         passes: 0,
         reason: 0,
         refuted: false,
+        filled: true,
         draw_reasons: Vec::new(),
     });
     NodeRecord {
         address: address(name),
-        active: true,
         placement_key: Some(placement_key(name)),
         index: 0,
         registered_period: 5,
@@ -410,7 +411,8 @@ fn record(name: &str, claim: Option<Claim>) -> NodeRecord {
         lapsed_until: 0,
         filled_from: 4,
         filled_to: u64::MAX,
-        last_seen_round: 7,
+        entry_round: Some(3),
+        entry_stake: Amount::from_raw(STAKE),
         no_claim_before_round: 0,
         total_draws: 4,
         passed_draws: 4,
@@ -450,7 +452,7 @@ impl Trial {
                 claims: 2,
                 claim_stake: Amount::from_raw(2 * STAKE),
                 leaves: 2 * leaves,
-                claim_weight: 2 * ALLOCATED_GB,
+                factor: 1,
                 draws_expected: 8,
                 ..RoundRecord::default()
             },
@@ -468,8 +470,14 @@ impl Trial {
     /// The first chunk that cat claimed though ann scores lower.
     fn refutation(&self) -> Refutation {
         let exhibits = self.holder.chunks.iter().map(|listed| self.holder.exhibit(*listed));
-        let mut found = exhibits.filter_map(|exhibit| Refutation::find(&self.nodes[2], 8, &exhibit, self.bench()));
+        let mut found = exhibits.filter_map(|exhibit| self.find(&self.nodes[2], &exhibit));
         found.next().unwrap()
+    }
+
+    /// Both claim the same, so the accused shows the way of the witness, too.
+    fn find(&self, accused: &NodeRecord, exhibit: &SegmentAnswer) -> Option<Refutation> {
+        let sum_path = |_: &Address| Some(exhibit.sum_path.clone());
+        Refutation::find(accused, 8, exhibit, self.bench(), sum_path)
     }
 
     fn check(&self, refutation: &Refutation) -> Result<(), RefutationError> {
@@ -487,7 +495,9 @@ fn refuted_claim() -> Vec<Value> {
         .into();
     let refutation = trial.refutation();
     let answer = refutation.exhibit.to_bytes();
-    let call = registry::refute_claim(&address("cat"), 8, &answer, &refutation.witnesses);
+    let witnesses = refutation.witnesses.iter();
+    let witnesses: Vec<_> = witnesses.map(|(node, path)| (*node, path.to_bytes())).collect();
+    let call = registry::refute_claim(&address("cat"), 8, &answer, &witnesses);
     let event = format!("CLAIM_REFUTED:{},8,{}", address("cat"), address("bob"));
     operations.push(operation(66, "bob", call, vec![event]));
     operations
@@ -702,15 +712,18 @@ fn a_refutation_holds_only_with_all_its_evidence() {
         trial.check(&refutation)
     };
     let (ann, bob, cat) = (address("ann"), address("bob"), address("cat"));
+    let path = good.witnesses[0].1.clone();
+    let by = |node: Address| changed(&|r| r.witnesses = vec![(node, path.clone())]);
     assert_eq!(
         changed(&|r| r.witnesses.clear()),
         Err(RefutationError::Count { found: 0, expected: 1 })
     );
-    assert_eq!(changed(&|r| r.witnesses = vec![cat]), Err(RefutationError::Own));
-    assert_eq!(changed(&|r| r.witnesses = vec![bob]), Err(RefutationError::Full(bob)));
+    assert_eq!(by(cat), Err(RefutationError::Own));
+    assert_eq!(by(bob), Err(RefutationError::NoClaimOf(bob)));
+    assert_eq!(by(contract()), Err(RefutationError::Unknown(contract())));
     assert_eq!(
-        changed(&|r| r.witnesses = vec![contract()]),
-        Err(RefutationError::Unknown(contract()))
+        changed(&|r| r.witnesses[0].1.mask ^= 1),
+        Err(RefutationError::NotClaimed(ann))
     );
     assert_eq!(changed(&|r| r.round = 9), Err(RefutationError::NoClaim));
     assert_eq!(changed(&|r| r.node = bob), Err(RefutationError::NoClaim));
@@ -727,32 +740,32 @@ fn a_refutation_holds_only_with_all_its_evidence() {
         change(&mut trial.nodes[0]);
         trial.check(&good)
     };
-    assert_eq!(among(&|ann| ann.filled_from = 6), Err(RefutationError::NotSteady(ann)));
-    assert_eq!(among(&|ann| ann.filled_to = 8), Err(RefutationError::NotSteady(ann)));
+    let slot = |ann: &mut NodeRecord, change: &dyn Fn(&mut RoundResult)| change(ann.slots[2].as_mut().unwrap());
     assert_eq!(
-        among(&|ann| ann.weight_from_round = 6),
-        Err(RefutationError::NotSteady(ann))
+        among(&|ann| slot(ann, &|claim| claim.filled = false)),
+        Err(RefutationError::NotFilled(ann))
     );
     assert_eq!(
-        among(&|ann| (ann.lapsed_from, ann.lapsed_until) = (5, 6)),
-        Err(RefutationError::NotSteady(ann))
-    );
-    assert_eq!(
-        among(&|ann| ann.leave_round = Some(8)),
-        Err(RefutationError::NotSteady(ann))
-    );
-    assert_eq!(among(&|ann| ann.slots[2].as_mut().unwrap().leaves = 8 << 20), Ok(()));
-    assert_eq!(
-        among(&|ann| ann.slots[2].as_mut().unwrap().leaves = (8 << 20) + 1),
-        Err(RefutationError::Full(ann))
-    );
-    assert_eq!(
-        among(&|ann| (ann.weight_now, ann.weight_next) = (1, 1)),
+        among(&|ann| slot(ann, &|claim| claim.weight = 1)),
         Err(RefutationError::Score(ann))
     );
-    let mut full = Trial::new();
-    full.round.leaves = (16 << 20) + 1;
-    assert_eq!(full.check(&good), Err(RefutationError::NetworkFull));
+    assert_eq!(
+        among(&|ann| slot(ann, &|claim| claim.leaves += 1)),
+        Err(RefutationError::NotClaimed(ann))
+    );
+    // What was declared since, or is known of it now, is no matter.
+    assert_eq!(among(&|ann| (ann.weight_now, ann.weight_next) = (1, 1)), Ok(()));
+    assert_eq!(among(&|ann| (ann.lapsed_from, ann.lapsed_until) = (5, 9)), Ok(()));
+    // Rounds of two segments: round 8 ends with segment 17.
+    let segment = good.exhibit.position.segment;
+    assert_eq!(
+        among(&|ann| ann.retention_periods = (18 - segment) * SEGMENT_PERIODS),
+        Ok(())
+    );
+    assert_eq!(
+        among(&|ann| ann.retention_periods = (18 - segment) * SEGMENT_PERIODS - 1),
+        Err(RefutationError::Retention(ann))
+    );
     let mut refuted = Trial::new();
     refuted.nodes[2].slots[2].as_mut().unwrap().refuted = true;
     assert_eq!(refuted.check(&good), Err(RefutationError::Refuted));
@@ -764,7 +777,7 @@ fn a_chunk_that_was_assigned_cannot_be_refuted() {
     let nodes: Vec<&NodeRecord> = trial.nodes.iter().collect();
     for listed in &trial.holder.chunks {
         let exhibit = trial.holder.exhibit(*listed);
-        let refuted = |accused: &NodeRecord| Refutation::find(accused, 8, &exhibit, trial.bench()).is_some();
+        let refuted = |accused: &NodeRecord| trial.find(accused, &exhibit).is_some();
         // Of two filled nodes and one factor, exactly one is not assigned.
         assert_ne!(refuted(nodes[0]), refuted(nodes[2]), "{}", listed.0);
     }

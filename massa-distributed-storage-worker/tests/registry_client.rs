@@ -9,7 +9,7 @@ use massa_distributed_storage_exports::types::ChunkPosition;
 use massa_distributed_storage_exports::{ChunkId, MerkleProof};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
 use massa_distributed_storage_worker::challenge::segment_answer::SegmentAnswer;
-use massa_distributed_storage_worker::challenge::sums::SumPath;
+use massa_distributed_storage_worker::challenge::sums::{SumNode, SumPath};
 use massa_distributed_storage_worker::replication::holders;
 use massa_distributed_storage_worker::smart_contract::client::{
     start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
@@ -166,7 +166,7 @@ impl Row {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut row = vec![0; 592];
+        let mut row = vec![0; 600];
         let mut put = |at: usize, number: u64| row[at..at + 8].copy_from_slice(&number.to_le_bytes());
         for (at, number) in [
             (32, self.now),
@@ -178,6 +178,7 @@ impl Row {
             (80, self.lapsed.1),
             (88, self.filled.0),
             (96, self.filled.1),
+            (104, NEVER),
             (160, NEVER),
             (208, NEVER),
             (336, NEVER),
@@ -185,7 +186,7 @@ impl Row {
         ] {
             put(at, number);
         }
-        (row[0], row[1], row[3]) = (1, 1, u8::from(self.key.is_some()));
+        (row[0], row[3]) = (1, u8::from(self.key.is_some()));
         row[176..208].fill(self.key.unwrap_or(0));
         for slot in 0..3 {
             row[208 + 128 * slot + 104] = 3;
@@ -225,6 +226,8 @@ fn chain(period: u64, rows: &[Row]) -> Arc<Chain> {
     table.period = period;
     table.balance = mas(1_000).to_raw();
     table.rows.insert(b"config".to_vec(), config_row(CONFIG, CONFIG, 0));
+    // Flags of being filled count from round 0 on.
+    table.rows.insert(b"state".to_vec(), vec![0; 280]);
     table
         .rows
         .insert(b"total_nodes".to_vec(), (rows.len() as u64).to_le_bytes().to_vec());
@@ -487,6 +490,7 @@ fn steady(names: std::ops::Range<u8>) -> Vec<NodeRecord> {
             passes: 0,
             reason: 0,
             refuted: false,
+            filled: true,
             draw_reasons: Vec::new(),
         });
         record
@@ -500,10 +504,13 @@ fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can
     // They said nothing of who they are among the peers: the registry counts them all the same.
     nodes[2].node_id.clear();
     nodes[5].node_id = "nonsense".into();
-    let set = set_of(&nodes, 8);
+    let set = set_of(&nodes, 8, Some(0));
     assert_eq!(set.nodes().len(), 7);
     let config = ConfigRecord::decode(&config_row(CONFIG, CONFIG, 0)).unwrap();
-    let round = RoundRecord::decode(&[&[0; 3 * 8][..], &100u64.to_le_bytes(), &[0; 112][..]].concat()).unwrap();
+    let round = RoundRecord {
+        factor: LOCAL.replication_factor,
+        ..RoundRecord::default()
+    };
     let bench = Bench {
         nodes: &nodes,
         config: &config,
@@ -517,9 +524,18 @@ fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can
             chunk: TableChunk { length: 1 << 20, id },
             ..exhibit()
         };
+        // All claim this chunk alone, so every sum path is the same.
+        let position = exhibit.position.number();
+        let node = SumNode::chunk(position, exhibit.chunk.leaf_count(), &id);
+        let (claim, _) = SumPath::default().follow(position, node).unwrap();
+        let mut nodes = nodes.clone();
+        for slot in nodes.iter_mut().flat_map(|node| node.slots.iter_mut().flatten()) {
+            (slot.root, slot.leaves) = (claim.root, claim.leaves);
+        }
+        let bench = Bench { nodes: &nodes, ..bench };
         for (index, accused) in set.nodes().iter().enumerate() {
             let record = nodes.iter().find(|node| node.address == accused.address).unwrap();
-            let found = Refutation::find(record, 8, &exhibit, bench);
+            let found = Refutation::find(record, 8, &exhibit, bench, |_| Some(SumPath::default()));
             assert_eq!(
                 found.is_none(),
                 holders.contains(&index),

@@ -3,8 +3,8 @@
 
 use massa_distributed_storage_worker::smart_contract::args::DecodeError;
 use massa_distributed_storage_worker::smart_contract::state::{
-    challenge_key, parse_node_key, round_key, segment_key, BeaconRecord, ConfigRecord, NodeRecord, RoundRecord,
-    CONFIG_KEY, NODE_PREFIX, STATE_KEY, TOTAL_NODES_KEY,
+    challenge_key, parse_node_key, round_key, segment_key, BeaconRecord, ConfigRecord, NodeRecord, RootVotes,
+    RoundRecord, CONFIG_KEY, NODE_PREFIX, STATE_KEY, TOTAL_NODES_KEY,
 };
 use massa_distributed_storage_worker::smart_contract::storage_registry::{self as registry, *};
 use massa_distributed_storage_worker::smart_contract::views::*;
@@ -115,8 +115,8 @@ fn calls_are_written_as_the_contract_takes_them() {
         ("config", update_config(&changed)),
         ("challenger", add_challenger(&admin)),
         ("challenge", issue_challenge(&[0xab; 32], &ann, &chunk_id, 3)),
-        ("round 2 closes", distribute_rewards(200)),
-        ("dora gets her key", set_placement_key(&dora, 3)),
+        ("round 3 closes", distribute_rewards(300)),
+        ("dora gets her key", set_placement_key(&dora, 4)),
         (
             "settling",
             resolve_expired_challenges(&[bob.to_string(), cat.to_string()]),
@@ -183,6 +183,7 @@ fn the_view_of_a_node_has_what_the_script_read_from_it() {
             assert_eq!(info.last_counted_round, number(&expected["lastCounted"]));
             assert_eq!(info.no_claim_before_round, number(&expected["noClaimBefore"]));
             assert_eq!(info.votes_round.unwrap_or(u64::MAX), number(&expected["votesRound"]));
+            assert_eq!(info.vote_weight.to_raw(), number(&expected["voteWeight"]));
             assert_eq!(info.filled, expected["filled"].as_bool().unwrap());
             let key = info.placement_key.unwrap_or_default();
             assert_eq!(hex::encode(key), expected["key"].as_str().unwrap());
@@ -198,17 +199,21 @@ fn a_row_says_of_a_node_what_its_view_says() {
     let vectors = Vectors::load();
     for moment in [OPEN, OVER] {
         let round = number(&vectors.0["moments"][moment]["period"]) / 100;
-        for name in ["ann", "bob", "cat", "dora", "eve"] {
+        let state = decode_state(&vectors.rows(moment)[STATE_KEY]).unwrap();
+        for name in ["ann", "bob", "cat", "dora", "eve", "fox"] {
             let (record, info) = (vectors.record(moment, name), vectors.info(moment, name));
             assert_eq!(record.declared_at(round), info.allocated_gb, "{name}");
             assert_eq!(record.weight_at(round), info.weight, "{name}");
             assert_eq!(record.weight_at(round + 2), info.weight_soon, "{name}");
-            assert_eq!(record.filled_at(round), info.filled, "{name}");
+            assert_eq!(record.filled_at(state.flags_from_round, round), info.filled, "{name}");
+            let counts = record.entry_round.is_some_and(|from| counts(from, round));
+            let weight = if counts { record.entry_stake } else { Amount::zero() };
+            assert_eq!(weight, info.vote_weight, "{name}");
             assert_eq!(record.placement_key, info.placement_key, "{name}");
-            assert_eq!(record.active && record.leave_round.is_none(), info.active, "{name}");
-            let result = vectors.view(moment, &get_round_result(&vectors.address(name), 2));
+            assert_eq!(record.leave_round.is_none(), info.active, "{name}");
+            let result = vectors.view(moment, &get_round_result(&vectors.address(name), 3));
             assert_eq!(
-                record.claim_of(2),
+                record.claim_of(3),
                 decode_round_result(&result).unwrap().as_ref(),
                 "{name}"
             );
@@ -221,31 +226,31 @@ fn weights_begin_change_and_end_with_the_second_round() {
     let vectors = Vectors::load();
     let weights = |moment, name: &str| {
         let record = vectors.record(moment, name);
-        [2, 3, 4, 5].map(|round| record.weight_at(round))
+        [3, 4, 5, 6].map(|round| record.weight_at(round))
     };
-    // Changed in round 2, from 10 to 20 GB.
+    // Changed in round 3, from 10 to 20 GB.
     assert_eq!(weights(OPEN, "ann"), [10, 10, 20, 20]);
-    // Left in round 2.
+    // Left in round 3.
     assert_eq!(weights(OPEN, "bob"), [10, 10, 0, 0]);
     assert_eq!(weights(OPEN, "cat"), [10, 10, 10, 10]);
-    // Registered in round 2; without a placement key she weighs nothing.
+    // Registered in round 3; without a placement key she weighs nothing.
     assert_eq!(weights(OPEN, "dora"), [0, 0, 0, 0]);
-    // She got it in round 4.
+    // She got it in round 5.
     let dora = vectors.record(OVER, "dora");
-    assert_eq!([4, 5, 6, 12, 13].map(|round| dora.weight_at(round)), [0, 0, 7, 7, 0]);
-    // Never counted: from the ninth round after registration on he weighs nothing.
+    assert_eq!([5, 6, 7, 13, 14].map(|round| dora.weight_at(round)), [0, 0, 7, 7, 0]);
+    // Counted in round 2, and not since: from the ninth round after it on he weighs nothing.
     let cat = vectors.record(OVER, "cat");
-    assert_eq!([8, 9].map(|round| cat.weight_at(round)), [10, 0]);
+    assert_eq!([10, 11].map(|round| cat.weight_at(round)), [10, 0]);
 }
 
 #[test]
 fn a_node_counts_from_its_round_on_with_or_without_an_identity() {
     let vectors = Vectors::load();
-    let without = vectors.record(OVER, "ann").in_round(4).unwrap();
+    let without = vectors.record(OVER, "ann").in_round(5, Some(0)).unwrap();
     assert_eq!(without.node_id, None);
     let dora = vectors.record(OVER, "dora");
-    assert_eq!(dora.in_round(5), None);
-    let node = dora.in_round(6).unwrap();
+    assert_eq!(dora.in_round(6, Some(0)), None);
+    let node = dora.in_round(7, Some(0)).unwrap();
     assert_eq!(
         node.node_id.unwrap().to_string(),
         vectors.0["identity"]["node_id"].as_str().unwrap()
@@ -259,7 +264,7 @@ fn a_node_counts_from_its_round_on_with_or_without_an_identity() {
 fn results_of_a_round_are_told_with_their_reasons() {
     let vectors = Vectors::load();
     let result = |name: &str| {
-        let view = vectors.view(OVER, &get_round_result(&vectors.address(name), 2));
+        let view = vectors.view(OVER, &get_round_result(&vectors.address(name), 3));
         decode_round_result(&view).unwrap().unwrap()
     };
     let bob = result("bob");
@@ -281,29 +286,33 @@ fn the_other_views_and_rows_are_read() {
     let rows = vectors.rows(OPEN);
     let view = |call: &Call| vectors.view(OPEN, call);
     assert_eq!(decode_node_info(&view(&get_node_info("nobody"))).unwrap(), None);
-    assert_eq!(decode_number(&view(&get_total_nodes())).unwrap(), 5);
-    assert_eq!(decode_number(&rows[TOTAL_NODES_KEY]).unwrap(), 5);
+    assert_eq!(decode_number(&view(&get_total_nodes())).unwrap(), 6);
+    assert_eq!(decode_number(&rows[TOTAL_NODES_KEY]).unwrap(), 6);
     let nodes = decode_nodes(&view(&get_nodes(0, 100))).unwrap();
     assert_eq!(nodes[0], vectors.address("ann"));
-    assert_eq!(nodes.len(), 5);
+    assert_eq!(nodes.len(), 6);
     let config = ConfigRecord::decode(&rows[CONFIG_KEY]).unwrap();
     let shape = (config.next.round_segments, config.next.challenge_frequency_periods);
     assert_eq!((shape, config.round_periods()), ((4, 25), 100));
     // As the contract has it: 2⁶³ divided by the periods of a round.
     assert_eq!(config.next.round_leaves_max(), 92_233_720_368_547_758);
-    assert_eq!(config.at(3), &decode_config(&view(&get_config())).unwrap());
+    assert_eq!(config.at(4), &decode_config(&view(&get_config())).unwrap());
     assert_eq!(
-        (config.next.clone(), 4),
+        (config.next.clone(), 5),
         decode_next_config(&view(&get_next_config())).unwrap()
     );
     assert_eq!(
-        (config.at(3).replication_factor, config.at(4).replication_factor),
+        (config.at(4).replication_factor, config.at(5).replication_factor),
         (3, 4)
     );
     let state = decode_state(&rows[STATE_KEY]).unwrap();
     assert_eq!(state, decode_state(&view(&get_state())).unwrap());
-    assert_eq!((state.next_segment, state.last_accepted_round), (1, Some(2)));
-    assert_eq!(state.stakes.to_raw(), 605_000_000_000);
+    assert_eq!((state.next_segment, state.last_accepted_round), (1, Some(3)));
+    assert_eq!(
+        (state.keyed_nodes, state.proven, state.electorate(3).to_raw()),
+        (5, true, 500_000_000_000)
+    );
+    assert_eq!(state.stakes.to_raw(), 705_000_000_000);
     let accepted = decode_segment_root(&rows[&segment_key(0)]).unwrap().unwrap();
     assert_eq!(accepted.round, 1);
     assert_eq!(
@@ -318,22 +327,29 @@ fn rounds_challenges_and_draws_are_read() {
     let vectors = Vectors::load();
     let rows = vectors.rows(OPEN);
     let view = |call: &Call| vectors.view(OPEN, call);
-    let round = RoundRecord::decode(&rows[&round_key(200)]).unwrap();
-    let stats = decode_period_stats(&view(&get_period_stats(207))).unwrap().unwrap();
+    let round = RoundRecord::decode(&rows[&round_key(300)]).unwrap();
+    let stats = decode_period_stats(&view(&get_period_stats(307))).unwrap().unwrap();
     assert_eq!(
         (round.claims, round.answers, round.draws_expected, round.draws_passed),
-        (4, 3, 16, 11)
+        (5, 4, 20, 15)
     );
     assert_eq!(
         (stats.period, stats.active_nodes, stats.answers, stats.leaves),
-        (200, 4, 3, round.leaves)
+        (300, 5, 4, round.leaves)
     );
     assert_eq!((stats.frozen, stats.accepted, stats.closed), (true, true, false));
     let beacon = round.beacon.unwrap();
     assert_eq!(stats.beacon, Some(beacon));
-    let votes = &rows[&massa_distributed_storage_worker::smart_contract::state::beacon_key(2, &beacon)];
+    let votes = &rows[&massa_distributed_storage_worker::smart_contract::state::beacon_key(3, &beacon)];
     let votes = BeaconRecord::decode(votes).unwrap();
-    assert_eq!((votes.nodes, votes.stake.to_raw()), (3, 300_000_000_000));
+    assert_eq!((votes.nodes, votes.stake.to_raw()), (4, 400_000_000_000));
+    assert_eq!((votes.claim_stake, votes.payer), (votes.stake, vectors.address("ann")));
+    let proven = (votes.proven_leaves, votes.proven_weight);
+    assert_eq!(proven, (3 * round.leaves / 5, 30), "of all but bob, who missed a draw");
+    let roots = rows.iter().find(|(key, _)| key.starts_with(b"rootvote_")).unwrap();
+    let roots = RootVotes::decode(roots.1).unwrap();
+    assert_eq!((roots.round, roots.stake.to_raw()), (3, 100_000_000_000));
+    assert_eq!((stats.factor, stats.electorate), (round.factor, round.electorate));
     let challenge = decode_challenge(&rows[&challenge_key(&[0xab; 32])]).unwrap().unwrap();
     assert_eq!(
         decode_challenge(&view(&get_challenge(&[0xab; 32]))).unwrap().unwrap(),
@@ -343,14 +359,17 @@ fn rounds_challenges_and_draws_are_read() {
         (challenge.node_address, challenge.nonce, challenge.resolved),
         (vectors.address("ann"), 3, false)
     );
-    let draws = decode_draws(&view(&get_draws(&vectors.address("ann"), 2, &beacon))).unwrap();
+    let draws = decode_draws(&view(&get_draws(&vectors.address("ann"), 3, &beacon))).unwrap();
     assert_eq!(draws.len(), 4);
     assert!(
         draws.iter().all(|draw| draw.leaf < 79 && draw.challenge_id.len() == 64),
         "{draws:?}"
     );
     let pending = view(&calculate_pending_rewards(&vectors.address("bob").to_string()));
-    assert_eq!(decode_amount(&pending).unwrap(), Amount::from_raw(0));
+    assert_eq!(
+        decode_amount(&pending).unwrap(),
+        vectors.info(OPEN, "bob").pending_rewards
+    );
 }
 
 type Decode = fn(&[u8]) -> Result<(), DecodeError>;
@@ -371,13 +390,17 @@ fn decoders() -> Vec<(&'static str, Vec<u8>, Decode)> {
         .find(|(key, row)| key.starts_with(NODE_PREFIX) && row.len() > 600)
         .unwrap()
         .1;
-    let beacon = RoundRecord::decode(&rows[&round_key(200)]).unwrap().beacon.unwrap();
+    let beacon = RoundRecord::decode(&rows[&round_key(300)]).unwrap().beacon.unwrap();
     vec![
         ("node record", node.clone(), decode_record),
-        ("round record", rows[&round_key(200)].clone(), |b| {
+        ("round record", rows[&round_key(300)].clone(), |b| {
             RoundRecord::decode(b).map(drop)
         }),
-        ("beacon record", vec![1; 24], |b| BeaconRecord::decode(b).map(drop)),
+        (
+            "beacon record",
+            rows[&massa_distributed_storage_worker::smart_contract::state::beacon_key(3, &beacon)].clone(),
+            |b| BeaconRecord::decode(b).map(drop),
+        ),
         ("config record", rows[CONFIG_KEY].clone(), |b| {
             ConfigRecord::decode(b).map(drop)
         }),
@@ -388,7 +411,7 @@ fn decoders() -> Vec<(&'static str, Vec<u8>, Decode)> {
         ("challenge", rows[&challenge_key(&[0xab; 32])].clone(), |b| {
             decode_challenge(b).map(drop)
         }),
-        ("period stats", view(&get_period_stats(207)), |b| {
+        ("period stats", view(&get_period_stats(307)), |b| {
             decode_period_stats(b).map(drop)
         }),
         ("config", view(&get_config()), |b| decode_config(b).map(drop)),
@@ -397,10 +420,10 @@ fn decoders() -> Vec<(&'static str, Vec<u8>, Decode)> {
         }),
         ("number", view(&get_total_nodes()), |b| decode_number(b).map(drop)),
         ("nodes", view(&get_nodes(0, 100)), |b| decode_nodes(b).map(drop)),
-        ("round result", view(&get_round_result(&ann, 2)), |b| {
+        ("round result", view(&get_round_result(&ann, 3)), |b| {
             decode_round_result(b).map(drop)
         }),
-        ("draws", view(&get_draws(&ann, 2, &beacon)), |b| {
+        ("draws", view(&get_draws(&ann, 3, &beacon)), |b| {
             decode_draws(b).map(drop)
         }),
         ("segment root", rows[&segment_key(0)].clone(), |b| {
@@ -436,7 +459,7 @@ fn a_value_that_cannot_be_is_named() {
     config[88..96].fill(0);
     let error = ConfigRecord::decode(&config).unwrap_err();
     assert_eq!(error.to_string(), "roundSegments: is 0");
-    let mut round = rows[&round_key(200)].clone();
+    let mut round = rows[&round_key(300)].clone();
     round[105] = 2;
     let error = RoundRecord::decode(&round).unwrap_err();
     assert_eq!(error.to_string(), "accepted: 2 is neither 0 nor 1");

@@ -111,7 +111,12 @@ fn draw(
     book.draw(store, &claim.root, leaf, &mut SumHasher::default())
 }
 
-/// Every claimed leaf at a chunk's border is found with its path, and nothing beyond.
+fn way(book: &ClaimBook, store: &MemoryClaims, claim: &Claim, position: ChunkPosition) -> Option<SumPath> {
+    book.path(store, &claim.root, position, &mut SumHasher::default())
+        .unwrap()
+}
+
+/// Every claimed chunk is found with its path, also by any leaf at its border, and nothing beyond is found with its path, and nothing beyond.
 fn assert_provable(book: &ClaimBook, store: &MemoryClaims, chunks: &Chunks) {
     let model = Model::new(chunks);
     let claim = model.claim();
@@ -131,7 +136,16 @@ fn assert_provable(book: &ClaimBook, store: &MemoryClaims, chunks: &Chunks) {
             let node = SumNode::chunk(*position, drawn.chunk.leaves, &drawn.chunk.id);
             assert_eq!(drawn.path.follow(*position, node), Some((claim, before)));
         }
+        let at = ChunkPosition::from_number(*position).unwrap();
+        assert_eq!(way(book, store, &claim, at), Some(model.path(*position)));
         before += leaves;
+    }
+    let all = SEGMENTS
+        .iter()
+        .flat_map(|(segment, chunks, _)| (0..*chunks).map(|index| (*segment, index)));
+    for (segment, index) in all.filter(|chunk| !chunks.contains(chunk)) {
+        let at = ChunkPosition::new(segment, index).unwrap();
+        assert_eq!(way(book, store, &claim, at), None, "{at} is not claimed");
     }
     assert!(matches!(
         draw(book, store, &claim, before),

@@ -14,6 +14,7 @@ use massa_distributed_storage_worker::replication::{placement_score, PlacementRu
 use massa_distributed_storage_worker::rounds::decide::Snapshot;
 use massa_distributed_storage_worker::rounds::segment_watch::{Court, Scored, SegmentWatch};
 use massa_distributed_storage_worker::rounds::watch::{FinalContent, Watch, Watched};
+use massa_distributed_storage_worker::rounds::witnesses::Witnesses;
 use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
 use massa_distributed_storage_worker::smart_contract::storage_registry::{submit_round, StorageConfig, Submission};
@@ -61,13 +62,13 @@ fn node(number: usize, claim: Claim) -> NodeRecord {
         passes: 0,
         reason: 0,
         refuted: false,
+        filled: true,
         draw_reasons: Vec::new(),
     };
     let mut slots = [None, None, None];
     slots[(ROUND % 3) as usize] = Some(slot);
     NodeRecord {
         address: address(number),
-        active: true,
         placement_key: Some(*blake3::hash(&(number as u32).to_le_bytes()).as_bytes()),
         index: 0,
         registered_period: 0,
@@ -81,7 +82,8 @@ fn node(number: usize, claim: Claim) -> NodeRecord {
         lapsed_until: 0,
         filled_from: 4,
         filled_to: u64::MAX,
-        last_seen_round: ROUND,
+        entry_round: Some(ROUND),
+        entry_stake: Amount::from_raw(0),
         no_claim_before_round: 0,
         total_draws: 0,
         passed_draws: 0,
@@ -122,7 +124,7 @@ fn round_record(nodes: usize) -> RoundRecord {
     RoundRecord {
         claims: nodes as u64,
         leaves: 1_000,
-        claim_weight: GB * nodes as u64,
+        factor: FACTOR,
         ..RoundRecord::default()
     }
 }
@@ -171,6 +173,14 @@ impl Network {
         self.scores(chunk)[FACTOR as usize - 1].0
     }
 
+    /// So do all others.
+    fn all_claim(&mut self, accused: usize, number: u64) -> (SegmentAnswer, SegmentRoot) {
+        for other in 0..self.nodes.len() {
+            self.claims(other, number);
+        }
+        self.claims(accused, number)
+    }
+
     /// `accused` claims one chunk alone, at a position of a segment of one chunk.
     fn claims(&mut self, accused: usize, number: u64) -> (SegmentAnswer, SegmentRoot) {
         let position = ChunkPosition::new(number, 3).unwrap();
@@ -208,7 +218,8 @@ fn answer_to(number: u64) -> SegmentAnswer {
 fn a_false_claim_is_refuted_with_evidence_that_the_registry_takes() {
     let mut network = Network::new(50);
     let accused = network.scores(&chunk(5))[30].1;
-    let (answer, root) = network.claims(accused, 5);
+    // All claim this chunk alone, so every sum path is the same.
+    let (answer, root) = network.all_claim(accused, 5);
     let juries = BTreeMap::from([(ROUND, network.jury())]);
     let worst = network.worst_holder(&chunk(5));
     let claimed = network
@@ -237,9 +248,32 @@ fn a_false_claim_is_refuted_with_evidence_that_the_registry_takes() {
     watch.saw(address(accused), ROUND, &answer);
     watch.score(&court, HASHES_MAX);
 
-    let found: Vec<Refutation> = watch.refutations(ROUND).cloned().collect();
-    assert_eq!(found.len(), 1, "it forfeits everything at once");
-    let refutation = &found[0];
+    let found = watch.take_found();
+    assert_eq!(
+        found.len(),
+        2,
+        "each answer is scored; which are the same chunk is seen by who looks into them"
+    );
+    assert_eq!(found[0], found[1]);
+    let suspicion = &found[0];
+    assert_eq!(suspicion.witnesses, FACTOR as usize);
+    let best: Vec<Address> = network
+        .scores(&chunk(5))
+        .iter()
+        .map(|(_, node)| address(*node))
+        .collect();
+    assert_eq!(
+        suspicion.candidates,
+        best[..2 * FACTOR as usize + 8],
+        "the lowest scores first"
+    );
+    let mut witnesses = Witnesses::default();
+    for suspicion in found.iter().cloned() {
+        witnesses.open(suspicion, |_| Some(SumPath::default()), |_| Some(claim));
+    }
+    let refutations = witnesses.refutations();
+    assert_eq!(refutations.len(), 1);
+    let refutation = &refutations[0];
     assert_eq!(refutation.exhibit, answer.without_leaf());
     assert_eq!(refutation.check(network.bench(), Some(&root)), Ok(()));
     assert_eq!(
@@ -262,8 +296,8 @@ fn a_false_claim_is_refuted_with_evidence_that_the_registry_takes() {
         with_leaf.check(network.bench(), Some(&root)),
         Err(RefutationError::Leaf)
     );
-    watch.settle(ROUND, address(accused));
-    assert_eq!(watch.refutations(ROUND).count(), 0);
+    witnesses.close(refutation);
+    assert!(witnesses.is_empty());
 }
 
 /// With and without what placement knows, and also by the search that scores everybody.
@@ -275,16 +309,19 @@ fn a_jury_finds_somebody_guilty_exactly_when_enough_others_score_lower() {
             number as usize % 40,
             network.scores(&chunk(number))[number as usize % 40].1,
         );
-        let (answer, root) = network.claims(accused, number);
+        let (answer, root) = network.all_claim(accused, number);
         let jury = network.jury();
         let worst = Some(network.worst_holder(&chunk(number)));
         let mut hashes = 0;
-        let verdicts = [None, worst].map(|worst| jury.judge(&address(accused), &chunk(number), worst, &mut hashes));
+        let verdicts =
+            [None, worst].map(|worst| jury.judge(&address(accused), (number, &chunk(number)), worst, &mut hashes));
         let guilty = rank >= FACTOR as usize;
         for verdict in &verdicts {
             assert_eq!(*verdict != Verdict::NotRefuted, guilty, "rank {rank}");
         }
-        let whole = Refutation::find(&network.nodes[accused], ROUND, &answer, network.bench());
+        let whole = Refutation::find(&network.nodes[accused], ROUND, &answer, network.bench(), |_| {
+            Some(SumPath::default())
+        });
         assert_eq!(whole.is_some(), guilty, "rank {rank}");
         let Verdict::Against(witnesses) = &verdicts[0] else {
             continue;
@@ -293,7 +330,7 @@ fn a_jury_finds_somebody_guilty_exactly_when_enough_others_score_lower() {
             node: address(accused),
             round: ROUND,
             exhibit: answer.without_leaf(),
-            witnesses: witnesses.clone(),
+            witnesses: witnesses.iter().map(|node| (*node, SumPath::default())).collect(),
         };
         assert_eq!(refutation.check(network.bench(), Some(&root)), Ok(()));
     }
@@ -308,7 +345,7 @@ fn who_is_assigned_costs_one_hash_and_who_is_not_no_more_than_shows_it() {
         let worst = known.then(|| network.worst_holder(&chunk(number)));
         let accused = address(network.scores(&chunk(number))[rank].1);
         let mut hashes = 0;
-        jury.judge(&accused, &chunk(number), worst, &mut hashes);
+        jury.judge(&accused, (number, &chunk(number)), worst, &mut hashes);
         hashes
     };
     assert_eq!(cost(0, 1, true), 1);
@@ -326,7 +363,7 @@ fn who_is_assigned_costs_one_hash_and_who_is_not_no_more_than_shows_it() {
 fn without_enough_others_nothing_is_hashed() {
     let mut few = Network::new(FACTOR as usize);
     let mut hashes = 0;
-    let verdict = few.jury().judge(&address(0), &chunk(1), None, &mut hashes);
+    let verdict = few.jury().judge(&address(0), (1, &chunk(1)), None, &mut hashes);
     assert_eq!((verdict, hashes), (Verdict::NotRefuted, 0));
     few.nodes.push(node(
         99,
@@ -335,7 +372,7 @@ fn without_enough_others_nothing_is_hashed() {
             leaves: 1,
         },
     ));
-    few.jury().judge(&address(0), &chunk(1), None, &mut hashes);
+    few.jury().judge(&address(0), (1, &chunk(1)), None, &mut hashes);
     assert!(hashes > 0);
 
     let refuses = |change: &dyn Fn(&mut Network)| {
@@ -343,23 +380,17 @@ fn without_enough_others_nothing_is_hashed() {
         let accused = address(network.scores(&chunk(1))[19].1);
         change(&mut network);
         let mut hashes = 0;
-        network.jury().judge(&accused, &chunk(1), None, &mut hashes) == Verdict::NotRefuted && hashes == 0
+        network.jury().judge(&accused, (1, &chunk(1)), None, &mut hashes) == Verdict::NotRefuted && hashes == 0
     };
     assert!(!refuses(&|_| ()));
-    assert!(
-        refuses(&|network| network.round.leaves = u64::MAX),
-        "claims fill the network"
-    );
-    assert!(refuses(&|network| network
-        .nodes
-        .iter_mut()
-        .for_each(|node| node.filled_from = ROUND)));
+    let unfilled = |node: &mut NodeRecord| node.slots[(ROUND % 3) as usize].as_mut().unwrap().filled = false;
+    assert!(refuses(&|network| network.nodes.iter_mut().for_each(unfilled)));
     assert!(refuses(&|network| network
         .nodes
         .iter_mut()
         .for_each(|node| node.placement_key = None)));
-    let full = |node: &mut NodeRecord| node.slots[(ROUND % 3) as usize].as_mut().unwrap().leaves = u64::MAX;
-    assert!(refuses(&|network| network.nodes.iter_mut().for_each(full)));
+    let silent = |node: &mut NodeRecord| node.slots = [None, None, None];
+    assert!(refuses(&|network| network.nodes.iter_mut().for_each(silent)));
 }
 
 #[test]
@@ -422,11 +453,7 @@ fn watch_a_round(known: bool) -> (Vec<Scored>, Duration) {
         ticks.push(watch.score(&court, HASHES_MAX));
         longest = longest.max(begin.elapsed());
     }
-    assert_eq!(
-        watch.refutations(0).count(),
-        0,
-        "nobody is accused who holds what is his"
-    );
+    assert_eq!(watch.take_found(), [], "nobody is accused who holds what is his");
     (ticks, longest)
 }
 
@@ -495,12 +522,9 @@ fn block_with(target: Address, node: Address, answer: &SegmentAnswer) -> FinalCo
 #[test]
 fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_registry_would_take_it() {
     let mut network = Network::new(50);
-    let accused = network.scores(&chunk(5))[30].1;
-    let (answer, root) = network.claims(accused, 5);
-    let honest = usize::from(accused == 0);
-    for node in &mut network.nodes {
-        node.slots[(ROUND % 3) as usize].as_mut().unwrap().draw_reasons = vec![0];
-    }
+    let ranked: Vec<usize> = network.scores(&chunk(5)).iter().map(|(_, node)| *node).collect();
+    let (accused, honest) = (ranked[FACTOR as usize], ranked[30]);
+    let (answer, root) = network.all_claim(accused, 5);
     let times = RoundTimes {
         round: ROUND,
         periods: SEGMENT_PERIODS,
@@ -515,16 +539,18 @@ fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_reg
             pool: Amount::from_raw(0),
             to_burn: Amount::from_raw(0),
             burned: Amount::from_raw(0),
-            active_stake: Amount::from_raw(0),
+            keyed_nodes: 0,
             next_segment: 6,
             last_accepted_round: None,
-            paused: false,
-            paused_round: 0,
+            proven: true,
+            pause_from: 0,
+            pause_until: 0,
+            flags_from_round: None,
+            entries: Vec::new(),
         },
         node: None,
         rounds: BTreeMap::from([(ROUND, network.round.clone())]),
         accepted_roots: Arc::new(BTreeMap::from([(5, root)])),
-        all_stake_voted: false,
     };
     let watched = Watched {
         chain_id: CHAIN_ID,
@@ -538,12 +564,15 @@ fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_reg
     let mut periods = Vec::new();
     while let Some(period) = watch.wants(snapshot.period, times) {
         // To another contract; of this node itself; and the false one.
-        let blocks = [
+        let mut blocks = vec![
             Some(block_with(address(3), address(accused), &answer)),
             None,
             Some(block_with(registry(), address(honest), &answer)),
             Some(block_with(registry(), address(accused), &answer)),
         ];
+        // Who holds the chunk shows it, too.
+        let holders = ranked[..FACTOR as usize].iter();
+        blocks.extend(holders.map(|node| Some(block_with(registry(), address(*node), &answer))));
         watch.read(Some(&blocks[..]).filter(|_| period == snapshot.period), &watched);
         periods.push(period);
     }
@@ -554,15 +583,15 @@ fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_reg
     };
     let expected: Vec<u64> = (before.window_opens()..=before.window_ends()).chain(window).collect();
     assert_eq!(periods, expected, "each once, and only while answers are taken");
-    assert_eq!(watch.waiting(), 1);
+    assert_eq!(watch.waiting(), 1 + FACTOR as usize);
 
     watch.set_nodes(&snapshot, &network.nodes, times);
-    assert_eq!(watch.score(&assigned).answers, 1);
+    assert_eq!(watch.score(&assigned).answers, 1 + FACTOR);
     assert_eq!(watch.waiting(), 0);
     let found = watch.refutations(&snapshot, &network.nodes, times);
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].node, found[0].round), (address(accused), ROUND));
-    assert!(!watch.is_idle(times));
+    assert!(!watch.is_idle());
     assert_eq!(
         watch.refutations(&snapshot, &network.nodes, times),
         found,
@@ -572,5 +601,5 @@ fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_reg
     let slot = network.nodes[accused].slots[(ROUND % 3) as usize].as_mut().unwrap();
     slot.refuted = true;
     assert_eq!(watch.refutations(&snapshot, &network.nodes, times), []);
-    assert!(watch.is_idle(times));
+    assert!(watch.is_idle());
 }

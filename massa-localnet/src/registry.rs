@@ -6,12 +6,15 @@ use crate::genesis::ALLOCATED_STORAGE_GB;
 use crate::network::Network;
 use crate::node::Node;
 use crate::wait::{wait_for, WaitError};
+use massa_api_exports::datastore::DatastoreEntryInput;
 use massa_api_exports::distributed_storage::StorageStatus;
+use massa_api_exports::rpc::MassaRpcClient;
 use massa_client::contract::SendingArguments;
 use massa_client::node::{Node as Api, NodeArguments, NodeCommandError};
 use massa_client::operation::Signer;
 use massa_client::sc::{deploy_registry, RegistryArguments};
 use massa_client::storage::registry::{Operator, OperatorArguments};
+use massa_distributed_storage_worker::smart_contract::state::CONFIG_KEY;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{Registration, StorageConfig};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -201,7 +204,26 @@ impl Member {
             })
     }
 
+    /// Each node executes in its own time: what another one deployed may not be there yet.
+    fn wait_for_the_contract(&self, registry: Address) -> Result<(), RegistryError> {
+        let entry = DatastoreEntryInput {
+            address: registry,
+            key: CONFIG_KEY.to_vec(),
+        };
+        let waited = wait_for(format!("{} to execute the deployment", self.name), TIMEOUT, || {
+            let node = Api::public(&self.api).map_err(|error| error.to_string())?;
+            let entries = node.call(|client| client.get_datastore_entries(vec![entry.clone()]));
+            let entries = entries.map_err(|error| error.to_string())?;
+            let is_there = entries.iter().any(|entry| entry.candidate_value.is_some());
+            is_there
+                .then_some(())
+                .ok_or_else(|| format!("there is no contract {registry}"))
+        });
+        Ok(waited?)
+    }
+
     fn register(&self, registry: Address) -> Result<(), RegistryError> {
+        self.wait_for_the_contract(registry)?;
         let register = || {
             let node = Api::public(&self.api)?;
             let operator = Operator::new(&operator_arguments(self.operator, registry), &node, &self.wallet)?;

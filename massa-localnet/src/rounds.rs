@@ -391,6 +391,7 @@ mod tests {
             passes,
             reason,
             refuted: false,
+            filled: true,
             draw_reasons: vec![0; 4],
         }
     }
@@ -400,7 +401,6 @@ mod tests {
             claims,
             claim_stake: Amount::zero(),
             leaves: 0,
-            claim_weight: 0,
             draws_expected: 0,
             draws_passed: 0,
             answers: 0,
@@ -414,6 +414,7 @@ mod tests {
             closed: true,
             paused: false,
             beacon: is_counted.then_some([1; 32]),
+            ..RoundRecord::default()
         }
     }
 

@@ -116,6 +116,7 @@ fn server() -> TestServer {
         slot: Slot::new(2, 3),
         index: 4,
     });
+    server.sum_path = Some(vec![0; 8]);
     server
 }
 
@@ -159,7 +160,7 @@ impl Chaos {
     fn fetch_at_random(&mut self, id: u64) {
         let first_segment = self.random.gen_range(0..SEGMENTS + 2);
         let slot = Slot::new(self.random.gen_range(0..PERIODS + 2), self.random.gen_range(0..32));
-        let target = match self.random.gen_range(0..8) {
+        let target = match self.random.gen_range(0..9) {
             0 => FetchTarget::Tables {
                 first_segment,
                 count: self.random.gen_range(1..6),
@@ -177,6 +178,10 @@ impl Chaos {
                 ids: vec![LocateId::Block(
                     massa_distributed_storage_exports::record::block_id_from_bytes(&[0; 33]).unwrap(),
                 )],
+            },
+            6 => FetchTarget::SumPath {
+                round: 3,
+                position: ChunkPosition::new(first_segment, 0).unwrap(),
             },
             _ => {
                 let first = self.random.gen_range(0..16);
@@ -329,7 +334,7 @@ fn wanted(target: &FetchTarget) -> usize {
             *count as usize
         }
         FetchTarget::Pages { pages, .. } => pages.len(),
-        FetchTarget::Block { .. } | FetchTarget::Locate { .. } => 1,
+        FetchTarget::Block { .. } | FetchTarget::Locate { .. } | FetchTarget::SumPath { .. } => 1,
     }
 }
 
@@ -387,6 +392,11 @@ fn check(server: &TestServer, target: &FetchTarget, event: FetchEvent, kinds: &m
         (FetchTarget::Locate { .. }, FetchEvent::Located { located, .. }) => {
             kinds.insert("located");
             assert_eq!(located, [server.located]);
+            1
+        }
+        (FetchTarget::SumPath { .. }, FetchEvent::SumPath { path, .. }) => {
+            kinds.insert("sum path");
+            assert_eq!(Some(path), server.sum_path);
             1
         }
         (target, event) => panic!("{event:?} for {target:?}"),
@@ -448,7 +458,16 @@ fn every_fetch_ends_and_no_limit_is_exceeded_whatever_peers_do() {
         kinds.extend(chaos.kinds);
     }
     println!("{completed} fetches complete, {failed} failed, {kinds:?}");
-    let expected = ["tables", "entries", "block", "large block", "pages", "held", "located"];
+    let expected = [
+        "tables",
+        "entries",
+        "block",
+        "large block",
+        "pages",
+        "held",
+        "located",
+        "sum path",
+    ];
     assert_eq!(kinds, HashSet::from(expected));
     assert!(completed > failed, "most of what somebody has is found");
 }

@@ -4,7 +4,7 @@ use massa_distributed_storage_exports::merkle::MAX_PATH_SIBLINGS;
 use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, IndexScope, IndexScopes, LocateId,
     Located, PageContent, SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_FETCH_HELD, MAX_LEAF_SIGNATURES,
-    MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
+    MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES, MAX_SUM_PATH_BYTES,
 };
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::record::{block_id_from_bytes, operation_id_from_bytes};
@@ -14,7 +14,8 @@ use massa_models::slot::Slot;
 use massa_protocol_worker::handlers::storage_handler::messages::{
     Lane, Piece, StorageMessage, StorageMessageDeserializer, StorageMessageSerializer, StorageMessageTypeId,
     TablesContent, MAX_ANNOUNCEMENT_FRAME_BYTES, MAX_CONTENT_BYTES, MAX_CONTENT_FRAME_BYTES, MAX_LOCATE_FRAME_BYTES,
-    MAX_PAGE_FRAME_BYTES, MAX_PROOF_FRAME_BYTES, MAX_STORED_PAGE_BYTES, MAX_TABLE_BYTES, PIECE_BYTES,
+    MAX_PAGE_FRAME_BYTES, MAX_PROOF_FRAME_BYTES, MAX_STORED_PAGE_BYTES, MAX_SUM_PATH_FRAME_BYTES, MAX_TABLE_BYTES,
+    PIECE_BYTES,
 };
 use massa_serialization::{DeserializeError, Deserializer, Serializer};
 use proptest::collection::vec;
@@ -131,6 +132,16 @@ fn ids() -> Vec<LocateId> {
     ]
 }
 
+/// One sibling for each set bit of `mask`.
+fn sum_path(mask: u64) -> Vec<u8> {
+    let mut path = mask.to_le_bytes().to_vec();
+    for _ in 0..mask.count_ones() {
+        path.extend(7u64.to_le_bytes());
+        path.extend([0x88; 32]);
+    }
+    path
+}
+
 /// What is told without being asked, with its bytes, written out by hand from the drawings.
 fn told() -> Vec<(StorageMessage, String)> {
     let announcement = |root: Option<SegmentRoot>| StorageMessage::ChunkAnnouncement {
@@ -235,6 +246,14 @@ fn requests() -> Vec<(StorageMessage, String)> {
             },
             format!("10 01 02 00 00 {} 01 00 {}", x("44", 32), x("44", 32)),
         ),
+        (
+            StorageMessage::SumPathRequest {
+                request_id: 1,
+                round: 300,
+                position: position(2, 300),
+            },
+            "12 01 ac02 02 ac02".into(),
+        ),
     ]
 }
 
@@ -255,6 +274,7 @@ fn answers() -> Vec<(StorageMessage, String)> {
         first_segment: 300,
         answer,
     };
+    let path_answer = |answer| StorageMessage::SumPathResponse { request_id: 1, answer };
     let block = |answer| StorageMessage::BlockResponse {
         request_id: 1,
         slot: Slot::new(300, 31),
@@ -321,6 +341,11 @@ fn answers() -> Vec<(StorageMessage, String)> {
             },
             "11 01 02 00 01 ac02 1f 8001".into(),
         ),
+        (
+            path_answer(Answer::Found(sum_path(0b100))),
+            format!("13 01 00 30 0400000000000000 0700000000000000 {}", x("88", 32)),
+        ),
+        (path_answer(Answer::NotHeld), "13 01 02".into()),
     ]
 }
 
@@ -345,8 +370,8 @@ fn every_type_has_a_vector_and_a_direction() {
     known.sort_unstable();
     known.dedup();
     // 11 was a message that is gone.
-    assert_eq!(known, (0..18).filter(|id| *id != 11).collect::<Vec<u64>>());
-    for id in [11, 18] {
+    assert_eq!(known, (0..20).filter(|id| *id != 11).collect::<Vec<u64>>());
+    for id in [11, 20] {
         assert_eq!(StorageMessageTypeId::try_from(id), Err(id));
     }
     for (message, _) in requests() {
@@ -381,7 +406,7 @@ fn a_peek_tells_type_and_request_without_reading() {
     }
     assert_eq!(deserializer.peek(&[]), None);
     assert_eq!(deserializer.peek(&[1]), None, "a request without an id");
-    assert_eq!(deserializer.peek(&[18, 0]), None, "an unknown type");
+    assert_eq!(deserializer.peek(&[20, 0]), None, "an unknown type");
 }
 
 #[test]
@@ -421,7 +446,25 @@ fn what_is_out_of_its_range_is_refused() {
             "05 00 00 00 00 00 00 00 01 03 02".into(),
         ),
         ("an unknown index scope", "05 00 00 00 00 03 00 00 00".into()),
-        ("an unknown type", "12 01".into()),
+        ("an unknown type", "14 01".into()),
+        (
+            "a way to the claim of a chunk beyond a segment",
+            "12 01 00 00 808004".into(),
+        ),
+        ("a way to a claim without a mask", "13 01 00 07 00000000000000".into()),
+        (
+            "a way to a claim with a sibling too few",
+            "13 01 00 08 0100000000000000".into(),
+        ),
+        (
+            "a way to a claim with a sibling too many",
+            format!("13 01 00 30 0000000000000000 {}", x("88", 40)),
+        ),
+        (
+            "a way to a claim beyond its root",
+            format!("13 01 00 30 0000000000010000 {}", x("88", 40)),
+        ),
+        ("an unknown answer about a claim", "13 01 04".into()),
         (
             "signatures of a leaf that do not ascend",
             format!(
@@ -473,6 +516,10 @@ fn what_would_be_refused_is_not_written() {
         first_segment: 1,
         held,
     };
+    let path_answer = |path| StorageMessage::SumPathResponse {
+        request_id: 1,
+        answer: Answer::Found(path),
+    };
     let mut large_page = page();
     large_page.stored = vec![0; MAX_STORED_PAGE_BYTES + 1];
     let mut half_a_signature = page();
@@ -493,6 +540,9 @@ fn what_would_be_refused_is_not_written() {
         held(vec![vec![1]; MAX_FETCH_HELD as usize + 1]),
         page(large_page),
         page(half_a_signature),
+        path_answer(sum_path(1 << 40)),
+        path_answer(sum_path(3)[..48].to_vec()),
+        path_answer(Vec::new()),
     ];
     for message in refused {
         assert_eq!(try_write(&message), None);
@@ -572,6 +622,13 @@ fn largest() -> Vec<(StorageMessage, usize)> {
             },
             MAX_LOCATE_FRAME_BYTES,
         ),
+        (
+            StorageMessage::SumPathResponse {
+                request_id: u64::MAX,
+                answer: Answer::Found(sum_path((1 << 40) - 1)),
+            },
+            MAX_SUM_PATH_FRAME_BYTES,
+        ),
     ]
 }
 
@@ -582,6 +639,11 @@ fn no_frame_is_larger_than_it_is_said_to_be() {
         assert!(written < bytes, "{written} bytes, at most {bytes}");
         assert!(read(&write(&message)) == Some(message));
     }
+}
+
+#[test]
+fn the_longest_way_to_a_claim_has_a_sibling_at_each_level() {
+    assert_eq!(sum_path((1 << 40) - 1).len(), MAX_SUM_PATH_BYTES);
 }
 
 const _: () = assert!(MAX_PAGE_FRAME_BYTES < 3 * PAGE_BYTES && MAX_PROOF_FRAME_BYTES < 2 * PAGE_BYTES);
@@ -672,6 +734,15 @@ fn any_response() -> impl Strategy<Value = StorageMessage> {
         ),
         (any::<u64>(), vec(located, 1..64))
             .prop_map(|(request_id, located)| StorageMessage::LocateResponse { request_id, located }),
+        (any::<u64>(), any_answer((0u64..1 << 40).prop_map(sum_path)))
+            .prop_map(|(request_id, answer)| StorageMessage::SumPathResponse { request_id, answer }),
+        (any::<u64>(), any::<u64>(), any_position()).prop_map(|(request_id, round, position)| {
+            StorageMessage::SumPathRequest {
+                request_id,
+                round,
+                position,
+            }
+        }),
     ]
 }
 

@@ -447,6 +447,34 @@ fn held_chunks_are_counted_up_to_the_limit_and_lookups_match_their_ids() {
 }
 
 #[test]
+fn a_way_to_a_claim_is_handed_over_as_it_came_or_is_not_held() {
+    let mut bench = Bench::new(&[alice()]);
+    let target = FetchTarget::SumPath {
+        round: 7,
+        position: ChunkPosition::new(3, 1).unwrap(),
+    };
+    let answers = bench.fetch(target.clone(), &[alice()], Repair);
+    let request = bench.one();
+    let message = |request_id, answer| StorageMessage::SumPathResponse { request_id, answer };
+    bench.answer(alice(), message(request.id, Answer::Found(vec![0; 8])));
+    let got = events(&answers);
+    let [FetchEvent::SumPath { from, path, .. }, FetchEvent::Complete { .. }] = &got[..] else {
+        panic!("an answer and its end: {got:?}");
+    };
+    assert_eq!((*from, &path[..]), (alice(), &[0; 8][..]));
+
+    let answers = bench.fetch(target, &[alice()], Repair);
+    let request = bench.one();
+    bench.answer(alice(), message(request.id, Answer::NotHeld));
+    let got = events(&answers);
+    assert!(
+        matches!(&got[..], [FetchEvent::Failed { attempts, .. }] if attempts == &[(alice(), FetchFailure::NotHeld)]),
+        "{got:?}"
+    );
+    assert!(bench.quarantined.is_empty());
+}
+
+#[test]
 fn answers_to_other_requests_are_strays() {
     let mut bench = Bench::new(&[alice(), bob()]);
     bench.fetch(ONE_TABLE, &[alice()], Repair);

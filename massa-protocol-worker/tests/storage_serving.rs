@@ -13,7 +13,8 @@ use massa_protocol_worker::handlers::storage_handler::messages::{
     Lane, Piece, StorageMessage, TablesContent, MAX_CONTENT_BYTES, PIECE_BYTES,
 };
 use massa_protocol_worker::handlers::storage_handler::serving::{
-    Accepted, Serving, ServingLimits, CHALLENGE_BURST, CHALLENGE_INTERVAL, MAX_WAITING_REQUESTS,
+    Accepted, Serving, ServingLimits, CHALLENGE_BURST, CHALLENGE_INTERVAL, MAX_WAITING_REQUESTS, SUM_PATH_BURST,
+    SUM_PATH_INTERVAL,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -338,6 +339,33 @@ fn challenges_are_limited_more_narrowly() {
     assert_eq!(serving.on_request(alice(), &challenge(99), now), busy);
     let later = now + CHALLENGE_INTERVAL;
     assert_eq!(serving.on_request(alice(), &challenge(99), later), Accepted::Waits);
+}
+
+#[test]
+fn ways_to_a_claim_are_limited_more_narrowly_and_do_not_use_up_challenges() {
+    let mut serving = serving();
+    let now = Instant::now();
+    let sum_path = |request_id| StorageMessage::SumPathRequest {
+        request_id,
+        round: 3,
+        position: ChunkPosition::new(3, 1).unwrap(),
+    };
+    for id in 0..u64::from(SUM_PATH_BURST) {
+        assert_eq!(serving.on_request(alice(), &sum_path(id), now), Accepted::Waits);
+    }
+    let busy = Accepted::Refused(StorageMessage::Busy { request_id: 99 });
+    assert_eq!(serving.on_request(alice(), &sum_path(99), now), busy);
+    assert_eq!(serving.on_request(alice(), &challenge(1), now), Accepted::Waits);
+    let later = now + SUM_PATH_INTERVAL;
+    assert_eq!(serving.on_request(alice(), &sum_path(99), later), Accepted::Waits);
+    let mut server = server();
+    server.sum_path = Some(vec![0; 8]);
+    let (_, message) = take(&mut serving, &server).unwrap();
+    let expected = StorageMessage::SumPathResponse {
+        request_id: 0,
+        answer: Answer::Found(vec![0; 8]),
+    };
+    assert_eq!(message, expected);
 }
 
 #[test]

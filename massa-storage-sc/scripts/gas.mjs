@@ -24,9 +24,8 @@ function measure(size) {
     return done;
   };
   for (const name of names) world.register(name, 10, { identity: true });
-  for (let i = names.length; i < size; i++) world.register('m' + i, 10);
   world.holding = HOLDING;
-  anchor(world, SEGMENT);
+  world.anchor(SEGMENT);
   world.at(1, 60);
   for (const name of names) world.submit(name, { claim: world.holding.claim });
   const admin = { from: ADMIN.address, coins: 10n * MAS };
@@ -34,38 +33,34 @@ function measure(size) {
     world.at(round, 3);
     if (round === 8) world.ok('setPlacementKey', m.cat(m.sized(world.nodes.get('late').address), m.u64(7)), { from: ADMIN.address, coins: MAS });
     if (round === 6) world.register('late');
+    // Once somebody is proven, so that the ten decide.
+    for (let i = names.length; round === 4 && i < size; i++) world.register('m' + i, 10);
     gas['submitProof, 4 draws, 8 root votes, claim'] = Math.max(...names.map((name) => honest(world, name).gas));
   }
   const address = (name) => world.nodes.get(name).address;
   const position = SEGMENT.position(0);
   const [{ id }] = SEGMENT.chunks;
   const ranked = [...names].sort((a, b) => (m.score(id, world.key(a), 10n) < m.score(id, world.key(b), 10n) ? -1 : 1));
-  const witnesses = ranked.slice(0, 3).map(address).sort().map((a) => m.sized(a));
-  world.ok('refuteClaim', m.cat(m.sized(address(ranked[9])), m.u64(8), m.sized(world.holding.exhibit(position)), ...witnesses), admin);
+  world.ok('refuteClaim', world.refutation(ranked[9], 8, ranked.slice(0, 3), position), admin);
   world.at(8, 51).ok('resolveExpiredChallenges', m.texts(names.map(address)), admin);
   gas['resolveExpiredChallenges, 10 nodes'] = gas.resolveExpiredChallenges;
   world.ok('fund', undefined, admin);
+  const later = world.segment(1000, [1000], SEGMENT.root);
+  world.chain.data.set('segment_1000', m.cat(later.root, m.u64(8)));
+  world.ok('anchorEarlier', world.anchorArgs(1000), admin);
   const who = { from: address(ranked[0]), coins: MAS };
   world.at(10, 3).ok('claimRewards', undefined, who);
   world.ok('updateStorageAllocation', m.u64(11), who);
   world.ok('addChallenger', m.sized(ADMIN.address), admin);
   world.ok('issueChallenge', m.cat(m.sized(id.toString('hex')), m.sized(who.from), m.sized(id.toString('hex')), m.u64(0)), admin);
   world.ok('removeChallenger', m.sized(ADMIN.address), admin);
-  world.ok('updateConfig', m.encodeConfig({ ...world.config, minStake: 5n, slashPercentage: 20n, replicationFactor: 4n }), admin);
+  world.ok('updateConfig', m.encodeConfig({ ...world.config, minStake: 50n * MAS, slashPercentage: 20n, replicationFactor: 4n }), admin);
   views(world, who.from, id);
   world.ok('unregisterStorageNode', undefined, who);
   world.at(20, 0).ok('unregisterStorageNode', undefined, who);
   world.ok('setPaused', m.u8(1), admin);
   for (const fn of ['submitProof', 'resolveExpiredChallenges']) delete gas[fn];
   return gas;
-}
-
-/** Anchors the segment by the stake of all: the gas of votes does not depend on how many there are, so stake is given. */
-function anchor(world, segment) {
-  const state = world.chain.data.get('state');
-  const value = m.cat(segment.root, m.u64(1));
-  state.writeBigUInt64LE(1n, 56);
-  world.chain.data.set('segment_0', value);
 }
 
 function honest(world, name) {

@@ -5,7 +5,7 @@ import * as m from '../tests/model.mjs';
 import { ADMIN, MAS, World } from '../tests/world.mjs';
 
 const hexOf = (b) => Buffer.from(b).toString('hex');
-const world = World.running(['ann', 'bob', 'cat', 'eve']);
+const world = World.running(['ann', 'bob', 'cat', 'eve', 'fox']);
 const { chain } = world;
 const calls = [];
 const address = (name) => world.nodes.get(name).address;
@@ -42,17 +42,19 @@ const viewsOf = (round, beacon) => [
   ['getSegmentRoot', m.u64(9)], ['getChallenge', m.sized('ab'.repeat(32))],
 ];
 
-// Round 2: ann answers all and claims, bob misses one draw, cat is silent, eve completes the quorum. Dora
+// Round 2 proves all. Round 3: ann answers all and claims, bob misses one draw, cat is silent, eve and fox make the majority. Dora
 // joins, with an identity.
-world.at(2, 10);
-const beacon = world.beacon(2);
+world.at(2, 3);
+for (const name of world.nodes.keys()) world.honest(name);
+world.at(3, 10);
+const beacon = world.beacon(3);
 const second = world.segment(1);
-const answers = world.answersFor('ann', world.holding, 2, beacon);
+const answers = world.answersFor('ann', world.holding, 3, beacon);
 const claim = world.holding.claim;
 const submitted = world.submitArgs('ann', { beacon, answers, roots: [[1, second.root]], claim });
 take('ann submits', 'submitProof', submitted.args, { from: address('ann') });
-world.submit('bob', { beacon, answers: world.answersFor('bob', world.holding, 2, beacon).slice(1) });
-world.honest('eve');
+world.submit('bob', { beacon, answers: world.answersFor('bob', world.holding, 3, beacon).slice(1) });
+for (const name of ['eve', 'fox']) world.honest(name);
 world.register('dora', 7, { identity: true, stake: 200n * MAS, retention: 400 });
 const dora = world.nodes.get('dora');
 const identity = [dora.nodeId, '1.2.3.4:31244', dora.sign(m.nodeIdMessage(chain.chainId, world.registry, dora.address))];
@@ -66,18 +68,18 @@ take('challenger', 'addChallenger', m.sized(ADMIN.address), { from: ADMIN.addres
 const chunkId = hexOf(world.holding.chunks.values().next().value.id);
 const challenge = m.cat(m.sized('ab'.repeat(32)), m.sized(address('ann')), m.sized(chunkId), m.u64(3));
 take('challenge', 'issueChallenge', challenge, { from: ADMIN.address });
-const open = moment('round 2 is open', viewsOf(2, beacon));
+const open = moment('round 3 is open', viewsOf(3, beacon));
 
-// Round 4: the results of round 2 are there, its credit has matured, dora has her key.
-world.at(2, 60);
-take('round 2 closes', 'distributeRewards', m.u64(2 * world.P), { from: ADMIN.address });
-world.at(3, 10);
-for (const name of ['ann', 'eve']) world.honest(name);
-world.at(4, 5);
-take('dora gets her key', 'setPlacementKey', m.cat(m.sized(dora.address), m.u64(3)), { from: ADMIN.address });
+// Round 5: the results of round 3 are there, its credit has matured, dora has her key.
+world.at(3, 60);
+take('round 3 closes', 'distributeRewards', m.u64(3 * world.P), { from: ADMIN.address });
+world.at(4, 10);
+for (const name of ['ann', 'eve', 'fox']) world.honest(name);
+world.at(5, 5);
+take('dora gets her key', 'setPlacementKey', m.cat(m.sized(dora.address), m.u64(4)), { from: ADMIN.address });
 take('settling', 'resolveExpiredChallenges', m.texts([address('bob'), address('cat')]), { from: ADMIN.address });
 take('ann is paid', 'claimRewards', Buffer.alloc(0), { from: address('ann') });
-const over = moment('round 4', viewsOf(2, beacon));
+const over = moment('round 5', viewsOf(3, beacon));
 
 export const vectors = {
   about: 'Calls taken by, rows written by, and views of the compiled registry contract; made by '
@@ -87,7 +89,7 @@ export const vectors = {
   constructor_parameter: hexOf(m.cat(m.sized(ADMIN.address), m.encodeConfig(world.config))),
   identity: { node_id: identity[0], listeners: identity[1], signature: identity[2],
     message: m.nodeIdMessage(chain.chainId, world.registry, dora.address) },
-  submission: { round: '2', beacon: hexOf(beacon), answers: answers.map(([d, a]) => ({ draw: d, answer: hexOf(a) })),
+  submission: { round: '3', beacon: hexOf(beacon), answers: answers.map(([d, a]) => ({ draw: d, answer: hexOf(a) })),
     roots: [{ segment: '1', root: hexOf(second.root) }], claim: { root: hexOf(claim.root), leaves: String(claim.sum) } },
   chunk_id: chunkId,
   calls,

@@ -181,6 +181,11 @@ export class Holding {
     return { position, length: chunk.bytes.length, id: chunk.id, ...this.claim.path(position), leaf: Buffer.alloc(0), leafPath: [], segmentPath };
   }
   answer(j) { return encodeAnswer(this.parts(j)); }
+  /** What shows that a claim has a chunk which somebody else exhibits. */
+  sumPath(position) {
+    const { mask, siblings } = this.claim.path(position);
+    return cat(u64(mask), ...siblings.flatMap((s) => [u64(s.sum), s.hash]));
+  }
   /** What shows a chunk without a leaf. */
   exhibit(position) { return encodeAnswer(this.chunkParts(position)); }
 }

@@ -45,7 +45,7 @@ for (const shape of SHAPES) {
       const answers = world.answersFor(name, holding, 3, beacon);
       for (const [, answer] of answers) answered.add(answer.readBigUInt64LE() >> 16n);
       const done = world.submit(name, { beacon, answers });
-      assert.equal(done.events.filter((e) => e.startsWith('CHALLENGE_PASSED:')).length, 4);
+      assert.deepEqual(world.told(done).draws, ['0', '0', '0', '0']);
     }
     assert.ok(answered.size > 1, 'draws of several segments');
     const credit = (holding.claim.sum * BigInt(P) * 1_000_000n) >> 20n;
@@ -68,28 +68,30 @@ for (const shape of SHAPES) {
     for (const [k, name] of ALL.entries()) {
       const holding = new s.Holding([made[picked[k]]]);
       const done = world.submit(name, { beacon: world.beacon(3), answers: world.answersFor(name, holding, 3, world.beacon(3)) });
-      assert.equal(done.events.filter((e) => e.startsWith('CHALLENGE_PASSED:')).length, 4, `segment ${picked[k]}`);
+      assert.deepEqual(world.told(done).draws, ['0', '0', '0', '0'], `segment ${picked[k]}`);
     }
   });
 
   test(`${of}: a segment is voted for as soon as it is over, not before, and not only with its round`, () => {
     const world = registered(shape);
-    world.chain.period = 2 * periods - 1;
-    world.refusesSubmit('segment is not over', 'ann', { roots: [[0, root(0)], [1, root(1)]] });
-    vote(world, [[0, root(0)]]);
-    assert.equal(world.state().nextSegment, 1n);
+    const first = 2 * segments;
+    world.anchor({ segment: first - 1, root: root(0) });
+    world.chain.period = (first + 2) * periods - 1;
+    world.skips('segment is not over', 'ann', { roots: [[first, root(0)], [first + 1, root(1)]] });
+    for (const name of ['bob', 'cat']) world.submit(name, { roots: [[first, root(0)]] });
+    assert.equal(world.state().nextSegment, BigInt(first + 1));
     world.chain.period += 1;
-    vote(world, [[1, root(1)]]);
-    assert.equal(world.state().nextSegment, 2n);
-    assert.deepEqual(world.view('getSegmentRoot', m.u64(1)), m.cat(root(1), m.u64(Math.floor((2 * periods) / P))));
+    vote(world, [[first + 1, root(1)]]);
+    assert.equal(world.state().nextSegment, BigInt(first + 2));
+    assert.deepEqual(world.view('getSegmentRoot', m.u64(first + 1)), m.cat(root(1), m.u64(Math.floor(((first + 2) * periods) / P))));
   });
 
-  test(`${of}: a vote that comes too early takes its operation with it, and changes nothing`, () => {
+  test(`${of}: a vote that comes too early takes nothing with it, neither answers nor other votes`, () => {
     const world = World.running(ALL, shaped(shape)).at(2, 3);
     const answers = world.answersFor('ann', world.holding, 2, world.beacon(2));
     const early = Math.floor(world.chain.period / periods);
-    world.refusesSubmit('segment is not over', 'ann', { beacon: world.beacon(2), answers, roots: [[early, root(1)]] });
-    world.honest('ann');
+    const told = world.told(world.submit('ann', { beacon: world.beacon(2), answers, roots: [[1, root(1)], [early, root(1)]], claim: world.holding.claim }));
+    assert.deepEqual([told.answers, told.roots, told.claim], ['answered', '1 (segment is not over)', String(world.holding.claim.sum)]);
     assert.equal(world.result('ann', 2).passes, 4);
   });
 
@@ -120,29 +122,29 @@ for (const shape of SHAPES) {
 
   test(`${of}: a network that is behind catches up with eight segments an operation, in several operations of a round`, () => {
     const world = registered(shape);
-    world.at(20, 0);
+    vote(world.at(20, 0), []);
+    world.at(22, 0);
     const pending = Array.from({ length: 16 }, (_, k) => [k, root(k)]);
     vote(world, pending.slice(0, 8));
     assert.equal(world.state().nextSegment, 8n);
     vote(world, pending.slice(8));
     assert.equal(world.state().nextSegment, 16n);
-    world.refusesSubmit('segment is voted for already, or not in order', 'ann', { roots: [[15, root(15)]] });
+    assert.equal(world.told(world.submit('ann', { roots: [[15, root(15)]] })).roots, '0', 'what is accepted is passed over');
   });
 }
 
 test('what was voted for in a round counts in it alone: with rounds of several segments, too', () => {
   const world = registered([4n, 25n]);
-  world.at(0, 60).submit('ann', { roots: [[0, root(0)], [1, root(1)]] });
-  world.submit('bob', { roots: [[0, root(0)], [1, root(1)]] });
-  assert.equal(world.state().nextSegment, 0n, 'two of three are not more than two thirds');
-  world.at(1, 0).submit('cat', { roots: [[0, root(0)], [1, root(1)]] });
+  world.at(2, 60).submit('ann', { roots: [[0, root(0)], [1, root(1)]] });
+  assert.equal(world.state().nextSegment, 0n, 'one of three is not two thirds');
+  world.at(3, 0).submit('cat', { roots: [[0, root(0)], [1, root(1)]] });
   assert.equal(world.state().nextSegment, 0n);
-  for (const name of ['ann', 'bob']) world.submit(name, { roots: [[0, root(0)], [1, root(1)]] });
+  for (const name of ['bob']) world.submit(name, { roots: [[0, root(0)], [1, root(1)]] });
   assert.equal(world.state().nextSegment, 2n);
 });
 
 test('more than eight votes are refused by name', () => {
-  const world = registered([5n, 4n]).at(10, 0);
+  const world = registered([5n, 4n]).at(2, 0);
   const roots = Array.from({ length: 9 }, (_, k) => [k, root(k)]);
   world.refusesSubmit('at most 8 segment roots', 'ann', { roots });
   world.submit('ann', { roots: roots.slice(0, 8) });
@@ -182,9 +184,78 @@ test('the largest claims of the longest round can be closed and paid: nothing ov
   const claim = { root: root(1), sum: most };
   world.at(2, 0);
   for (const name of names.slice(0, 32)) world.submit(name, { claim });
-  world.refusesSubmit('claim leaves: more than a round takes in all', names[32], { claim });
+  world.skips('claim is more than a round takes in all', names[32], { claim });
   world.at(3, 3);
   for (const name of names.slice(0, 32)) world.submit(name, { beacon: world.beacon(3), answers: [] });
   const done = world.at(3, world.P / 2 + 1).ok('distributeRewards', m.u64(3 * world.P), admin);
   assert.deepEqual(done.events, [`REWARDS_DISTRIBUTED:${3 * world.P},0,32`]);
+});
+
+// History that is older than the registry.
+
+/** Segments 0 to 5, each with the root of the one before; 4 is the first that is voted for, and anchored. */
+const older = () => {
+  const world = new World({ config: { firstSegment: 4n } });
+  for (const name of ALL) world.register(name);
+  for (let segment = 0; segment < 6; segment++) world.segment(segment, [5000, 1024], world.segments[segment - 1]?.root);
+  world.at(2, 0);
+  vote(world, [[4, world.segments[4].root]]);
+  return world;
+};
+
+test('the roots before an accepted one are anchored by anybody, one after the other, and their chunks can be claimed', () => {
+  const world = older();
+  for (const segment of [4, 3, 2, 1]) {
+    const before = world.segments[segment - 1];
+    const done = world.ok('anchorEarlier', world.anchorArgs(segment), admin);
+    assert.deepEqual(done.events, [`SEGMENT_ROOT_ACCEPTED:${segment - 1},${before.root.toString('hex')}`]);
+    assert.deepEqual(world.view('getSegmentRoot', m.u64(segment - 1)), m.cat(before.root, m.u64(2)));
+  }
+  assert.equal(world.state().nextSegment, 5n);
+  world.refuses('no segment comes before this one', 'anchorEarlier', world.anchorArgs(0), admin);
+  world.holding = new s.Holding(world.segments.slice(0, 4));
+  for (const name of ALL) world.submit(name, { claim: world.holding.claim });
+  world.at(3, 3);
+  for (const name of ALL) world.honest(name);
+  assert.ok(ALL.every((name) => world.result(name, 3).passes === 4));
+});
+
+test('nothing is anchored by what is not the header of an accepted segment', () => {
+  const world = older();
+  const [before, made] = [world.segments[3], world.segments[4]];
+  const refuses = (message, segment, change) => world.refuses(message, 'anchorEarlier', world.anchorArgs(segment, change), admin);
+  refuses('segment is not anchored', 3);
+  refuses('segment is not anchored', 5);
+  refuses('header is not under the root of its segment', 4, { leaf: before.contents[0], path: m.encodePath(before.headerPath()) });
+  const lie = Buffer.from(made.contents[0]);
+  lie[lie.length - 1] ^= 1;
+  refuses('header is not under the root of its segment', 4, { leaf: lie });
+  refuses('header is not under the root of its segment', 4, { path: m.encodePath(made.headerPath().slice(1)) });
+  const path = m.encodePath(made.headerPath());
+  for (const bad of [Buffer.alloc(0), path.subarray(1), m.cat(path, m.u8(0)), m.cat(m.u16(1), path.subarray(2))]) {
+    refuses('path: not that of the first leaf', 4, { path: bad });
+  }
+  refuses('segment header: 83 bytes', 4, { leaf: Buffer.alloc(82) });
+  refuses('segment header: not the leaf of a header', 4, { leaf: Buffer.alloc(83) });
+  refuses('argument path: longer than 515 bytes', 4, { path: Buffer.alloc(516) });
+  world.refuses('anchorEarlier: 1 bytes too many', 'anchorEarlier', m.cat(world.anchorArgs(4), m.u8(0)), admin);
+  world.ok('anchorEarlier', world.anchorArgs(4), admin);
+  refuses('the segment before is anchored already', 4);
+});
+
+test('a header under an accepted root that tells of another segment or chain anchors nothing', () => {
+  for (const [chainId, segment] of [[78n, 4], [77n, 8]]) {
+    const world = new World({ config: { firstSegment: 4n } });
+    const made = s.madeSegment({ chainId, segment, periods: 25, chunkLengths: [1000], previous: root(1) });
+    world.segments[4] = made;
+    world.anchor({ segment: 4, root: made.root });
+    world.refuses('header is of another segment', 'anchorEarlier', world.anchorArgs(4), admin);
+  }
+});
+
+test('before an archive\'s first segment there is nothing to anchor', () => {
+  const world = new World({ config: { firstSegment: 4n } });
+  const made = world.segment(4, [1000]);
+  world.anchor(made);
+  world.refuses('no segment comes before this one', 'anchorEarlier', world.anchorArgs(4), admin);
 });

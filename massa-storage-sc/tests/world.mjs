@@ -52,8 +52,8 @@ export class World {
   }
   state() {
     const b = this.chain.data.get('state');
-    const names = ['stakes', 'credited', 'reserves', 'pool', 'toBurn', 'burned', 'activeStake', 'nextSegment', 'lastAccepted'];
-    return Object.fromEntries(names.map((name, i) => [name, b.readBigUInt64LE(8 * i)]));
+    const names = ['stakes', 'credited', 'reserves', 'pool', 'toBurn', 'burned', 'keyed', 'nextSegment', 'lastAccepted'];
+    return { ...Object.fromEntries(names.map((name, i) => [name, b.readBigUInt64LE(8 * i)])), proven: b[72] === 1, pauseFrom: b.readBigUInt64LE(80), pauseUntil: b.readBigUInt64LE(112), flagsFrom: b.readBigUInt64LE(104) };
   }
 
   /** Goes to a period of a round. */
@@ -74,10 +74,15 @@ export class World {
   }
   key(name) { return m.placementKey(this.nodes.get(name).address, this.registry); }
 
-  segment(segment, chunkLengths = [5000, 1024, 1, 70_000]) {
-    const made = s.madeSegment({ chainId: this.chain.chainId, segment, periods: this.segmentPeriods, chunkLengths });
+  segment(segment, chunkLengths = [5000, 1024, 1, 70_000], previous = undefined) {
+    const made = s.madeSegment({ chainId: this.chain.chainId, segment, periods: this.segmentPeriods, chunkLengths, previous });
     this.segments[segment] = made;
     return made;
+  }
+  /** What has the segment before this one anchored. */
+  anchorArgs(segment, { leaf, path } = {}) {
+    const made = this.segments[segment];
+    return m.cat(m.u64(segment), m.sized(leaf ?? made.contents[0]), m.sized(path ?? m.encodePath(made.headerPath())));
   }
   beacon(round, salt = '') { return m.hash(Buffer.from(`beacon ${round} ${salt}`)); }
   answersFor(name, holding, round, beacon) {
@@ -99,30 +104,49 @@ export class World {
     this.refuses(message, 'submitProof', this.submitArgs(name, parts).args, { from: this.nodes.get(name).address, coins: MAS, ...options });
   }
 
+  /** The fields of the one event of a submission. */
+  told(done) {
+    const event = done.events.find((e) => e.startsWith('ROUND_SUBMITTED:'));
+    const [node, round, answers, roots, claim, ...draws] = event.slice('ROUND_SUBMITTED:'.length).split(',');
+    return { node, round, answers, roots, claim, draws };
+  }
+  /** The submission is taken, and a part of it skipped: of several the answers, then the roots, then the claim. */
+  skips(reason, name, parts, options) {
+    const told = this.told(this.submit(name, parts, options));
+    const field = parts.beacon ? told.answers : parts.roots ? told.roots.replace(/^\d+ \((.*)\)$/, '$1') : told.claim;
+    assert.equal(field, reason);
+  }
+
   info(name) {
     const b = this.view('getNodeInfo', m.sized(this.nodes.get(name)?.address ?? name));
     return b.length === 0 ? null : readNode(b);
   }
   result(name, round) {
     const b = this.view('getRoundResult', m.cat(m.sized(this.nodes.get(name).address), m.u64(round)));
-    return { credit: b.readBigUInt64LE(96), state: b[104], draws: b[105], passes: b[106], reason: b[107], refuted: b[108], drawReasons: [...b.subarray(112, 112 + b[105])], stake: b.readBigUInt64LE(16) };
+    return { credit: b.readBigUInt64LE(96), state: b[104], draws: b[105], passes: b[106], reason: b[107], refuted: b[108], filled: b[109] === 1, drawReasons: [...b.subarray(112, 112 + b[105])], stake: b.readBigUInt64LE(16) };
   }
   stats(round) {
     const b = this.view('getPeriodStats', m.u64(round * this.P));
     const names = ['period', 'totalGbStored', 'totalRewardsDistributed', 'activeNodes', 'challengesIssued', 'challengesPassed', 'claimStake',
-      'leaves', 'claimWeight', 'answers', 'rate', 'reserve', 'slashPercentage', 'nodeCount'];
+      'leaves', 'electorate', 'answers', 'rate', 'reserve', 'slashPercentage', 'nodeCount'];
+    const after = ['previousAccepted', 'factor', 'beaconStake', 'provenLeaves', 'provenWeight'];
     const stats = Object.fromEntries(names.map((n, i) => [n, b.readBigUInt64LE(8 * i)]));
-    return { ...stats, frozen: b[112], accepted: b[113], closed: b[114], paused: b[115] };
+    const more = Object.fromEntries(after.map((n, i) => [n, b.readBigUInt64LE(148 + 8 * i)]));
+    return { ...stats, ...more, frozen: b[112], accepted: b[113], closed: b[114], paused: b[115], beacon: b.subarray(116, 148) };
   }
 
-  /** Registers nodes in round 0, has segment 0 anchored in round 1, and everybody claim all of it for round 2 (in round 1). */
+  /** Has a segment accepted as if it had been voted for: votes weigh from the second round on. */
+  anchor(made, round = 1) {
+    this.chain.data.get('state').writeBigUInt64LE(BigInt(made.segment) + 1n, 56);
+    this.chain.data.set(`segment_${made.segment}`, m.cat(made.root, m.u64(round)));
+  }
+  /** Registers nodes in round 0, has segment 0 anchored, and everybody claim all of it for round 2 (in round 1). */
   static running(names = ['ann', 'bob', 'cat'], options = {}) {
     const world = new World(options);
     for (const name of names) world.register(name, 10, { stake: options.stakes?.[name] });
     const segment = world.segment(0, options.chunkLengths);
     world.holding = new s.Holding([segment]);
-    world.at(1, Math.floor(0.6 * world.P));
-    for (const name of names) world.submit(name, { roots: [[0, segment.root]] });
+    world.anchor(segment);
     world.at(1, Math.floor(0.7 * world.P));
     for (const name of names) world.submit(name, { claim: world.holding.claim });
     return world;
@@ -140,9 +164,16 @@ export class World {
     const { id } = world.segments[0].chunks[0];
     const ranked = names.map((name) => ({ name, score: m.score(id, world.key(name), 10n) })).sort((a, b) => (a.score < b.score ? -1 : 1)).map((n) => n.name);
     const address = (name) => world.nodes.get(name).address;
-    const witnesses = (list) => m.cat(...list.map(address).sort().map((a) => m.sized(a)));
-    const args = (name, round, list, proof = world.holding.exhibit(position)) => m.cat(m.sized(address(name)), m.u64(round), m.sized(proof), witnesses(list));
+    const args = (name, round, list, options) => world.refutation(name, round, list, position, options);
     return { world, ranked, args, address };
+  }
+  /** What refutes the claim of `name` to a position: witnesses that hold what `holdings` says, by default all the same. */
+  refutation(name, round, witnesses, position, { proof, holdings = {} } = {}) {
+    const address = (n) => this.nodes.get(n).address;
+    const held = (n) => holdings[n] ?? this.holding;
+    const sorted = [...witnesses].sort((a, b) => (address(a) < address(b) ? -1 : 1));
+    const shown = sorted.map((n) => m.cat(m.sized(address(n)), m.sized(held(n).sumPath(position))));
+    return m.cat(m.sized(address(name)), m.u64(round), m.sized(proof ?? held(name).exhibit(position)), ...shown);
   }
   /** An honest answer to the current round, with the claim for the next one. */
   honest(name, { beacon = this.beacon(this.round), claim = this.holding.claim, holding = this.holding, change = (a) => a } = {}) {
@@ -158,7 +189,7 @@ export function readNode(b) {
   const text = () => { const n = b.readUInt32LE(at); at += 4 + n; return b.subarray(at - n, at).toString(); };
   const node = { address: text(), allocatedGb: u64(), registeredPeriod: u64(), totalChallenges: u64(), passedChallenges: u64(),
     pendingRewards: u64(), lastChallengedPeriod: u64(), active: flag(), stake: u64(), matured: u64(), weight: u64(), weightSoon: u64(),
-    leaveRound: u64(), lastCounted: u64(), noClaimBefore: u64(), retentionPeriods: u64(), votesRound: u64(), filled: flag(), hasKey: flag() };
+    leaveRound: u64(), lastCounted: u64(), noClaimBefore: u64(), retentionPeriods: u64(), votesRound: u64(), voteWeight: u64(), filled: flag(), hasKey: flag() };
   node.key = b.subarray(at, at + 32);
   at += 32;
   node.nodeId = text();

@@ -1,6 +1,7 @@
 //! A node, asked over JSON-RPC only: the final state of a contract, final blocks, and operations signed outside of it.
 
 use massa_api_exports::datastore::{DatastoreEntryInput, DatastoreKeysInput};
+use massa_api_exports::execution::SCOutputEvent;
 use massa_api_exports::operation::OperationInput;
 use massa_api_exports::page::TimeInterval;
 use massa_api_exports::rpc::MassaRpcClient;
@@ -58,8 +59,8 @@ pub struct Caller {
 /// Answers to draws that a node gave for a round.
 pub type Answers = (Address, u64, Vec<Vec<u8>>);
 
-/// An operation that is sent and waited for beside the test's own loop; the error is what the contract says.
-pub type Outcome = std::thread::JoinHandle<Result<(), String>>;
+/// An operation that is sent and waited for beside the test's own loop: its events, or what the contract says.
+pub type Outcome = std::thread::JoinHandle<Result<Vec<String>, String>>;
 
 impl Caller {
     fn operation(&self, call: &Call) -> OperationType {
@@ -168,7 +169,8 @@ impl Remote {
                 let sent = signer.send(caller.operation(&call), FEE)?;
                 signer.wait_final(&sent, Some(FINAL_SECONDS))
             });
-            result.map(|_| ()).map_err(|error| error.to_string())
+            let texts = |events: Vec<SCOutputEvent>| events.into_iter().map(|event| event.data).collect();
+            result.map(texts).map_err(|error| error.to_string())
         })
     }
 }

@@ -426,12 +426,12 @@ fn period_text(stats: &PeriodStats) -> String {
     };
     let paused = if stats.paused { ", touched by a pause" } else { "" };
     let claims = format!(
-        "{} nodes: {} GB, {} leaves, stake {}, weight {} GB",
+        "{} nodes: {} GB, {} leaves, stake {}; seasoned stake {}",
         stats.active_nodes,
         stats.total_gb_stored,
         stats.leaves,
         mas(&stats.claim_stake),
-        stats.claim_weight
+        mas(&stats.electorate)
     );
     let answers = format!(
         "{} nodes, {} of {} draws passed",
@@ -532,14 +532,14 @@ fn state_text(state: &RegistryState) -> String {
         || "no beacon was accepted yet".to_string(),
         |round| format!("last in round {round}"),
     );
-    let paused = match state.paused {
-        true => format!("yes, since round {}", state.paused_round),
-        false => "no".to_string(),
+    let paused = match state.pause_until {
+        0 => "never".to_string(),
+        until => format!("from period {} to before period {until}", state.pause_from),
     };
     name_value_lines([
         (
             "stakes",
-            format!("{}, of active nodes {}", mas(&state.stakes), mas(&state.active_stake)),
+            format!("{} of {} nodes with a key", mas(&state.stakes), state.keyed_nodes),
         ),
         ("credited", mas(&state.credited)),
         ("reserves", mas(&state.reserves)),

@@ -53,6 +53,13 @@ pub enum FetchTarget {
         /// At most [`super::MAX_LOCATE_IDS`].
         ids: Vec<LocateId>,
     },
+    /// The way from a chunk to what a node claimed for a round. Each node has its own: ask one at a time.
+    SumPath {
+        /// The round.
+        round: u64,
+        /// Where the chunk stands.
+        position: ChunkPosition,
+    },
 }
 
 /// A request of the worker to the network.
@@ -136,6 +143,15 @@ pub enum FetchEvent {
         from: NodeId,
         /// One for each id, in order; `None` for those that `from` does not know.
         located: Vec<Option<Located>>,
+    },
+    /// How `from` claims the chunk.
+    SumPath {
+        /// Of the fetch.
+        id: u64,
+        /// Who answered.
+        from: NodeId,
+        /// Well formed ([`super::is_sum_path`]); where it leads, the registry's record of `from` tells.
+        path: Vec<u8>,
     },
     /// Everything asked for was answered.
     Complete {

@@ -1,24 +1,23 @@
 //! Refuting a claimed chunk that the node was not assigned.
 //!
-//! The registry never knows the whole assignment. It is shown one claimed chunk and R other nodes that score lower for it:
-//! filled and unchanged in weight over the last three rounds, and surely with room. Then the accused is not among the R best
-//! filled nodes, nor ranked above the last of them.
+//! The registry never knows the whole assignment. It is shown one claimed chunk and R other nodes that come before the accused in its
+//! placement: with lower scores, filled, with a retention that covers the segment until the round ends, and claiming the chunk
+//! themselves. Then the accused is not among the R best filled nodes, nor ranked above the last of them. All are scored by what they had
+//! declared when they claimed the round, so no change since, and no lack of room, makes an honest claim refutable.
 //!
-//! A false claim can be seen only where the accused node's tree is known: an answer to a draw carries the sum path of the
-//! drawn chunk. What `refuteClaim` is sent: [`crate::smart_contract::storage_registry::refute_claim`].
+//! Claims can be seen only where trees are known: an answer to a draw carries the sum path of the drawn chunk, and a witness that is
+//! asked shows its own ([`crate::rounds::witnesses`]). What `refuteClaim` is sent: [`crate::smart_contract::storage_registry::refute_claim`].
 
 use crate::challenge::segment_answer::SegmentAnswer;
-use crate::challenge::sums::Claim;
+use crate::challenge::sums::{Claim, SumPath};
 use crate::replication::placement_score;
-use crate::rewards::LEAVES_PER_GB;
 use crate::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
+use crate::smart_contract::views::RoundResult;
 use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_models::address::Address;
 
-/// Rounds in which a witness has been filled and unchanged, so that the accused had time to hand over.
-pub const STEADY_ROUNDS: u64 = 3;
-/// A witness that claimed more than so many tenths of its allocation may have been skipped as full: no proof.
-pub const WITNESS_TENTHS: u128 = 8;
+/// A node that claims a chunk, and its way from there to its claim.
+pub type Witness = (Address, SumPath);
 
 /// A claimed chunk, and the nodes that score lower for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub struct Refutation {
     /// The chunk, without a leaf.
     pub exhibit: SegmentAnswer,
     /// R nodes, in ascending order of their texts.
-    pub witnesses: Vec<Address>,
+    pub witnesses: Vec<Witness>,
 }
 
 /// Why a refutation is refused. Messages are the registry's, where it has one.
@@ -72,18 +71,36 @@ pub enum RefutationError {
     /// Not a node.
     #[error("not a storage node: {0}")]
     Unknown(Address),
-    /// Not steady.
-    #[error("witness is not filled and unchanged for three rounds: {0}")]
-    NotSteady(Address),
-    /// It may have been full.
-    #[error("witness may have been full: {0}")]
-    Full(Address),
+    /// It has no claim.
+    #[error("witness claimed nothing for this round: {0}")]
+    NoClaimOf(Address),
+    /// It did not hold its share.
+    #[error("witness is not filled: {0}")]
+    NotFilled(Address),
+    /// Its retention is too short.
+    #[error("witness does not keep the segment until the end of the round: {0}")]
+    Retention(Address),
     /// It does not score lower.
     #[error("witness has no lower score: {0}")]
     Score(Address),
-    /// Nobody can be shown to have had room.
-    #[error("claims fill the network: a node may have been skipped as full")]
-    NetworkFull,
+    /// It does not claim the chunk.
+    #[error("witness does not claim the chunk: {0}")]
+    NotClaimed(Address),
+}
+
+impl RefutationError {
+    /// The witness that is refused, if one is.
+    pub fn witness(&self) -> Option<&Address> {
+        match self {
+            Self::Unknown(witness)
+            | Self::NoClaimOf(witness)
+            | Self::NotFilled(witness)
+            | Self::Retention(witness)
+            | Self::Score(witness)
+            | Self::NotClaimed(witness) => Some(witness),
+            _ => None,
+        }
+    }
 }
 
 /// What a refutation is found in and checked against: registered nodes and configuration.
@@ -98,20 +115,9 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// R: the larger of the two factors while one follows the other.
+    /// R, as the round has it.
     pub(super) fn witnesses(&self) -> usize {
-        let factor = self
-            .config
-            .now
-            .replication_factor
-            .max(self.config.next.replication_factor);
-        usize::try_from(factor).unwrap_or(usize::MAX)
-    }
-
-    /// Who is skipped as full follows from what is assigned, and a witness may claim less than that: so all claims together
-    /// must leave room.
-    pub(super) fn network_has_room(&self) -> bool {
-        leaves_room(self.round.leaves, self.round.claim_weight)
+        usize::try_from(self.round.factor).unwrap_or(usize::MAX)
     }
 
     fn node(&self, address: &Address) -> Result<&NodeRecord, RefutationError> {
@@ -122,33 +128,35 @@ impl Bench<'_> {
 
 impl Refutation {
     /// Finds the witnesses against a chunk that `accused` claimed for `round`; `None` if there are too few of them: the claim
-    /// may be right.
+    /// may be right. `sum_path` gives what is known of the claims of others to the chunk.
     ///
     /// `exhibit` is an answer of the accused node, or [`SegmentAnswer::exhibit`]; its leaf is dropped.
-    pub fn find(accused: &NodeRecord, round: u64, exhibit: &SegmentAnswer, bench: Bench<'_>) -> Option<Self> {
-        let chunk = exhibit.chunk.id;
-        let limit = score_of_accused(accused, &chunk)?;
-        let against = |node: &&NodeRecord| check_witness(node, accused, round, &chunk, limit).is_ok();
-        let mut witnesses: Vec<(String, Address)> = bench
-            .nodes
-            .iter()
-            .filter(against)
-            .map(|node| (node.address.to_string(), node.address))
-            .collect();
-        witnesses.sort_unstable();
-        if witnesses.len() < bench.witnesses() || !bench.network_has_room() {
-            return None;
-        }
-        Some(Self {
+    pub fn find(
+        accused: &NodeRecord,
+        round: u64,
+        exhibit: &SegmentAnswer,
+        bench: Bench<'_>,
+        sum_path: impl Fn(&Address) -> Option<SumPath>,
+    ) -> Option<Self> {
+        let mut found = Self {
             node: accused.address,
             round,
             exhibit: exhibit.without_leaf(),
-            witnesses: witnesses
-                .into_iter()
-                .take(bench.witnesses())
-                .map(|(_, address)| address)
-                .collect(),
-        })
+            witnesses: Vec::new(),
+        };
+        let limit = score_of(accused, accused.claim_of(round)?, &exhibit.chunk.id)?;
+        let against = bench.nodes.iter().filter_map(|node| {
+            let witness = (node.address, sum_path(&node.address)?);
+            let holds = found.check_witness(node, &witness.1, accused, bench, limit).is_ok();
+            holds.then_some((node.address.to_string(), witness))
+        });
+        let mut witnesses: Vec<(String, Witness)> = against.take(bench.witnesses()).collect();
+        if witnesses.len() < bench.witnesses() {
+            return None;
+        }
+        witnesses.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        found.witnesses = witnesses.into_iter().map(|(_, witness)| witness).collect();
+        Some(found)
     }
 
     /// Checks the evidence as the registry does. Until when a claim can be refuted is the registry's own business.
@@ -183,76 +191,58 @@ impl Refutation {
         if found != expected {
             return Err(RefutationError::Count { found, expected });
         }
-        let texts: Vec<String> = self.witnesses.iter().map(Address::to_string).collect();
+        let texts: Vec<String> = self.witnesses.iter().map(|(address, _)| address.to_string()).collect();
         if !texts.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(RefutationError::Order);
         }
-        let chunk = self.exhibit.chunk.id;
-        // Without a key the accused has no claim; without any weight nobody could score lower.
-        let limit = score_of_accused(accused, &chunk).ok_or(RefutationError::NoClaim)?;
-        for address in &self.witnesses {
-            check_witness(bench.node(address)?, accused, self.round, &chunk, limit)?;
-        }
-        if !bench.network_has_room() {
-            return Err(RefutationError::NetworkFull);
+        // Without a key the accused has no claim.
+        let slot = accused.claim_of(self.round).ok_or(RefutationError::NoClaim)?;
+        let limit = score_of(accused, slot, &self.exhibit.chunk.id).ok_or(RefutationError::NoClaim)?;
+        for (address, sum_path) in &self.witnesses {
+            self.check_witness(bench.node(address)?, sum_path, accused, bench, limit)?;
         }
         Ok(())
     }
-}
 
-/// The larger of its two weights, so that a change cannot be held against it.
-pub(super) fn accused_weight(accused: &NodeRecord) -> u64 {
-    accused.weight_now.max(accused.weight_next)
-}
-
-fn score_of_accused(accused: &NodeRecord, chunk: &ChunkId) -> Option<u64> {
-    placement_score(chunk, accused.placement_key.as_ref()?, accused_weight(accused))
-}
-
-fn check_witness(
-    witness: &NodeRecord,
-    accused: &NodeRecord,
-    round: u64,
-    chunk: &ChunkId,
-    limit: u64,
-) -> Result<(), RefutationError> {
-    let address = witness.address;
-    if address == accused.address {
-        return Err(RefutationError::Own);
+    fn check_witness(
+        &self,
+        witness: &NodeRecord,
+        sum_path: &SumPath,
+        accused: &NodeRecord,
+        bench: Bench<'_>,
+        limit: u64,
+    ) -> Result<(), RefutationError> {
+        let address = witness.address;
+        if address == accused.address {
+            return Err(RefutationError::Own);
+        }
+        let slot = witness
+            .claim_of(self.round)
+            .ok_or(RefutationError::NoClaimOf(address))?;
+        if !slot.filled {
+            return Err(RefutationError::NotFilled(address));
+        }
+        let position = self.exhibit.position;
+        if !witness.covers(position.segment, self.round, &bench.config.next) {
+            return Err(RefutationError::Retention(address));
+        }
+        let chunk = &self.exhibit.chunk;
+        if score_of(witness, slot, &chunk.id).map_or(true, |score| score >= limit) {
+            return Err(RefutationError::Score(address));
+        }
+        let claim = Claim {
+            root: slot.root,
+            leaves: slot.leaves,
+        };
+        if claim.has(position, (chunk.leaf_count(), &chunk.id), sum_path) {
+            Ok(())
+        } else {
+            Err(RefutationError::NotClaimed(address))
+        }
     }
-    if !is_steady(witness, round) {
-        return Err(RefutationError::NotSteady(address));
-    }
-    if !has_room(witness, round) {
-        return Err(RefutationError::Full(address));
-    }
-    let key = witness.placement_key.as_ref();
-    let score = key.and_then(|key| placement_score(chunk, key, witness.declared_at(round)));
-    if score.map_or(true, |score| score >= limit) {
-        return Err(RefutationError::Score(address));
-    }
-    Ok(())
 }
 
-/// Whether a node was filled and unchanged in weight over the three rounds before `round`, and in it.
-pub(super) fn is_steady(witness: &NodeRecord, round: u64) -> bool {
-    let Some(since) = round.checked_sub(STEADY_ROUNDS) else {
-        return false;
-    };
-    let weighs = witness.weight_at(since) > 0 && witness.weight_at(round) > 0;
-    let unlapsed = witness.lapsed_until <= since || witness.lapsed_from > round;
-    let filled = witness.filled_from <= since && witness.filled_to > round;
-    let unchanged = witness.weight_from_round <= since || witness.weight_from_round > round;
-    weighs && unlapsed && filled && unchanged
-}
-
-/// Whether a node surely was not skipped as full.
-pub(super) fn has_room(witness: &NodeRecord, round: u64) -> bool {
-    let claim = witness.claim_of(round);
-    claim.is_some_and(|claim| leaves_room(claim.leaves, claim.weight))
-}
-
-/// Whether `leaves` are at most 8/10 of `gb`.
-fn leaves_room(leaves: u64, gb: u64) -> bool {
-    u128::from(gb) * u128::from(LEAVES_PER_GB) * WITNESS_TENTHS >= u128::from(leaves) * 10
+/// By what a node had declared when it claimed the round.
+fn score_of(node: &NodeRecord, claim: &RoundResult, chunk: &ChunkId) -> Option<u64> {
+    placement_score(chunk, node.placement_key.as_ref()?, claim.weight)
 }

@@ -8,6 +8,7 @@
 //!
 //! A position exists once, so nothing counts twice, and the sums give every claimed leaf a number from 0 to T − 1.
 
+use massa_distributed_storage_exports::network::{is_sum_path, SUM_PATH_MASK_BYTES, SUM_PATH_SIBLING_BYTES};
 use massa_distributed_storage_exports::types::{ChunkPosition, Digest};
 use massa_distributed_storage_exports::ChunkId;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,15 @@ pub struct Claim {
     pub root: Digest,
     /// T: leaves of 1 KiB in all claimed chunks.
     pub leaves: u64,
+}
+
+impl Claim {
+    /// Whether `path` shows that this claim has the chunk with this id and number of leaves at `position`. Costs 41 hashes.
+    pub fn has(&self, position: ChunkPosition, (leaves, id): (u32, &ChunkId), path: &SumPath) -> bool {
+        let number = position.number();
+        let found = path.follow(number, SumNode::chunk(number, leaves, id));
+        found.is_some_and(|(claim, _)| claim == *self)
+    }
 }
 
 /// A node of the tree.
@@ -96,6 +106,38 @@ pub struct SumPath {
 }
 
 impl SumPath {
+    /// Mask u64, then the listed siblings: sum u64 | hash (32). As in an answer.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.mask.to_le_bytes().to_vec();
+        for sibling in &self.siblings {
+            bytes.extend(sibling.sum.to_le_bytes());
+            bytes.extend(sibling.hash);
+        }
+        bytes
+    }
+
+    /// Reads [`SumPath::to_bytes`]; `None` if the bytes have another form.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if !is_sum_path(bytes) {
+            return None;
+        }
+        let (mask, siblings) = bytes.split_at(SUM_PATH_MASK_BYTES);
+        let sibling = |bytes: &[u8]| {
+            let (sum, hash) = bytes.split_at(8);
+            Some(SumNode {
+                sum: u64::from_le_bytes(sum.try_into().ok()?),
+                hash: hash.try_into().ok()?,
+            })
+        };
+        Some(Self {
+            mask: u64::from_le_bytes(mask.try_into().ok()?),
+            siblings: siblings
+                .chunks_exact(SUM_PATH_SIBLING_BYTES)
+                .map(sibling)
+                .collect::<Option<_>>()?,
+        })
+    }
+
     /// The claim in which the path from the node of the chunk at `position` ends, and the claimed leaves before the chunk; `None`
     /// if the path lies about what is empty, or a sum overflows. Costs 40 hashes.
     pub fn follow(&self, position: u64, chunk: SumNode) -> Option<(Claim, u64)> {

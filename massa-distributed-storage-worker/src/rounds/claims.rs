@@ -13,7 +13,7 @@ pub mod rows;
 use crate::challenge::segment_claim::{
     Change, ClaimBook, ClaimError, ClaimStore, Drawn, RowRead, SealError, SentClaim, StaleChange,
 };
-use crate::challenge::sums::{Claim, SumHasher};
+use crate::challenge::sums::{Claim, SumHasher, SumPath};
 use crate::storage_backend::database::writer::Durability;
 use crate::storage_backend::{SegmentStore, StoreError};
 use massa_distributed_storage_exports::types::Digest;
@@ -121,6 +121,15 @@ impl Claims {
     pub fn draw(&self, root: &Digest, leaf: u64) -> Result<Drawn, ClaimError<StoreError>> {
         let book = self.book.lock().clone();
         book.draw(&*self.store, root, leaf, &mut SumHasher::default())
+    }
+
+    /// The way from a chunk to a claim that was sent; `None` if that does not claim the chunk.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub fn path(&self, root: &Digest, position: ChunkPosition) -> Result<Option<SumPath>, ClaimError<StoreError>> {
+        let book = self.book.lock().clone();
+        book.path(&*self.store, root, position, &mut SumHasher::default())
     }
 
     /// Keeps the claim as it is now, durably, before it is sent for a round. `None` if nothing is claimed.

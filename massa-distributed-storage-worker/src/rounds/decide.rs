@@ -9,17 +9,24 @@ pub use plan::{
 
 use crate::challenge::draw::RoundContext;
 use crate::challenge::sums::Claim;
-use crate::rewards::claimable_leaves;
+use crate::challenge::Reason;
+use crate::rewards::{claimable_leaves, round_rate};
 use crate::rounds::settlement::settled;
-use crate::rounds::timing::{RoundTimes, LAPSE_ROUNDS};
+use crate::rounds::timing::RoundTimes;
+use crate::rounds::watch::refuted_until;
 use crate::smart_contract::state::NodeRecord;
 use crate::smart_contract::storage_registry::ROOT_VOTES_MAX;
-use crate::smart_contract::views::ClaimState;
+use crate::smart_contract::views::{counts, ClaimState};
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::amount::Amount;
 
 /// The same operation is not sent again in a round after it was refused so often: its fee would be paid for nothing.
 const MAX_REFUSALS: usize = 3;
+/// Rounds between coming back and weighing anything.
+const NOTICE_ROUNDS: u64 = 2;
+/// A round that pays nothing is claimed only if its number is a multiple of this, which is the same for all nodes: the electorate must
+/// prove what it holds within eight rounds, or nobody could vote for roots any more until the pool is filled again.
+const UNPAID_CLAIM_ROUNDS: u64 = 4;
 /// Rounds after its own in which a segment with lost periods is voted for first.
 const LOST_VOTE_ROUNDS: u64 = 2;
 
@@ -38,7 +45,7 @@ pub fn decide(settings: &Settings, snapshot: &Snapshot, local: &Local, sent: &[S
         decision.note(Note::NotRegistered);
         return decision;
     };
-    if snapshot.state.paused {
+    if snapshot.state.is_paused(snapshot.period) {
         decision.note(Note::Paused);
         return decision;
     }
@@ -78,14 +85,13 @@ impl<'a> View<'a> {
     ) -> Self {
         let periods = snapshot.config.round_periods();
         let times = RoundTimes::of_period(snapshot.period, periods);
-        let slash_percentage = snapshot.config.at(times.round).slash_percentage;
         Self {
             settings,
             snapshot,
             local,
             sent,
             node,
-            settled: settled(node, &snapshot.rounds, snapshot.period, periods, slash_percentage),
+            settled: settled(node, &snapshot.rounds, snapshot.period, periods),
             times,
         }
     }
@@ -159,11 +165,11 @@ impl<'a> View<'a> {
         };
         let plan = SubmissionPlan {
             round,
-            roots: self.root_votes(vote.is_some() || claim.is_some()),
+            roots: self.root_votes(),
             vote,
             claim,
         };
-        if plan.vote.is_some() || plan.claim.is_some() || !plan.roots.is_empty() {
+        if plan.vote.is_some() || plan.claim.is_some() || !plan.roots.is_empty() || self.returns() {
             self.send(decision, Action::Submit(plan), last_period);
         }
     }
@@ -219,14 +225,26 @@ impl<'a> View<'a> {
         }))
     }
 
-    /// What may be claimed for the next round. Everything that the registry would refuse is left out here: a refused claim
-    /// takes the answers with it.
+    /// What may be claimed for the next round. What the registry would refuse is left out here.
     fn claim(&self) -> Result<ClaimPlan, Note> {
         let plan = self.allowed()?;
         if self.local.claimable.leaves == 0 {
             return Err(Note::NothingAnchored);
         }
+        let next = self.times.round + 1;
+        if self.expected_rate(next) == 0 && next % UNPAID_CLAIM_ROUNDS != 0 {
+            return Err(Note::NothingPaid { round: next });
+        }
         Ok(plan)
+    }
+
+    /// What a round will pay for each GB and period if its claims are those of now and this node's, and the pool stays as it is.
+    fn expected_rate(&self, round: u64) -> u64 {
+        let Snapshot { config, state, .. } = self.snapshot;
+        let claimed = self.snapshot.rounds.get(&round).map_or(0, |record| record.leaves);
+        let leaves = claimed.saturating_add(self.local.claimable.leaves);
+        let configured = config.at(round).reward_per_gb_per_period.to_raw();
+        round_rate(configured, state.pool.to_raw(), leaves, self.times.periods)
     }
 
     /// The same, whatever this node has.
@@ -258,31 +276,38 @@ impl<'a> View<'a> {
         Ok(ClaimPlan { max_leaves })
     }
 
-    /// Whether all active stake decides on segment roots, and not only what claimed the round: while less than half of it did, and
-    /// then until the round ends.
-    fn all_stake_votes(&self, round: u64) -> bool {
-        let claimed = self.snapshot.rounds.get(&round).filter(|record| record.claims > 0);
-        let stake = claimed.map_or(0, |record| record.claim_stake.to_raw());
-        let active = self.snapshot.state.active_stake.to_raw();
-        self.snapshot.all_stake_voted || claimed.is_none() || u128::from(stake) * 2 < u128::from(active)
+    /// The first round in which its entry in the electorate counts when its operation is executed: see `season` in
+    /// `massa-storage-sc/assembly/internals/electorate.ts`.
+    fn entry_round(&self) -> Option<u64> {
+        let round = self.times.round;
+        let entry = self.node.entry_round;
+        let proven = self.settled.slots.iter().flatten().filter(|claim| {
+            let passed = claim.state == ClaimState::Settled && claim.reason == Reason::Passed.code();
+            passed && claim.round < round
+        });
+        let proven = proven.map(|claim| claim.round + 1).max();
+        match proven.filter(|proven| entry.map_or(true, |entry| *proven > entry)) {
+            Some(proven) => Some(proven),
+            None if self.snapshot.state.proven || self.node.leave_round.is_some() => entry,
+            None => Some(entry.filter(|from| counts(*from, round)).map_or(
+                entry.filter(|from| *from > round).unwrap_or(round + NOTICE_ROUNDS),
+                |_| round,
+            )),
+        }
     }
 
-    /// Pending roots that this node derived itself and may vote for.
-    ///
-    /// They ride along; an operation only for them is sent where all active stake decides: a new network anchors its first
-    /// segments that way.
-    fn root_votes(&self, rides_along: bool) -> Vec<(u64, SegmentRoot)> {
+    /// Whether an operation that carries nothing is of use: in the first phase it brings back an entry that lapsed, and a key.
+    fn returns(&self) -> bool {
         let round = self.times.round;
-        let may_vote = if self.all_stake_votes(round) {
-            self.settled.stake > Amount::from_raw(0)
-        } else {
-            rides_along
-                && self
-                    .node
-                    .claim_of(round)
-                    .is_some_and(|claim| claim.stake > Amount::from_raw(0))
-        };
-        if !may_vote {
+        let stands = |from: u64| from > round || counts(from, round);
+        let lapsed = !self.node.entry_round.is_some_and(stands);
+        !self.snapshot.state.proven && self.node.leave_round.is_none() && (lapsed || self.node.placement_key.is_none())
+    }
+
+    /// Pending roots that this node derived itself and may vote for. Its stake must have seasoned.
+    fn root_votes(&self) -> Vec<(u64, SegmentRoot)> {
+        let round = self.times.round;
+        if !self.entry_round().is_some_and(|from| counts(from, round)) {
             return Vec::new();
         }
         let voted = self.node.votes_round == Some(round);
@@ -309,22 +334,26 @@ impl<'a> View<'a> {
         (of == segment && self.times.round >= of_segment.round + LOST_VOTE_ROUNDS).then_some(root)
     }
 
-    /// Closes rounds that this node claimed, unless somebody did.
+    /// Closes the round before the open one if this node claimed it and nothing else did: whatever is sent to the registry after a
+    /// round's window closes it, in a network that runs an answer or a claim of the next round.
     fn closing(&self, decision: &mut Decision) {
-        for round in self.times.round.saturating_sub(1)..=self.times.round {
-            let times = RoundTimes { round, ..self.times };
-            let open = self
-                .snapshot
-                .rounds
-                .get(&round)
-                .is_some_and(|record| record.claims > 0 && !record.closed);
-            let claimed = self.node.claim_of(round).is_some();
-            let rank = self.local.closing_ranks.get(&round).copied().unwrap_or(0);
-            let turn = times.closing_turn(rank, self.settings.lead_periods);
-            if open && claimed && self.snapshot.period >= turn {
-                let period = times.opens();
-                self.send(decision, Action::Close { round, period }, u64::MAX);
-            }
+        let Some(round) = self.times.round.checked_sub(1) else {
+            return;
+        };
+        let times = RoundTimes { round, ..self.times };
+        let record = self.snapshot.rounds.get(&round);
+        let is_open = record.is_some_and(|record| record.claims > 0 && !record.closed);
+        let claimed = self.node.claim_of(round).is_some();
+        let rank = self.local.closing_ranks.get(&round).copied().unwrap_or(0);
+        let turn = times.closing_turn(rank, self.settings.lead_periods);
+        // Its own operation of the open round closes it, too.
+        let own = Kind::Submit {
+            round: self.times.round,
+        };
+        let is_sent = self.is_in_flight(&own) || decision.actions.iter().any(|(action, _)| action.kind() == own);
+        if is_open && claimed && self.snapshot.period >= turn && !is_sent {
+            let period = times.opens();
+            self.send(decision, Action::Close { round, period }, u64::MAX);
         }
     }
 
@@ -339,13 +368,7 @@ impl<'a> View<'a> {
         let registered = self.node.registered_period;
         let after = |round: u64| RoundTimes { round, ..self.times }.opens() > registered;
         if !after(last) {
-            // Where nothing was accepted for long, no such round could come: then the last one serves.
-            let starts_anew = self.times.round > last.saturating_add(LAPSE_ROUNDS);
-            return if starts_anew {
-                self.send(decision, Action::SetPlacementKey { round: last }, u64::MAX);
-            } else {
-                decision.note(Note::NoPlacementKey);
-            };
+            return decision.note(Note::NoPlacementKey);
         }
         let mut round = last;
         loop {
@@ -376,13 +399,7 @@ impl<'a> View<'a> {
 
     fn refutations(&self, decision: &mut Decision) {
         for refutation in &self.local.refutations {
-            // A claim can be refuted until the end of the round after it.
-            let deadline = RoundTimes {
-                round: refutation.round,
-                ..self.times
-            }
-            .next()
-            .last_period();
+            let deadline = refuted_until(refutation.round, self.times);
             if refutation.round <= self.times.round && self.in_time_for(deadline) {
                 self.send(decision, Action::Refute(refutation.clone()), deadline);
             }

@@ -2,11 +2,12 @@
 //!
 //! A claim is a root; only the answers to its draws show chunks. So a false claim is seen when one of its false chunks is drawn. Every
 //! answer is scored once ([`Jury`]), within a number of hashes for each tick; what waits is bounded. Pure: blocks are read, and
-//! refutations sent, by others.
+//! witnesses asked ([`crate::rounds::witnesses`]), by others.
 
 use crate::challenge::jury::{Jury, Verdict};
-use crate::challenge::refutation::Refutation;
 use crate::challenge::segment_answer::SegmentAnswer;
+use crate::rounds::witnesses::Suspicion;
+use massa_distributed_storage_exports::merkle::MAX_PATH_SIBLINGS;
 use massa_distributed_storage_exports::types::ChunkPosition;
 use massa_distributed_storage_exports::ChunkId;
 use massa_models::address::Address;
@@ -30,13 +31,13 @@ pub struct Court<'a> {
     pub juries: &'a BTreeMap<u64, Jury>,
     /// The worst score that still holds a chunk in a round, where placement knows it.
     pub worst_holder: &'a dyn Fn(u64, ChunkPosition, &ChunkId) -> Option<u64>,
-    /// Whether a node claimed what an answer shows: anybody can put an answer in its name into a block, so that a false one in
-    /// its name would hide the node's own. Costs [`CLAIM_HASHES`].
+    /// Whether a node claimed what an answer shows, and that is in the archive: anybody can put an answer in its name into a block.
+    /// Costs [`CLAIM_HASHES`].
     pub is_claimed: &'a dyn Fn(&Address, u64, &SegmentAnswer) -> bool,
 }
 
-/// Hashes that follow a sum path to its claim.
-pub const CLAIM_HASHES: u64 = 41;
+/// Hashes that follow a sum path to its claim, and a chunk to the root of its segment.
+pub const CLAIM_HASHES: u64 = 41 + MAX_PATH_SIBLINGS as u64;
 
 /// What a tick did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct Scored {
 #[derive(Debug, Default)]
 pub struct SegmentWatch {
     waiting: VecDeque<Seen>,
-    found: BTreeMap<(u64, Address), Refutation>,
+    found: Vec<Suspicion>,
     dropped: u64,
 }
 
@@ -69,46 +70,22 @@ impl SegmentWatch {
         });
     }
 
-    /// Scores answers until `hashes_max` hashes are spent, or none waits. The last one may spend one hash for each juror more.
+    /// Scores answers until `hashes_max` hashes are spent, or none waits. The last one may spend two hashes for each juror more.
     pub fn score(&mut self, court: &Court<'_>, hashes_max: u64) -> Scored {
         let mut scored = Scored::default();
         while scored.hashes < hashes_max {
             let Some(seen) = self.waiting.pop_front() else { break };
             scored.answers += 1;
-            // One refutation for each node and round: it forfeits everything at once.
-            let Some(jury) = court.juries.get(&seen.round).filter(|_| !self.is_found(&seen)) else {
-                continue;
-            };
-            let chunk = seen.exhibit.chunk.id;
-            let worst_holder = (court.worst_holder)(seen.round, seen.exhibit.position, &chunk);
-            let verdict = jury.judge(&seen.node, &chunk, worst_holder, &mut scored.hashes);
-            if let Verdict::Against(witnesses) = verdict {
-                scored.hashes += CLAIM_HASHES;
-                if !(court.is_claimed)(&seen.node, seen.round, &seen.exhibit) {
-                    continue;
-                }
-                let refutation = Refutation {
-                    node: seen.node,
-                    round: seen.round,
-                    exhibit: seen.exhibit,
-                    witnesses,
-                };
-                self.found.insert((seen.round, seen.node), refutation);
+            if let Some(suspicion) = judge(seen, court, &mut scored.hashes) {
+                self.found.push(suspicion);
             }
         }
         scored
     }
 
-    /// The false claims that were found, of rounds from `oldest` on. Whether the registry took the answer as passed, and whether
-    /// somebody was faster, is asked before one is sent: [`Refutation::check`].
-    pub fn refutations(&mut self, oldest: u64) -> impl Iterator<Item = &Refutation> {
-        self.found.retain(|(round, _), _| *round >= oldest);
-        self.found.values()
-    }
-
-    /// Forgets a refutation: it was sent, or is refused.
-    pub fn settle(&mut self, round: u64, node: Address) {
-        self.found.remove(&(round, node));
+    /// The claims that were found to be false, as far as scores tell, since this was asked last.
+    pub fn take_found(&mut self) -> Vec<Suspicion> {
+        std::mem::take(&mut self.found)
     }
 
     /// Answers that wait to be scored.
@@ -120,8 +97,24 @@ impl SegmentWatch {
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
+}
 
-    fn is_found(&self, seen: &Seen) -> bool {
-        self.found.contains_key(&(seen.round, seen.node))
+fn judge(seen: Seen, court: &Court<'_>, hashes: &mut u64) -> Option<Suspicion> {
+    let jury = court.juries.get(&seen.round)?;
+    let chunk = (seen.exhibit.position.segment, &seen.exhibit.chunk.id);
+    let worst_holder = (court.worst_holder)(seen.round, seen.exhibit.position, chunk.1);
+    if jury.judge(&seen.node, chunk, worst_holder, hashes) == Verdict::NotRefuted {
+        return None;
     }
+    *hashes += CLAIM_HASHES;
+    if !(court.is_claimed)(&seen.node, seen.round, &seen.exhibit) {
+        return None;
+    }
+    Some(Suspicion {
+        candidates: jury.candidates(&seen.node, chunk, hashes),
+        witnesses: jury.factor(),
+        node: seen.node,
+        round: seen.round,
+        exhibit: seen.exhibit,
+    })
 }

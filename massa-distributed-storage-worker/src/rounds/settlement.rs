@@ -1,12 +1,11 @@
 //! What becomes of a node's claims when the registry settles it: the registry does so at the node's next operation, before it
-//! looks at what the operation brings. A submission that asks for something which settling forbids would be refused as a
-//! whole, answers included; so it is predicted here.
+//! looks at what the operation brings. What settling forbids would be skipped; so it is predicted here.
 //!
 //! Same rules as `settle` in `massa-storage-sc/assembly/internals/rounds.ts`, as far as they decide what may be sent. What is
 //! filled, and how long a weight lasts, is left out.
 
 use crate::challenge::Reason;
-use crate::rewards::{credit, slash_amount};
+use crate::rewards::{credit, more_than_two_thirds, slash_amount, slash_base};
 use crate::rounds::timing::{RoundTimes, MATURE_ROUNDS, SIT_OUT_ROUNDS};
 use crate::smart_contract::state::{NodeRecord, RoundRecord};
 use crate::smart_contract::views::{ClaimState, RoundResult};
@@ -16,14 +15,7 @@ use std::collections::BTreeMap;
 /// The node as it will be after it is settled in `period`.
 ///
 /// `rounds` are the records of its open claims; one that is missing counts as a round in which nobody answered.
-/// `slash_percentage` is that of rounds whose own is not fixed yet.
-pub fn settled(
-    node: &NodeRecord,
-    rounds: &BTreeMap<u64, RoundRecord>,
-    period: u64,
-    periods: u64,
-    slash_percentage: u64,
-) -> NodeRecord {
+pub fn settled(node: &NodeRecord, rounds: &BTreeMap<u64, RoundRecord>, period: u64, periods: u64) -> NodeRecord {
     let mut node = node.clone();
     let now = period / periods;
     let mut claims: Vec<RoundResult> = node.slots.iter().flatten().cloned().collect();
@@ -35,7 +27,7 @@ pub fn settled(
         };
         if claim.state != ClaimState::Settled && times.window_over(period) {
             let record = rounds.get(&claim.round);
-            settle_claim(&mut node, &mut claim, record, periods, slash_percentage);
+            settle_claim(&mut node, &mut claim, record, periods);
         }
         if claim.state == ClaimState::Settled && now >= claim.round + MATURE_ROUNDS {
             node.matured_rewards = node.matured_rewards.saturating_add(claim.credit);
@@ -66,41 +58,39 @@ pub fn result_of(claim: &RoundResult, record: Option<&RoundRecord>) -> Reason {
     }
 }
 
-fn settle_claim(
-    node: &mut NodeRecord,
-    claim: &mut RoundResult,
-    record: Option<&RoundRecord>,
-    periods: u64,
-    slash_percentage: u64,
-) {
+fn settle_claim(node: &mut NodeRecord, claim: &mut RoundResult, record: Option<&RoundRecord>, periods: u64) {
     let reason = result_of(claim, record);
-    let answered = claim.state == ClaimState::Answered;
     claim.state = ClaimState::Settled;
     claim.reason = reason.code();
-    let missed = match reason {
-        Reason::Passed | Reason::SomeMissed | Reason::Refuted => {
-            let rate = record.map_or(0, |record| record.rate.to_raw());
-            let earned = credit(claim.leaves, periods, rate, claim.passes, claim.draws.max(1));
-            if reason != Reason::Refuted {
-                claim.credit = Amount::from_raw(earned);
-            }
-            claim.draws - claim.passes.min(claim.draws)
-        }
-        Reason::Silent => claim.draws,
-        _ => 0,
-    };
-    let sits_out = reason == Reason::Minority || (!answered && reason != Reason::Paused);
-    if sits_out {
+    if matches!(reason, Reason::Passed | Reason::SomeMissed) {
+        let rate = record.map_or(0, |record| record.rate.to_raw());
+        let earned = credit(claim.leaves, periods, rate, claim.passes, claim.draws.max(1));
+        claim.credit = Amount::from_raw(earned);
+    }
+    if matches!(reason, Reason::Minority | Reason::Silent) {
         let until = claim.round + SIT_OUT_ROUNDS + 1;
         node.no_claim_before_round = node.no_claim_before_round.max(until);
     }
-    if missed == 0 || record.is_some_and(|record| record.paused) {
-        return;
+    let slash = record.map_or(Amount::zero(), |record| slash_of(claim, reason, record));
+    node.stake = node.stake.saturating_sub(slash);
+}
+
+/// What a claim with this result costs of the stake, besides what a refutation took. A round that pays nobody slashes nobody.
+pub fn slash_of(claim: &RoundResult, reason: Reason, record: &RoundRecord) -> Amount {
+    if record.paused || record.rate == Amount::zero() {
+        return Amount::zero();
     }
-    let fixed = record
-        .filter(|record| record.frozen)
-        .map(|record| record.slash_percentage);
-    let stake = claim.stake.min(node.stake).to_raw();
-    let slash = slash_amount(stake, fixed.unwrap_or(slash_percentage), missed, claim.draws.max(1));
-    node.stake = node.stake.saturating_sub(Amount::from_raw(slash));
+    let stake = claim.stake.to_raw();
+    let missed_base = slash_base(stake, record.stake_per_gb.to_raw(), claim.leaves);
+    let surely_false = || more_than_two_thirds(record.beacon_stake.to_raw(), record.electorate.to_raw());
+    let (base, missed) = match reason {
+        Reason::Passed | Reason::SomeMissed | Reason::Refuted => {
+            (missed_base, claim.draws - claim.passes.min(claim.draws))
+        }
+        Reason::Silent => (missed_base, claim.draws),
+        // Whose beacon lost narrowly may have told the truth.
+        Reason::Minority if surely_false() => (stake, claim.draws),
+        _ => (0, 0),
+    };
+    Amount::from_raw(slash_amount(base, record.slash_percentage, missed, claim.draws.max(1)))
 }

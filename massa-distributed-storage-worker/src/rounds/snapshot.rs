@@ -2,7 +2,7 @@
 
 use crate::rounds::decide::Snapshot;
 use crate::smart_contract::state::{
-    electorate_key, node_key, round_key, segment_key, ConfigRecord, NodeRecord, RoundRecord, CONFIG_KEY, STATE_KEY,
+    node_key, round_key, segment_key, ConfigRecord, NodeRecord, RoundRecord, CONFIG_KEY, STATE_KEY,
 };
 use crate::smart_contract::views::{decode_segment_root, decode_state};
 use massa_distributed_storage_exports::contract::ContractHost;
@@ -53,17 +53,11 @@ impl SnapshotReader {
         let periods = self.read_round_periods(host)?;
         let open = period / periods;
         let numbers: Vec<u64> = (open.saturating_sub(ROUNDS_BEFORE)..=open + 1).collect();
-        let mut keys = vec![
-            CONFIG_KEY.to_vec(),
-            STATE_KEY.to_vec(),
-            electorate_key(open),
-            node_key(&self.node),
-        ];
+        let mut keys = vec![CONFIG_KEY.to_vec(), STATE_KEY.to_vec(), node_key(&self.node)];
         keys.extend(numbers.iter().map(|round| round_key(round.saturating_mul(periods))));
         let mut rows = host.final_entries(&self.registry, &keys).into_iter();
         let config = ConfigRecord::decode(&rows.next()??).ok()?;
         let state = decode_state(&rows.next()??).ok()?;
-        let all_stake_voted = rows.next()?.is_some();
         let node = rows.next()?.and_then(|row| NodeRecord::decode(self.node, &row).ok());
         let records = numbers.iter().zip(rows);
         let rounds = records.filter_map(|(round, row)| Some((*round, RoundRecord::decode(&row?).ok()?)));
@@ -79,7 +73,6 @@ impl SnapshotReader {
             node,
             rounds,
             accepted_roots: Arc::clone(&self.accepted),
-            all_stake_voted,
         })
     }
 

@@ -7,12 +7,15 @@
 mod handle;
 mod notes;
 mod orders;
+mod witnesses;
 
 pub use handle::{ClaimedNow, RoundHandle, RoundStatus};
+pub use witnesses::NetworkNow;
 
 use self::handle::Shared;
 use self::notes::note_text;
 use self::orders::Ordered;
+use self::witnesses::Answers;
 use super::claims::keeper::ClaimKeeper;
 use super::claims::{Claims, Found};
 use super::decide::{claimable_now, decide, Claimable, Decision, Local, Note, Sent, Settings, Snapshot};
@@ -60,6 +63,8 @@ pub struct RoundParts {
     pub assigned: SharedAssigned,
     /// The client of the registry.
     pub client: ClientHandle,
+    /// Whom witnesses against false claims are asked through.
+    pub network: NetworkNow,
     /// Recent final blocks. Older ones are taken from the archive.
     pub final_blocks: FinalBlocks,
     /// Whether matured rewards are claimed on their own.
@@ -105,6 +110,7 @@ pub fn start_rounds(parts: RoundParts) -> std::io::Result<(RoundManager, RoundHa
         claims: Arc::new(claims),
         status: Default::default(),
         earnings: earnings.into(),
+        committed: Default::default(),
     });
     let worker = Worker::new(Arc::clone(&shared), parts, found);
     let (stop, stopped) = bounded(0);
@@ -137,6 +143,8 @@ struct Worker {
     /// Of the round beside it.
     beacon: Option<(u64, Digest)>,
     watch: Watch,
+    /// What witnesses answered.
+    answers: Answers,
     ordered: Vec<Ordered>,
     /// Notes of the last decision that were logged.
     said: Vec<String>,
@@ -155,6 +163,7 @@ impl Worker {
             read: None,
             beacon: None,
             watch: Watch::default(),
+            answers: Answers::default(),
             ordered: Vec::new(),
             said: Vec::new(),
             is_stuck: false,
@@ -198,6 +207,7 @@ impl Worker {
         }
         self.take_outcomes(settings.claim_fee);
         self.watch_others(&settings);
+        self.ask_witnesses(&settings);
         let Some(read) = self.read.take() else { return };
         let local = self.local(&settings, &read);
         let sent: Vec<Sent> = self.ordered.iter().map(|ordered| ordered.sent.clone()).collect();
@@ -244,6 +254,7 @@ impl Worker {
             round_periods: times.periods,
             accepted: Arc::clone(&snapshot.accepted_roots),
         });
+        self.shared.set_committed(snapshot.node.as_ref());
         self.keeper.set_accepted(&snapshot.accepted_roots);
         let segment_periods = snapshot.config.next.challenge_frequency_periods.max(1);
         self.keeper
@@ -297,16 +308,14 @@ impl Worker {
     /// What the records of all nodes are needed for, if they are: who closes a round, and whose claim is false.
     fn read_nodes(&mut self, settings: &Settings, read: &mut Read) {
         let (snapshot, times) = (&read.snapshot, read.times);
-        let due: Vec<u64> = (times.round.saturating_sub(1)..=times.round)
-            .filter(|round| {
-                let record = snapshot.rounds.get(round);
-                let is_open = record.is_some_and(|record| !record.closed && record.claims > 0);
-                let of_round = RoundTimes { round: *round, ..times };
-                is_open && of_round.window_over(snapshot.period)
-            })
-            .collect();
+        let due = times.round.checked_sub(1).filter(|round| {
+            let record = snapshot.rounds.get(round);
+            let is_open = record.is_some_and(|record| !record.closed && record.claims > 0);
+            is_open && times.window_over(snapshot.period)
+        });
         self.read_blocks(settings, read);
-        if due.is_empty() && self.watch.is_idle(times) {
+        read.refutations.clear();
+        if due.is_none() && self.watch.is_idle() {
             return;
         }
         let nodes = self.parts.client.nodes().records();
@@ -399,8 +408,7 @@ impl Worker {
     fn see_earnings(&mut self, snapshot: &Snapshot, periods: u64) {
         let Some(node) = &snapshot.node else { return };
         // A node that leaves may send nothing more that settles it before its record is gone.
-        let slash_percentage = snapshot.config.at(snapshot.period / periods).slash_percentage;
-        let node = settled(node, &snapshot.rounds, snapshot.period, periods, slash_percentage);
+        let node = settled(node, &snapshot.rounds, snapshot.period, periods);
         let mut earnings = self.shared.earnings.lock();
         for round in earnings.see(&node, &snapshot.rounds, periods) {
             info!(

@@ -97,11 +97,11 @@ impl RoundTimes {
         self.beacon_period() + last_moment.saturating_sub(self.beacon_period()) / 2
     }
 
-    /// The final period from which on the claimant that is `rank`-th in line closes the round, if nobody did: each waits until
-    /// it would have seen the one before.
+    /// The final period from which on the claimant that is `rank`-th in line closes the round, if nothing did until the window of the
+    /// next one was over: each waits until it would have seen the one before.
     pub fn closing_turn(self, rank: u64, lead: u64) -> u64 {
         let wait = rank.saturating_mul(lead.saturating_mul(2).saturating_add(1));
-        self.window_ends().saturating_add(1).saturating_add(wait)
+        self.next().window_ends().saturating_add(1).saturating_add(wait)
     }
 }
 

@@ -1,29 +1,35 @@
 //! What others sent for the open round, read from final blocks: false claims that this node can see are refuted.
 //!
-//! Each answer is scored once ([`SegmentWatch`]), so many in a tick. Whether the registry took it as passed, and whether the claim
-//! is refuted already, is looked at when one is to be sent.
+//! Each answer is scored once ([`SegmentWatch`]), so many in a tick. For what is found false, other nodes are asked to show that they
+//! claim the chunk ([`Witnesses`]). Whether the registry would take the refutation is looked at when it is to be sent.
 
 use crate::challenge::jury::Jury;
 use crate::challenge::refutation::{Bench, Refutation};
 use crate::challenge::segment_answer::SegmentAnswer;
-use crate::challenge::sums::Claim;
-use crate::challenge::Reason;
+use crate::challenge::sums::{Claim, SumPath};
 use crate::repair::assigned::SharedAssigned;
 use crate::replication::placement_score;
 use crate::rounds::decide::Snapshot;
 use crate::rounds::segment_watch::{Court, Scored, SegmentWatch};
+use crate::rounds::witnesses::{Heard, PathAnswer, PathRequest, Witnesses};
 use crate::rounds::RoundTimes;
 use crate::smart_contract::state::NodeRecord;
 use crate::smart_contract::storage_registry::parse_submission_answers;
 use massa_distributed_storage_exports::verification::parse_secure_share_operation;
-use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition, SegmentRoot};
 use massa_models::address::Address;
 use massa_models::block_id::BlockId;
+use massa_models::node::NodeId;
 use massa_models::operation::OperationType;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Hashes that scoring may cost in a tick: 5 ms.
 const HASHES: u64 = 25_000;
+
+/// Ways to claims that are kept of a round, of about 0.5 kB each.
+const PATHS_MAX: usize = 1 << 14;
 
 /// A final block, as far as the rounds need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +57,15 @@ pub struct Watch {
     /// Periods below it were read.
     next_period: u64,
     seen: SegmentWatch,
+    witnesses: Witnesses,
     juries: BTreeMap<u64, Jury>,
     /// What nodes claimed for the rounds of the juries.
     claims: BTreeMap<(u64, Address), Claim>,
+    /// Who they are in the network of peers.
+    peers: BTreeMap<Address, NodeId>,
+    accepted: Arc<BTreeMap<u64, SegmentRoot>>,
+    /// Ways from chunks to the claims of others that were seen, by round: bounded by what their blocks had room for.
+    paths: BTreeMap<u64, BTreeMap<(ChunkPosition, Address), SumPath>>,
 }
 
 impl Watch {
@@ -83,15 +95,18 @@ impl Watch {
                 };
                 for answer in answers.iter().filter_map(|bytes| SegmentAnswer::from_bytes(bytes).ok()) {
                     self.seen.saw(node, round, &answer);
+                    let paths = self.paths.entry(round).or_default();
+                    if paths.len() < PATHS_MAX {
+                        paths.insert((answer.position, node), answer.sum_path);
+                    }
                 }
             }
         }
     }
 
-    /// Whether there is nothing to score and nothing to send.
-    pub fn is_idle(&mut self, times: RoundTimes) -> bool {
-        let oldest = times.round.saturating_sub(1);
-        self.seen.waiting() == 0 && self.seen.refutations(oldest).next().is_none()
+    /// Whether there is nothing to score and nothing to look into.
+    pub fn is_idle(&self) -> bool {
+        self.seen.waiting() == 0 && self.witnesses.is_empty()
     }
 
     /// Answers that wait to be scored.
@@ -112,6 +127,10 @@ impl Watch {
             })
         });
         self.claims = claimed.collect();
+        let peers = nodes.iter().filter_map(|node| Some((node.address, node.peer()?)));
+        self.peers = peers.collect();
+        self.accepted = Arc::clone(&snapshot.accepted_roots);
+        self.paths.retain(|round, _| rounds.contains(round));
         let juries = rounds.filter_map(|round| Some((round, Jury::new(bench(snapshot, nodes, round)?, round))));
         self.juries = juries.collect();
     }
@@ -128,31 +147,76 @@ impl Watch {
             let node = nodes.get(worst)?;
             placement_score(chunk, &node.placement_key, node.allocated_storage_gb)
         };
-        let claims = &self.claims;
+        let (claims, accepted) = (&self.claims, &self.accepted);
         let is_claimed = |node: &Address, round: u64, answer: &SegmentAnswer| {
-            let claim = claims.get(&(round, *node));
-            claim.is_some_and(|claim| answer.before_under(claim).is_some())
+            let (claim, root) = (claims.get(&(round, *node)), accepted.get(&answer.position.segment));
+            let is_in_claim = claim.is_some_and(|claim| answer.before_under(claim).is_some());
+            is_in_claim && root.is_some_and(|root| answer.is_under(root))
         };
         let court = Court {
             juries: &self.juries,
             worst_holder: &worst_holder,
             is_claimed: &is_claimed,
         };
-        self.seen.score(&court, HASHES)
+        let scored = self.seen.score(&court, HASHES);
+        for suspicion in self.seen.take_found() {
+            let (round, position) = (suspicion.round, suspicion.exhibit.position);
+            let seen = |node: &Address| self.paths.get(&round)?.get(&(position, *node)).cloned();
+            let claim = |node: &Address| self.claims.get(&(round, *node)).copied();
+            self.witnesses.open(suspicion, seen, claim);
+        }
+        scored
     }
 
-    /// The false claims that can be shown to the registry in the state of `snapshot`. What it would refuse is forgotten.
-    pub fn refutations(&mut self, snapshot: &Snapshot, nodes: &[NodeRecord], times: RoundTimes) -> Vec<Refutation> {
-        let oldest = times.round.saturating_sub(1);
-        let found: Vec<Refutation> = self.seen.refutations(oldest).cloned().collect();
-        let (shown, refused): (Vec<_>, Vec<_>) = found
-            .into_iter()
-            .partition(|refutation| is_shown(refutation, snapshot, nodes));
-        for refutation in refused {
-            self.seen.settle(refutation.round, refutation.node);
-        }
-        shown
+    /// Which ways to claims to ask for now. `lead` periods pass between the final state and the execution of what is sent.
+    pub fn requests(&mut self, now: Instant, (period, lead): (u64, u64), times: RoundTimes) -> Vec<PathRequest> {
+        let is_in_time = |round: u64| period.saturating_add(lead) <= refuted_until(round, times);
+        self.witnesses.requests(now, is_in_time)
     }
+
+    /// What came of a request.
+    pub fn on_answer(&mut self, id: u64, answer: PathAnswer, now: Instant) -> Heard {
+        let claim = |node: &Address, round: u64| self.claims.get(&(round, *node)).copied();
+        self.witnesses.on_answer(id, answer, claim, now)
+    }
+
+    /// Who a registered node is in the network of peers, if it said so.
+    pub fn peer(&self, node: &Address) -> Option<NodeId> {
+        self.peers.get(node).copied()
+    }
+
+    /// The false claims that can be shown to the registry in the state of `snapshot`, one for each claim: it forfeits everything at
+    /// once. What it would refuse is left out, and looked at anew without what it refused.
+    pub fn refutations(&mut self, snapshot: &Snapshot, nodes: &[NodeRecord], times: RoundTimes) -> Vec<Refutation> {
+        let is_open = |round: u64, node: &Address| {
+            let node = nodes.iter().find(|of| of.address == *node);
+            let claim = node.and_then(|node| node.claim_of(round));
+            claim.is_some_and(|claim| !claim.refuted)
+        };
+        self.witnesses.retain(times.round.saturating_sub(1), is_open);
+        let mut shown = BTreeMap::new();
+        for refutation in self.witnesses.refutations() {
+            let Some(bench) = bench(snapshot, nodes, refutation.round) else {
+                continue;
+            };
+            let root = snapshot.accepted_roots.get(&refutation.exhibit.position.segment);
+            match refutation.check(bench, root) {
+                Ok(()) => {
+                    shown.entry((refutation.round, refutation.node)).or_insert(refutation);
+                }
+                Err(error) => match error.witness() {
+                    Some(witness) => self.witnesses.exclude(&refutation, witness),
+                    None => self.witnesses.close(&refutation),
+                },
+            }
+        }
+        shown.into_values().collect()
+    }
+}
+
+/// The last period in which a claim for `round` can be refuted.
+pub fn refuted_until(round: u64, times: RoundTimes) -> u64 {
+    RoundTimes { round, ..times }.next().last_period()
 }
 
 fn bench<'a>(snapshot: &'a Snapshot, nodes: &'a [NodeRecord], round: u64) -> Option<Bench<'a>> {
@@ -161,18 +225,6 @@ fn bench<'a>(snapshot: &'a Snapshot, nodes: &'a [NodeRecord], round: u64) -> Opt
         config: &snapshot.config,
         round: snapshot.rounds.get(&round)?,
     })
-}
-
-/// Whether the registry would take a refutation, and the answer it is made from passed: what did not shows nothing.
-fn is_shown(refutation: &Refutation, snapshot: &Snapshot, nodes: &[NodeRecord]) -> bool {
-    let Some(bench) = bench(snapshot, nodes, refutation.round) else {
-        return false;
-    };
-    let accused = nodes.iter().find(|node| node.address == refutation.node);
-    let claim = accused.and_then(|accused| accused.claim_of(refutation.round));
-    let passed = claim.is_some_and(|claim| claim.draw_reasons.contains(&Reason::Passed.code()));
-    let root = snapshot.accepted_roots.get(&refutation.exhibit.position.segment);
-    passed && refutation.check(bench, root).is_ok()
 }
 
 /// Node, round and answers in an operation; nothing if it is no submission of somebody else to the registry.

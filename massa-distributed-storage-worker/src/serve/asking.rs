@@ -172,7 +172,7 @@ fn answers_max(target: &FetchTarget) -> usize {
             *count as usize
         }
         FetchTarget::Pages { pages, .. } => pages.len(),
-        FetchTarget::Block { .. } | FetchTarget::Locate { .. } => 1,
+        FetchTarget::Block { .. } | FetchTarget::Locate { .. } | FetchTarget::SumPath { .. } => 1,
     }
 }
 
@@ -184,6 +184,7 @@ fn number_of(event: &FetchEvent) -> u64 {
         | FetchEvent::Page { id, .. }
         | FetchEvent::Held { id, .. }
         | FetchEvent::Located { id, .. }
+        | FetchEvent::SumPath { id, .. }
         | FetchEvent::Complete { id }
         | FetchEvent::Failed { id, .. } => *id,
     }

@@ -1,4 +1,4 @@
-//! What this node serves to peers: tables, entries, blocks, pages, which chunks it holds, where ids are.
+//! What this node serves to peers: tables, entries, blocks, pages, which chunks it holds, where ids are, how it claims a chunk.
 //!
 //! Called by the storage handler, on its threads. Each answer reads a bounded number of rows, whatever the length of the
 //! archive. Everything is checked as it is read; what is damaged is logged once and answered as not held, never served.
@@ -39,12 +39,16 @@ pub type AssignedChunks = Arc<dyn Fn(u64) -> Vec<u32> + Send + Sync>;
 /// Answers audits: see [`ArchiveServer::prove`].
 pub type Prove = Arc<dyn Fn(&SegmentServer, &NodeId, &AuditChallenge) -> Answer<Vec<AuditLeaf>> + Send + Sync>;
 
+/// How this node claims a chunk for a round: see [`ArchiveServer::sum_path`].
+pub type WayToClaim = Arc<dyn Fn(u64, ChunkPosition) -> Answer<Vec<u8>> + Send + Sync>;
+
 /// Serves a [`SegmentStore`].
 pub struct SegmentServer {
     store: Arc<SegmentStore>,
     allocated_storage_gb: u64,
     assigned: AssignedChunks,
     prove: Option<Prove>,
+    way_to_claim: Option<WayToClaim>,
     reported: Mutex<VecDeque<Damage>>,
     complete: Mutex<Complete>,
 }
@@ -57,6 +61,7 @@ impl SegmentServer {
             allocated_storage_gb,
             assigned,
             prove: None,
+            way_to_claim: None,
             reported: Mutex::default(),
             complete: Mutex::default(),
         }
@@ -65,6 +70,12 @@ impl SegmentServer {
     /// Answers audits with `prove`. Without it, none is answered.
     pub fn proving_with(mut self, prove: Prove) -> Self {
         self.prove = Some(prove);
+        self
+    }
+
+    /// Shows with `way` what this node claims. Without it, nothing is shown.
+    pub fn claiming_with(mut self, way: WayToClaim) -> Self {
+        self.way_to_claim = Some(way);
         self
     }
 
@@ -357,6 +368,11 @@ impl ArchiveServer for SegmentServer {
                 })
                 .collect(),
         }
+    }
+
+    fn sum_path(&self, round: u64, position: ChunkPosition) -> Answer<Vec<u8>> {
+        let way = self.way_to_claim.as_ref();
+        way.map_or(Answer::NotHeld, |way| way(round, position))
     }
 
     fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {

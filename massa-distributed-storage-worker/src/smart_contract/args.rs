@@ -116,6 +116,11 @@ impl<'a> ArgsReader<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next `count` bytes.
     ///
     /// # Errors

@@ -11,7 +11,8 @@
 //! counted round: without it nobody would be assigned anything, so nobody could claim, and the network could not come back.
 
 use super::args::DecodeError;
-use super::state::{parse_node_key, ConfigRecord, NodeRecord, CONFIG_KEY, LAPSE_ROUNDS, NODE_PREFIX};
+use super::state::{parse_node_key, ConfigRecord, NodeRecord, CONFIG_KEY, LAPSE_ROUNDS, NODE_PREFIX, STATE_KEY};
+use super::views::decode_state;
 use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode, StorageRegistry};
 use massa_models::address::Address;
@@ -122,15 +123,21 @@ pub fn read_nodes(host: &dyn ContractHost, registry: &Address) -> Vec<NodeRecord
     records
 }
 
-/// The set of a round; empty if no node weighs anything, or ever did. If all of them lapsed: see the module.
-pub fn set_of(records: &[NodeRecord], round: u64) -> NodeSet {
-    let weighing: Vec<StorageNode> = records.iter().filter_map(|record| record.in_round(round)).collect();
+/// The set of a round; `flags_from` is that of the registry's state. Empty if no node weighs anything, or ever did. If all of them lapsed: see the module.
+pub fn set_of(records: &[NodeRecord], round: u64, flags_from: Option<u64>) -> NodeSet {
+    let weighing: Vec<StorageNode> = records
+        .iter()
+        .filter_map(|record| record.in_round(round, flags_from))
+        .collect();
     if !weighing.is_empty() {
         return NodeSet::new(weighing);
     }
-    let unlapsed = records
-        .iter()
-        .filter_map(|record| Some((record.counted_before(round), record.unlapsed_in_round(round)?)));
+    let unlapsed = records.iter().filter_map(|record| {
+        Some((
+            record.counted_before(round),
+            record.unlapsed_in_round(round, flags_from)?,
+        ))
+    });
     let unlapsed: Vec<(u64, StorageNode)> = unlapsed.collect();
     let last = unlapsed.iter().map(|(counted, _)| *counted).max().unwrap_or(0);
     // Who had lapsed by then is gone for good.
@@ -178,6 +185,8 @@ struct Followed {
     address: Address,
     config: ConfigRecord,
     open_round: u64,
+    /// From this round on flags of being filled count.
+    flags_from: Option<u64>,
     /// By round.
     sets: BTreeMap<u64, Arc<NodeSet>>,
 }
@@ -212,6 +221,11 @@ impl RegistryNodeSet {
         self.followed.read().as_ref().map(|followed| followed.config.clone())
     }
 
+    /// From which round on a node is filled only if its flag says so, as last read.
+    pub fn flags_from(&self) -> Option<u64> {
+        self.followed.read().as_ref()?.flags_from
+    }
+
     /// Records of all its nodes, read now; none while no registry is followed.
     pub fn records(&self) -> Vec<NodeRecord> {
         self.address()
@@ -236,6 +250,7 @@ impl RegistryNodeSet {
             address,
             config,
             open_round: 0,
+            flags_from: None,
             sets: BTreeMap::new(),
         };
         self.read_sets(&mut followed);
@@ -264,6 +279,7 @@ impl RegistryNodeSet {
             address,
             config,
             open_round: known,
+            flags_from: None,
             sets,
         };
         self.read_sets(&mut fresh);
@@ -281,11 +297,14 @@ impl RegistryNodeSet {
         // Before the rows: what is read later is still within the window of each of the three.
         let open = self.final_round();
         let records = read_nodes(&*self.host, &followed.address);
+        let rows = self.host.final_entries(&followed.address, &[STATE_KEY.to_vec()]);
+        let state = rows.into_iter().next().flatten();
+        let flags_from = state.and_then(|row| decode_state(&row).ok()?.flags_from_round);
         let config = &followed.config.next;
         let first = config.first_segment / config.round_segments.max(1);
         for round in open.saturating_sub(1)..=open + 1 {
             followed.sets.entry(round).or_insert_with(|| {
-                let set = set_of(&records, round);
+                let set = set_of(&records, round, flags_from);
                 if round < first || set.nodes().is_empty() {
                     Arc::clone(&self.genesis)
                 } else {
@@ -297,6 +316,7 @@ impl RegistryNodeSet {
             followed.sets.pop_first();
         }
         followed.open_round = open;
+        followed.flags_from = flags_from;
     }
 }
 

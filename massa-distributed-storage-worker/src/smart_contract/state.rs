@@ -69,14 +69,8 @@ pub fn segment_key(segment: u64) -> Vec<u8> {
 }
 
 /// Key of the votes for a segment root.
-pub fn root_vote_key(round: u64, segment: u64, root: &SegmentRoot) -> Vec<u8> {
-    let numbers = [round.to_le_bytes(), segment.to_le_bytes()].concat();
-    [&b"rootvote_"[..], &numbers, root.as_bytes()].concat()
-}
-
-/// Key of the stake that decides on segment roots in a round, if that is all active stake.
-pub fn electorate_key(round: u64) -> Vec<u8> {
-    format!("electorate_{round}").into_bytes()
+pub fn root_vote_key(segment: u64, root: &SegmentRoot) -> Vec<u8> {
+    [&b"rootvote_"[..], &segment.to_le_bytes(), root.as_bytes()].concat()
 }
 
 /// Key of the address of the n-th node.
@@ -89,8 +83,6 @@ pub fn index_key(index: u64) -> Vec<u8> {
 pub struct NodeRecord {
     /// Its operator. Not in the row: its key has it.
     pub address: Address,
-    /// Whether it counts in the active stake.
-    pub active: bool,
     /// What its scores are computed from.
     pub placement_key: Option<Digest>,
     /// Its place among the nodes.
@@ -117,8 +109,10 @@ pub struct NodeRecord {
     pub filled_from: u64,
     /// … until this one.
     pub filled_to: u64,
-    /// The last round in which it submitted or registered.
-    pub last_seen_round: u64,
+    /// The first round in which its entry in the electorate counts.
+    pub entry_round: Option<u64>,
+    /// The stake of that entry.
+    pub entry_stake: Amount,
     /// It sits out until this round.
     pub no_claim_before_round: u64,
     /// Draws of its rounds that are over.
@@ -161,18 +155,17 @@ impl NodeRecord {
                 reason,
             });
         }
-        let active = reader.bool("active")?;
-        reader.raw(1, "padding")?;
+        reader.raw(2, "padding")?;
         let has_key = reader.bool("has key")?;
         reader.raw(4, "padding")?;
         let mut record = Self::read_numbers(address, reader)?;
-        record.active = active;
         let key = reader.array("placement key")?;
         record.placement_key = has_key.then_some(key);
         for slot in &mut record.slots {
             let claim = RoundResult::read(reader)?;
             *slot = unless_never(claim.round).map(|_| claim);
         }
+        record.entry_stake = amount(reader, "stake of the entry")?;
         record.node_id = utf8(sized(reader, ADDRESS_TEXT_BYTES_MAX, "node id")?, "node id")?;
         record.listeners = parse_listeners(sized(reader, LISTENERS_BYTES_MAX, "addresses")?);
         Ok(record)
@@ -182,7 +175,6 @@ impl NodeRecord {
     fn read_numbers(address: Address, reader: &mut ArgsReader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             address,
-            active: false,
             placement_key: None,
             index: reader.u64("index")?,
             registered_period: reader.u64("registered period")?,
@@ -196,7 +188,8 @@ impl NodeRecord {
             lapsed_until: reader.u64("lapsed until")?,
             filled_from: reader.u64("filled from")?,
             filled_to: reader.u64("filled to")?,
-            last_seen_round: reader.u64("last seen round")?,
+            entry_round: unless_never(reader.u64("entry round")?),
+            entry_stake: Amount::from_raw(0),
             no_claim_before_round: reader.u64("no claim before round")?,
             total_draws: reader.u64("draws")?,
             passed_draws: reader.u64("passed")?,
@@ -235,9 +228,18 @@ impl NodeRecord {
         self.declared_at(round)
     }
 
-    /// Whether it holds its share in a round.
-    pub fn filled_at(&self, round: u64) -> bool {
-        (self.filled_from..self.filled_to).contains(&round)
+    /// Whether it holds its share in a round: by its own flag from `flags_from` on
+    /// ([`RegistryState::flags_from_round`](super::views::RegistryState::flags_from_round)). Before, and while that is `None`,
+    /// everybody does, because nobody has passed anything.
+    pub fn filled_at(&self, flags_from: Option<u64>, round: u64) -> bool {
+        flags_from.map_or(true, |from| round < from) || (self.filled_from..self.filled_to).contains(&round)
+    }
+
+    /// Whether its retention covers a segment until a round ends: it is among the last ones, counted from the last of that round.
+    pub fn covers(&self, segment: u64, round: u64, config: &StorageConfig) -> bool {
+        let kept = self.retention_periods / config.challenge_frequency_periods.max(1);
+        let end = round.saturating_add(1).saturating_mul(config.round_segments);
+        self.retention_periods == 0 || segment.saturating_add(kept) >= end
     }
 
     /// Its claim for a round, while no later one took its place.
@@ -252,15 +254,15 @@ impl NodeRecord {
     }
 
     /// This node in the set of a round; `None` if it weighs nothing there.
-    pub fn in_round(&self, round: u64) -> Option<StorageNode> {
-        self.weighing(self.weight_at(round), round)
+    pub fn in_round(&self, round: u64, flags_from: Option<u64>) -> Option<StorageNode> {
+        self.weighing(self.weight_at(round), round, flags_from)
     }
 
     /// This node in the set of a round as if no time had gone by since its last counted round.
-    pub fn unlapsed_in_round(&self, round: u64) -> Option<StorageNode> {
+    pub fn unlapsed_in_round(&self, round: u64, flags_from: Option<u64>) -> Option<StorageNode> {
         let left = self.leave_round.is_some_and(|leave| round >= leave);
         let declared = if left { 0 } else { self.declared_at(round) };
-        self.weighing(declared, round)
+        self.weighing(declared, round, flags_from)
     }
 
     /// Its last counted round as the final state before `round` had it: what was counted later gives weight later.
@@ -272,7 +274,7 @@ impl NodeRecord {
         }
     }
 
-    fn weighing(&self, allocated_storage_gb: u64, round: u64) -> Option<StorageNode> {
+    fn weighing(&self, allocated_storage_gb: u64, round: u64, flags_from: Option<u64>) -> Option<StorageNode> {
         if allocated_storage_gb == 0 {
             return None;
         }
@@ -281,7 +283,7 @@ impl NodeRecord {
             address: self.address,
             placement_key: self.placement_key?,
             allocated_storage_gb,
-            filled: self.filled_at(round),
+            filled: self.filled_at(flags_from, round),
             retention_periods: 0,
             listeners: self.listeners.clone(),
         })
@@ -307,8 +309,8 @@ pub struct RoundRecord {
     pub claim_stake: Amount,
     /// Leaves they claimed.
     pub leaves: u64,
-    /// Their declared weight, in GB.
-    pub claim_weight: u64,
+    /// The seasoned stake, when it was answered last.
+    pub electorate: Amount,
     /// Draws expected.
     pub draws_expected: u64,
     /// Draws answered correctly.
@@ -333,8 +335,20 @@ pub struct RoundRecord {
     pub closed: bool,
     /// Whether a pause touched it.
     pub paused: bool,
+    /// R: how many hold a chunk in this round.
+    pub factor: u64,
+    /// Bytes of a full chunk, as a power of two.
+    pub chunk_bits: u8,
     /// The accepted beacon.
     pub beacon: Option<Digest>,
+    /// What is staked for a GB.
+    pub stake_per_gb: Amount,
+    /// Seasoned stake under the accepted beacon. Of a closed round, as the next two.
+    pub beacon_stake: Amount,
+    /// Leaves of the claims that passed all draws.
+    pub proven_leaves: u64,
+    /// GB declared by who made them.
+    pub proven_weight: u64,
 }
 
 impl RoundRecord {
@@ -348,7 +362,7 @@ impl RoundRecord {
                 claims: reader.u64("claims")?,
                 claim_stake: amount(reader, "claim stake")?,
                 leaves: reader.u64("leaves")?,
-                claim_weight: reader.u64("claim weight")?,
+                electorate: amount(reader, "electorate")?,
                 draws_expected: reader.u64("draws expected")?,
                 draws_passed: reader.u64("draws passed")?,
                 answers: reader.u64("answers")?,
@@ -359,30 +373,42 @@ impl RoundRecord {
                 node_count: reader.u64("node count")?,
                 previous_accepted_round: unless_never(reader.u64("previous accepted")?),
                 frozen: reader.bool("frozen")?,
-                closed: false,
-                paused: false,
-                beacon: None,
+                ..Self::default()
             };
             let accepted = reader.bool("accepted")?;
             record.closed = reader.bool("closed")?;
             record.paused = reader.bool("paused")?;
-            reader.raw(4, "padding")?;
+            record.factor = reader.u8("factor")?.into();
+            record.chunk_bits = reader.u8("chunk bits")?;
+            reader.raw(2, "padding")?;
             let beacon = reader.array("beacon")?;
             record.beacon = accepted.then_some(beacon);
-            Ok((record, "beacon"))
+            record.stake_per_gb = amount(reader, "stake per GB")?;
+            record.beacon_stake = amount(reader, "beacon stake")?;
+            record.proven_leaves = reader.u64("proven leaves")?;
+            record.proven_weight = reader.u64("proven weight")?;
+            Ok((record, "proven weight"))
         })
     }
 }
 
 /// What was answered under one beacon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BeaconRecord {
-    /// Stake of who answered.
+    /// Seasoned stake of who answered.
     pub stake: Amount,
     /// What they would be credited.
     pub credit: Amount,
     /// How many they are.
     pub nodes: u64,
+    /// Stake of their claims, seasoned or not.
+    pub claim_stake: Amount,
+    /// Leaves of those that passed all draws.
+    pub proven_leaves: u64,
+    /// GB declared by who made these.
+    pub proven_weight: u64,
+    /// Who paid for the row.
+    pub payer: Address,
 }
 
 impl BeaconRecord {
@@ -396,10 +422,52 @@ impl BeaconRecord {
                 stake: amount(reader, "stake")?,
                 credit: amount(reader, "credit")?,
                 nodes: reader.u64("nodes")?,
+                claim_stake: amount(reader, "claim stake")?,
+                proven_leaves: reader.u64("proven leaves")?,
+                proven_weight: reader.u64("proven weight")?,
+                payer: payer(reader)?,
             };
-            Ok((record, "nodes"))
+            Ok((record, "payer"))
         })
     }
+}
+
+/// Votes for a root of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootVotes {
+    /// The round that they are of: in the next they start anew.
+    pub round: u64,
+    /// Seasoned stake that voted.
+    pub stake: Amount,
+    /// Who paid for the row.
+    pub payer: Address,
+}
+
+impl RootVotes {
+    /// Decodes the row of a segment's root.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        whole(bytes, |reader| {
+            let votes = Self {
+                round: reader.u64("round")?,
+                stake: amount(reader, "stake")?,
+                payer: payer(reader)?,
+            };
+            Ok((votes, "payer"))
+        })
+    }
+}
+
+/// The rest of a row.
+fn payer(reader: &mut ArgsReader<'_>) -> Result<Address, DecodeError> {
+    let length = reader.left();
+    if length > ADDRESS_TEXT_BYTES_MAX {
+        let reason = format!("{length} bytes of address");
+        return Err(DecodeError::Value { field: "payer", reason });
+    }
+    parsed(&utf8(reader.raw(length, "payer")?, "payer")?, "payer")
 }
 
 /// The configuration in force and the one that follows.

@@ -298,13 +298,21 @@ pub fn resolve_expired_challenges(ids: &[String]) -> Call {
     Call::new("resolveExpiredChallenges", ArgsWriter::new().texts(ids))
 }
 
-/// Refutes a claim. `answer` has an empty leaf; `witnesses` are ascending by their texts.
-pub fn refute_claim(node: &Address, round: u64, answer: &[u8], witnesses: &[Address]) -> Call {
+/// Refutes a claim. `answer` has an empty leaf; `witnesses` are ascending by their texts, each with the way from the chunk to its
+/// own claim ([`SumPath::to_bytes`](crate::challenge::sums::SumPath::to_bytes)).
+pub fn refute_claim(node: &Address, round: u64, answer: &[u8], witnesses: &[(Address, Vec<u8>)]) -> Call {
     let args = ArgsWriter::new().text(&node.to_string()).u64(round).bytes(answer);
-    let args = witnesses
-        .iter()
-        .fold(args, |args, witness| args.text(&witness.to_string()));
+    let args = witnesses.iter().fold(args, |args, (witness, sum_path)| {
+        args.text(&witness.to_string()).bytes(sum_path)
+    });
     Call::new("refuteClaim", args)
+}
+
+/// Has the root before that of an accepted segment accepted, too. `header` is the content of its header's leaf, `path` leads from
+/// there to its root, as in an answer.
+pub fn anchor_earlier(segment: u64, header: &[u8], path: &[u8]) -> Call {
+    let args = ArgsWriter::new().u64(segment).bytes(header).bytes(path);
+    Call::new("anchorEarlier", args)
 }
 
 /// Closes the round of a period.

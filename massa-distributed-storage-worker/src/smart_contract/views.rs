@@ -29,7 +29,7 @@ pub struct NodeInfo {
     pub pending_rewards: Amount,
     /// When it was last challenged; 0: never.
     pub last_challenged_period: u64,
-    /// Whether it counts in the active stake and is not leaving.
+    /// Whether it is not leaving.
     pub active: bool,
     /// Its stake.
     pub stake: Amount,
@@ -49,6 +49,8 @@ pub struct NodeInfo {
     pub retention_periods: u64,
     /// The last round in which it voted for segment roots.
     pub votes_round: Option<u64>,
+    /// What its vote weighs in this round.
+    pub vote_weight: Amount,
     /// Whether it holds its share in this round.
     pub filled: bool,
     /// What its scores are computed from.
@@ -84,6 +86,7 @@ pub fn decode_node_info(bytes: &[u8]) -> Result<Option<NodeInfo>, DecodeError> {
             no_claim_before_round: reader.u64("noClaimBefore")?,
             retention_periods: reader.u64("retentionPeriods")?,
             votes_round: unless_never(reader.u64("votesRound")?),
+            vote_weight: amount(reader, "voteWeight")?,
             filled: reader.bool("filled")?,
             placement_key: None,
             node_id: String::new(),
@@ -158,8 +161,8 @@ pub struct PeriodStats {
     pub claim_stake: Amount,
     /// Leaves claimed.
     pub leaves: u64,
-    /// Weight of who claimed, in GB.
-    pub claim_weight: u64,
+    /// The seasoned stake, when it was answered last.
+    pub electorate: Amount,
     /// Nodes that answered.
     pub answers: u64,
     /// What it pays for each GB and period.
@@ -172,7 +175,7 @@ pub struct PeriodStats {
     pub node_count: u64,
     /// Whether rate and reserve are fixed.
     pub frozen: bool,
-    /// Whether a beacon has its quorum.
+    /// Whether a beacon has its majority.
     pub accepted: bool,
     /// Whether it is closed.
     pub closed: bool,
@@ -181,6 +184,16 @@ pub struct PeriodStats {
     /// The accepted beacon.
     #[serde(serialize_with = "optional_digest")]
     pub beacon: Option<Digest>,
+    /// The round with an accepted beacon before this one.
+    pub previous_accepted_round: Option<u64>,
+    /// R: how many hold a chunk in this round.
+    pub factor: u64,
+    /// Seasoned stake under the accepted beacon. Of a closed round, as the next two.
+    pub beacon_stake: Amount,
+    /// Leaves of the claims that passed all draws.
+    pub proven_leaves: u64,
+    /// GB declared by who made them.
+    pub proven_weight: u64,
 }
 
 /// Result of [`super::storage_registry::get_period_stats`]; `None` if nothing is known of the round.
@@ -198,7 +211,7 @@ pub fn decode_period_stats(bytes: &[u8]) -> Result<Option<PeriodStats>, DecodeEr
             challenges_passed: reader.u64("challengesPassed")?,
             claim_stake: amount(reader, "claimStake")?,
             leaves: reader.u64("leaves")?,
-            claim_weight: reader.u64("claimWeight")?,
+            electorate: amount(reader, "electorate")?,
             answers: reader.u64("answers")?,
             rate: amount(reader, "rate")?,
             reserve: amount(reader, "reserve")?,
@@ -209,10 +222,20 @@ pub fn decode_period_stats(bytes: &[u8]) -> Result<Option<PeriodStats>, DecodeEr
             closed: reader.bool("closed")?,
             paused: reader.bool("paused")?,
             beacon: None,
+            previous_accepted_round: None,
+            factor: 0,
+            beacon_stake: Amount::from_raw(0),
+            proven_leaves: 0,
+            proven_weight: 0,
         };
         let beacon = reader.array("beacon")?;
         stats.beacon = stats.accepted.then_some(beacon);
-        Ok((stats, "beacon"))
+        stats.previous_accepted_round = unless_never(reader.u64("previousAccepted")?);
+        stats.factor = reader.u64("factor")?;
+        stats.beacon_stake = amount(reader, "beaconStake")?;
+        stats.proven_leaves = reader.u64("provenLeaves")?;
+        stats.proven_weight = reader.u64("provenWeight")?;
+        Ok((stats, "provenWeight"))
     })
 }
 
@@ -304,6 +327,8 @@ pub struct RoundResult {
     pub reason: u8,
     /// Whether it was refuted.
     pub refuted: bool,
+    /// Whether the node weighed and held its share in the round, as placement knew when it was claimed.
+    pub filled: bool,
     /// The same for each draw.
     pub draw_reasons: Vec<u8>,
 }
@@ -326,9 +351,10 @@ impl RoundResult {
             passes: reader.u8("passes")?,
             reason: reader.u8("reason")?,
             refuted: reader.bool("refuted")?,
+            filled: reader.bool("filled")?,
             draw_reasons: Vec::new(),
         };
-        reader.raw(3, "padding")?;
+        reader.raw(2, "padding")?;
         let reasons: [u8; DRAWS_MAX] = reader.array("draw reasons")?;
         let draws = usize::from(result.draws);
         let of_draws = reasons.get(..draws).ok_or_else(|| DecodeError::Value {
@@ -424,16 +450,45 @@ pub struct RegistryState {
     pub to_burn: Amount,
     /// Burned.
     pub burned: Amount,
-    /// Stakes of active nodes.
-    pub active_stake: Amount,
+    /// Nodes with a placement key.
+    pub keyed_nodes: u64,
     /// The segment whose root is accepted next.
     pub next_segment: u64,
     /// The last round with an accepted beacon.
     pub last_accepted_round: Option<u64>,
-    /// Whether the contract is paused.
-    pub paused: bool,
-    /// The round in which the last pause began.
-    pub paused_round: u64,
+    /// Whether some node was counted with all draws passed: from then on only such rounds season.
+    pub proven: bool,
+    /// The period in which the last pause began.
+    pub pause_from: u64,
+    /// The first period after it; 0 if there was none.
+    pub pause_until: u64,
+    /// From this round on a node is filled only if its flag says so.
+    pub flags_from_round: Option<u64>,
+    /// Entries in the electorate: for some rounds, the stake of those that count from it on.
+    pub entries: Vec<(u64, Amount)>,
+}
+
+/// Rounds in which an entry in the electorate counts.
+const SEASON_ROUNDS: u64 = 8;
+/// Buckets of entries in the state.
+const BUCKETS: usize = 10;
+
+impl RegistryState {
+    /// Whether the contract is paused in a period.
+    pub fn is_paused(&self, period: u64) -> bool {
+        (self.pause_from..self.pause_until).contains(&period)
+    }
+
+    /// The seasoned stake of a round, as far as its entries are known by now.
+    pub fn electorate(&self, round: u64) -> Amount {
+        let counting = self.entries.iter().filter(|(from, _)| counts(*from, round));
+        counting.fold(Amount::from_raw(0), |sum, (_, stake)| sum.saturating_add(*stake))
+    }
+}
+
+/// Whether an entry that counts from a round on does so in another.
+pub fn counts(from: u64, round: u64) -> bool {
+    (from..from.saturating_add(SEASON_ROUNDS)).contains(&round)
 }
 
 /// Result of [`super::storage_registry::get_state`], also the row `state`.
@@ -449,17 +504,26 @@ pub fn decode_state(bytes: &[u8]) -> Result<RegistryState, DecodeError> {
             pool: amount(reader, "pool")?,
             to_burn: amount(reader, "toBurn")?,
             burned: amount(reader, "burned")?,
-            active_stake: amount(reader, "activeStake")?,
+            keyed_nodes: reader.u64("keyed")?,
             next_segment: reader.u64("nextSegment")?,
             last_accepted_round: unless_never(reader.u64("lastAccepted")?),
-            paused: reader.bool("paused")?,
-            paused_round: 0,
+            proven: reader.bool("proven")?,
+            pause_from: 0,
+            pause_until: 0,
+            flags_from_round: None,
+            entries: Vec::with_capacity(BUCKETS),
         };
         reader.raw(7, "padding")?;
-        state.paused_round = reader.u64("pausedRound")?;
-        // Only the contract needs it.
-        reader.raw(8, "lastFrozen")?;
-        Ok((state, "lastFrozen"))
+        state.pause_from = reader.u64("pauseFrom")?;
+        // Only the contract needs them.
+        reader.raw(16, "open rounds")?;
+        state.flags_from_round = unless_never(reader.u64("flagsFrom")?);
+        state.pause_until = reader.u64("pauseUntil")?;
+        for _ in 0..BUCKETS {
+            let from = reader.u64("bucket round")?;
+            state.entries.push((from, amount(reader, "bucket stake")?));
+        }
+        Ok((state, "buckets"))
     })
 }
 

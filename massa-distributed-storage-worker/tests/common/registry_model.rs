@@ -27,8 +27,14 @@ pub struct Settled {
     pub slashed: u64,
 }
 
-/// Stake, credit sum, nodes.
-type Votes = (u64, u64, u64);
+/// What was answered under one beacon.
+#[derive(Clone, Copy, Default)]
+struct Votes {
+    seasoned: u64,
+    claiming: u64,
+    credit: u64,
+    nodes: u64,
+}
 
 /// See the module.
 #[derive(Clone)]
@@ -51,8 +57,8 @@ pub struct Model {
     pub paused: bool,
     beacons: BTreeMap<(u64, Digest), Votes>,
     root_votes: BTreeMap<(u64, u64, SegmentRoot), u64>,
-    /// Stake that decides on segment roots, by round, where that is all active stake.
-    pub electorates: BTreeMap<u64, u64>,
+    /// Some node was counted with all draws passed.
+    pub proven: bool,
 }
 
 /// Whether an answer to the draw of a leaf of this node's claim is right.
@@ -81,7 +87,7 @@ impl Model {
             paid: 0,
             paused: false,
             beacons: BTreeMap::new(),
-            electorates: BTreeMap::new(),
+            proven: false,
             root_votes: BTreeMap::new(),
         }
     }
@@ -116,11 +122,14 @@ impl Model {
             pool: Amount::from_raw(self.pool),
             to_burn: Amount::from_raw(0),
             burned: Amount::from_raw(self.burned),
-            active_stake: Amount::from_raw(self.stakes()),
+            keyed_nodes: self.nodes.values().filter(|node| node.placement_key.is_some()).count() as u64,
             next_segment: self.next_segment,
             last_accepted_round: self.last_accepted,
-            paused: self.paused,
-            paused_round: 0,
+            proven: self.proven,
+            pause_from: 0,
+            pause_until: if self.paused { u64::MAX } else { 0 },
+            flags_from_round: None,
+            entries: Vec::new(),
         }
     }
 
@@ -141,7 +150,10 @@ impl Model {
         node.registered_period = period;
         node.weight_from_round = round + 2;
         node.last_counted_round = round;
-        if self.last_accepted.is_none() {
+        node.entry_stake = node.stake;
+        node.entry_round = None;
+        if !self.proven {
+            node.entry_round = Some(round + 2);
             node.placement_key = Some(key_of(&node.address, self.registry.to_string().as_bytes()));
         }
         self.nodes.insert(node.address, node);
@@ -195,6 +207,7 @@ impl Model {
         refuse(self.paused, "the registry is paused")?;
         refuse(what.round != round, "round is not open")?;
         self.settle(address, period);
+        self.season(address, round);
         if let Some((beacon, answers)) = &what.beacon {
             self.answer(address, *beacon, answers, check, period)?;
         }
@@ -203,6 +216,40 @@ impl Model {
             Some(claim) => self.claim(address, claim, period),
             None => Ok(()),
         }
+    }
+
+    /// The table of `massa-storage-sc/README.md`, "Who decides".
+    fn season(&mut self, address: &Address, round: u64) {
+        let proven = self.proven;
+        let node = self.node(address);
+        let passed = |slot: &&RoundResult| slot.state == ClaimState::Settled && slot.reason == 0 && slot.round < round;
+        let last = node.slots.iter().flatten().filter(passed).max_by_key(|slot| slot.round);
+        let last = last.map(|slot| (slot.round + 1, slot.stake));
+        match last.filter(|(from, _)| node.entry_round.map_or(true, |entry| *from > entry)) {
+            Some((from, stake)) => {
+                (node.entry_round, node.entry_stake) = (Some(from), stake);
+                self.proven = true;
+            }
+            None if proven || node.leave_round.is_some() => (),
+            None => match node.entry_round {
+                Some(entry) if entry > round => (),
+                Some(entry) if entry + 8 > round => node.entry_round = Some(round),
+                _ => node.entry_round = Some(round + 2),
+            },
+        }
+    }
+
+    fn vote_weight(node: &NodeRecord, round: u64) -> u64 {
+        let counts = node.entry_round.is_some_and(|from| from <= round && round < from + 8);
+        if counts {
+            node.entry_stake.to_raw()
+        } else {
+            0
+        }
+    }
+
+    fn electorate(&self, round: u64) -> u64 {
+        self.nodes.values().map(|node| Self::vote_weight(node, round)).sum()
     }
 
     fn node(&mut self, address: &Address) -> &mut NodeRecord {
@@ -222,7 +269,6 @@ impl Model {
     fn freeze(&mut self, round: u64) {
         let periods = u128::from(self.periods());
         let configured = u128::from(self.config.at(round).reward_per_gb_per_period.to_raw());
-        let slash = self.config.at(round).slash_percentage;
         // What earlier rounds did not pay is free again by then.
         let earlier: Vec<u64> = self
             .rounds
@@ -237,10 +283,11 @@ impl Model {
             return;
         }
         let claimed = u128::from(record.leaves) * periods;
-        let rate = (pool * GB).checked_div(claimed).map_or(0, |rate| rate.min(configured));
+        let rate = (pool * GB)
+            .checked_div(256 * claimed)
+            .map_or(0, |rate| rate.min(configured));
         let reserve = claimed * rate / GB;
         record.frozen = true;
-        record.slash_percentage = slash;
         record.rate = Amount::from_raw(rate as u64);
         record.reserve = Amount::from_raw(reserve as u64);
         self.pool -= reserve as u64;
@@ -256,7 +303,12 @@ impl Model {
         let votes = record
             .beacon
             .and_then(|beacon| self.beacons.get(&(round, beacon)).copied());
-        let (_, credit, nodes) = votes.unwrap_or((0, 0, 0));
+        let Votes {
+            seasoned,
+            credit,
+            nodes,
+            ..
+        } = votes.unwrap_or_default();
         self.reserves -= record.reserve.to_raw();
         self.pool += record.reserve.to_raw() - credit;
         self.credited += credit;
@@ -264,6 +316,7 @@ impl Model {
         record.closed = true;
         record.credit_sum = Amount::from_raw(credit);
         record.node_count = nodes;
+        record.beacon_stake = Amount::from_raw(seasoned);
     }
 
     pub fn distribute(&mut self, round: u64, period: u64) -> Result<(), String> {
@@ -318,9 +371,9 @@ impl Model {
         let slot = self.slot(address, round).expect("claimed").clone();
         let answered = slot.state == ClaimState::Answered;
         let counted = answered && record.beacon == Some(slot.beacon);
-        let missed = match (counted, answered, record.beacon) {
-            (true, ..) => slot.draws - slot.passes,
-            (_, false, Some(_)) => slot.draws,
+        let missed = match (counted, record.beacon) {
+            (true, _) => slot.draws - slot.passes,
+            (_, Some(_)) => slot.draws,
             _ => 0,
         };
         let reason = match (counted, answered, record.beacon) {
@@ -330,16 +383,22 @@ impl Model {
             (_, false, _) => 16,
         };
         let credit = if counted { self.credit(&slot, &record) } else { 0 };
-        let slashed = {
-            let stake = u128::from(slot.stake.to_raw().min(self.node(address).stake.to_raw()));
-            stake * u128::from(record.slash_percentage) * u128::from(missed) / (100 * u128::from(slot.draws))
-        } as u64;
+        let stake = u128::from(slot.stake.to_raw());
+        let surely = 3 * record.beacon_stake.to_raw() > 2 * record.electorate.to_raw();
+        let base = match reason {
+            17 if surely => stake,
+            17 => 0,
+            _ => stake.min(u128::from(record.stake_per_gb.to_raw()) * u128::from(slot.leaves).div_ceil(GB)),
+        };
+        let base = if record.rate.to_raw() == 0 { 0 } else { base };
+        let slash = base * u128::from(record.slash_percentage) * u128::from(missed) / (100 * u128::from(slot.draws));
+        let slashed = (slash as u64).min(self.node(address).stake.to_raw());
         let node = self.node(address);
         node.stake = Amount::from_raw(node.stake.to_raw() - slashed);
         if counted {
             node.last_counted_round = round;
         }
-        if !counted && (!answered || record.beacon.is_some()) {
+        if !counted && record.beacon.is_some() {
             node.no_claim_before_round = node.no_claim_before_round.max(round + 4);
         }
         let settled = self.slot(address, round).expect("claimed");
@@ -402,12 +461,22 @@ impl Model {
         slot.passes = passes as u8;
         let slot = slot.clone();
         let credit = self.credit(&slot, &self.rounds[&round].clone());
+        let (weight, electorate) = (Self::vote_weight(&self.nodes[address], round), self.electorate(round));
         let votes = self.beacons.entry((round, beacon)).or_default();
-        *votes = (votes.0 + slot.stake.to_raw(), votes.1 + credit, votes.2 + 1);
-        let (stake, last) = (votes.0, self.last_accepted);
+        votes.seasoned += weight;
+        votes.claiming += slot.stake.to_raw();
+        votes.credit += credit;
+        votes.nodes += 1;
+        let (votes, last) = (*votes, self.last_accepted);
         let record = self.round(round);
         record.answers += 1;
-        if record.beacon.is_none() && 3 * stake > 2 * record.claim_stake.to_raw() {
+        record.electorate = Amount::from_raw(electorate);
+        let accepted = if electorate == 0 {
+            3 * votes.claiming > 2 * record.claim_stake.to_raw()
+        } else {
+            2 * votes.seasoned > electorate
+        };
+        if record.beacon.is_none() && accepted {
             record.beacon = Some(beacon);
             record.previous_accepted_round = last;
             self.last_accepted = Some(round);
@@ -422,22 +491,8 @@ impl Model {
         let round = period / self.periods();
         refuse(roots.len() > ROOT_VOTES_MAX, "too many segment roots")?;
         let segment_periods = self.config.next.challenge_frequency_periods;
-        let (claims, claim_stake) = (self.round(round).claims, self.round(round).claim_stake.to_raw());
-        let few = claims == 0 || 2 * claim_stake < self.stakes();
-        let (weight, electorate) = if few || self.electorates.contains_key(&round) {
-            let electorate = self
-                .electorates
-                .get(&round)
-                .map_or(0, |stake| *stake)
-                .max(self.stakes());
-            self.electorates.insert(round, electorate);
-            (self.node(address).stake.to_raw(), electorate)
-        } else {
-            (
-                self.slot(address, round).map_or(0, |slot| slot.stake.to_raw()),
-                claim_stake,
-            )
-        };
+        let (weight, electorate) = (Self::vote_weight(&self.nodes[address], round), self.electorate(round));
+        let round_segments = self.config.next.round_segments;
         let node = self.node(address);
         if node.votes_round != Some(round) {
             node.votes_round = Some(round);
@@ -451,7 +506,7 @@ impl Model {
             )?;
             node.voted_below_segment = segment + 1;
             refuse((segment + 1) * segment_periods > period, "segment is not over")?;
-            refuse(weight == 0, "only who claimed this round votes for segment roots")?;
+            refuse(weight == 0, "only seasoned stake votes for segment roots")?;
             if *segment < self.next_segment {
                 continue;
             }
@@ -461,7 +516,9 @@ impl Model {
             )?;
             let votes = self.root_votes.entry((round, *segment, *root)).or_default();
             *votes += weight;
-            if *segment == self.next_segment && 3 * *votes > 2 * electorate {
+            let late = round > segment / round_segments + 8;
+            let enough = 3 * *votes >= 2 * electorate || (late && 2 * *votes > electorate);
+            if *segment == self.next_segment && enough {
                 self.roots.insert(*segment, *root);
                 self.next_segment += 1;
             }
@@ -505,13 +562,17 @@ impl Model {
             passes: 0,
             reason: 0,
             refuted: false,
+            filled: true,
             draw_reasons: Vec::new(),
         });
         let record = self.round(round);
         record.claims += 1;
+        record.slash_percentage = config.slash_percentage;
+        record.stake_per_gb = config.stake_per_gb;
+        record.factor = config.replication_factor;
+        record.chunk_bits = config.chunk_size_bytes.trailing_zeros() as u8;
         record.claim_stake = record.claim_stake.saturating_add(node.stake);
         record.leaves += leaves;
-        record.claim_weight += weight;
         Ok(())
     }
 }

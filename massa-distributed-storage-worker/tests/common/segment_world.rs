@@ -76,7 +76,6 @@ pub fn registry() -> Address {
 pub fn node_record(address: Address) -> NodeRecord {
     NodeRecord {
         address,
-        active: true,
         placement_key: None,
         index: 0,
         registered_period: 0,
@@ -90,7 +89,8 @@ pub fn node_record(address: Address) -> NodeRecord {
         lapsed_until: 0,
         filled_from: u64::MAX,
         filled_to: u64::MAX,
-        last_seen_round: 0,
+        entry_round: Some(0),
+        entry_stake: Amount::from_raw(STAKE),
         no_claim_before_round: 0,
         total_draws: 0,
         passed_draws: 0,
@@ -547,6 +547,5 @@ pub fn snapshot(state: &Model, node: &Address, period: u64, roots: &Arc<BTreeMap
         node: state.nodes.get(node).cloned(),
         rounds: rounds.map(|(round, record)| (*round, record.clone())).collect(),
         accepted_roots: Arc::clone(roots),
-        all_stake_voted: state.electorates.contains_key(&round),
     }
 }

@@ -212,6 +212,10 @@ fn answer(
             let located = server.locate(ids);
             (vec![FetchEvent::Located { id, from, located }], None)
         }
+        FetchTarget::SumPath { round, position } => match server.sum_path(*round, *position) {
+            Answer::Found(path) => (vec![FetchEvent::SumPath { id, from, path }], None),
+            other => (Vec::new(), Some(failure_of(&other))),
+        },
     }
 }
 

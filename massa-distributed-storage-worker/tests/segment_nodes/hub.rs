@@ -290,7 +290,7 @@ fn serve(
                 None,
             )
         }
-        FetchTarget::Locate { .. } => (Vec::new(), Some(FetchFailure::NotHeld)),
+        FetchTarget::Locate { .. } | FetchTarget::SumPath { .. } => (Vec::new(), Some(FetchFailure::NotHeld)),
     }
 }
 

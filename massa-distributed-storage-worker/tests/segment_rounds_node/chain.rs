@@ -10,8 +10,9 @@ use massa_distributed_storage_exports::contract::{
 use massa_distributed_storage_exports::registry::StorageNode;
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::SegmentRoot;
-use massa_distributed_storage_worker::challenge::segment_answer::check_answer;
-use massa_distributed_storage_worker::challenge::sums::Claim;
+use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
+use massa_distributed_storage_worker::challenge::segment_answer::{check_answer, SegmentAnswer};
+use massa_distributed_storage_worker::challenge::sums::{Claim, SumPath};
 use massa_distributed_storage_worker::challenge::Reason;
 use massa_distributed_storage_worker::smart_contract::state::{
     node_key, round_key, segment_key, ConfigRecord, NodeRecord, RoundRecord,
@@ -66,7 +67,6 @@ impl std::fmt::Debug for TestChain {
 pub fn node_record(node: &StorageNode) -> NodeRecord {
     NodeRecord {
         address: node.address,
-        active: true,
         placement_key: Some(node.placement_key),
         index: 0,
         registered_period: 0,
@@ -80,7 +80,8 @@ pub fn node_record(node: &StorageNode) -> NodeRecord {
         lapsed_until: 0,
         filled_from: 0,
         filled_to: NEVER,
-        last_seen_round: 0,
+        entry_round: Some(0),
+        entry_stake: Amount::from_raw(STAKE),
         no_claim_before_round: 0,
         total_draws: 0,
         passed_draws: 0,
@@ -195,8 +196,39 @@ impl State {
                 let round = u64::from_le_bytes(round.try_into().unwrap());
                 self.model.set_key(from, round, period)
             }
+            "refuteClaim" => self.refute(parameter),
             other => Err(format!("{other} is not simulated")),
         }
+    }
+
+    fn refute(&mut self, parameter: &[u8]) -> Result<(), String> {
+        let mut bytes = Bytes(parameter);
+        let address = |bytes: &mut Bytes<'_>| std::str::from_utf8(bytes.sized()).unwrap().parse().unwrap();
+        let (node, round) = (address(&mut bytes), bytes.number());
+        let exhibit = SegmentAnswer::from_bytes(bytes.sized()).unwrap();
+        let mut witnesses = Vec::new();
+        while !bytes.0.is_empty() {
+            witnesses.push((address(&mut bytes), SumPath::from_bytes(bytes.sized()).unwrap()));
+        }
+        let model = &mut self.model;
+        let nodes: Vec<NodeRecord> = model.nodes.values().cloned().collect();
+        let bench = Bench {
+            nodes: &nodes,
+            config: &model.config,
+            round: &model.rounds[&round],
+        };
+        let root = model.roots.get(&exhibit.position.segment).copied();
+        let refutation = Refutation {
+            node,
+            round,
+            exhibit,
+            witnesses,
+        };
+        let checked = refutation.check(bench, root.as_ref());
+        checked.map_err(|error| error.to_string())?;
+        let slot = &mut model.nodes.get_mut(&node).unwrap().slots[(round % 3) as usize];
+        slot.as_mut().unwrap().refuted = true;
+        Ok(())
     }
 
     fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -218,11 +250,6 @@ impl State {
         rows.extend(rounds.map(|(round, record)| (round_key(round * PERIODS), round_row(record))));
         let roots = model.roots.iter();
         rows.extend(roots.map(|(segment, root)| (segment_key(*segment), root_row(root))));
-        let electorates = model.electorates.iter();
-        rows.extend(electorates.map(|(round, stake)| {
-            let key = format!("electorate_{round}").into_bytes();
-            (key, stake.to_le_bytes().to_vec())
-        }));
         rows
     }
 }
@@ -247,8 +274,9 @@ impl ContractHost for TestChain {
 
     fn final_entries(&self, contract: &Address, keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
         let mut state = self.0.lock();
-        // Only the rounds ask who votes on roots.
-        state.reads += u64::from(keys.iter().any(|key| key.starts_with(b"electorate_")));
+        // Only the rounds ask for money and rounds at once.
+        let asks = |prefix: &[u8]| keys.iter().any(|key| key.starts_with(prefix));
+        state.reads += u64::from(asks(b"state") && asks(b"period_"));
         let rows = state.rows();
         let is_registry = *contract == registry();
         keys.iter()
@@ -406,17 +434,18 @@ fn state_row(state: &RegistryState) -> Vec<u8> {
         state.pool,
         state.to_burn,
         state.burned,
-        state.active_stake,
     ];
     let money = money.map(|amount| amount.to_raw());
-    let mut row = numbers(
-        money
-            .into_iter()
-            .chain([state.next_segment, state.last_accepted_round.unwrap_or(NEVER)]),
-    );
-    row.push(u8::from(state.paused));
+    let mut row = numbers(money.into_iter().chain([
+        state.keyed_nodes,
+        state.next_segment,
+        state.last_accepted_round.unwrap_or(NEVER),
+    ]));
+    row.push(u8::from(state.proven));
     row.extend([0; 7]);
-    row.extend(numbers([state.paused_round, 0]));
+    let flags_from = state.flags_from_round.unwrap_or(NEVER);
+    row.extend(numbers([state.pause_from, NEVER, NEVER, flags_from, state.pause_until]));
+    row.extend([0; 10 * 16]);
     row
 }
 
@@ -425,7 +454,7 @@ fn round_row(record: &RoundRecord) -> Vec<u8> {
         record.claims,
         record.claim_stake.to_raw(),
         record.leaves,
-        record.claim_weight,
+        record.electorate.to_raw(),
         record.draws_expected,
         record.draws_passed,
         record.answers,
@@ -438,8 +467,14 @@ fn round_row(record: &RoundRecord) -> Vec<u8> {
     ]);
     let flags = [record.frozen, record.beacon.is_some(), record.closed, record.paused];
     row.extend(flags.map(u8::from));
-    row.extend([0; 4]);
+    row.extend([record.factor as u8, record.chunk_bits, 0, 0]);
     row.extend(record.beacon.unwrap_or_default());
+    row.extend(numbers([
+        record.stake_per_gb.to_raw(),
+        record.beacon_stake.to_raw(),
+        record.proven_leaves,
+        record.proven_weight,
+    ]));
     row
 }
 
@@ -463,13 +498,14 @@ fn claim_row(claim: Option<&RoundResult>) -> Vec<u8> {
         ClaimState::Answered => 2,
         ClaimState::Settled => 3,
     };
-    row.extend([state, claim.draws, claim.passes, claim.reason, u8::from(claim.refuted)]);
+    row.extend([state, claim.draws, claim.passes, claim.reason]);
+    row.extend([claim.refuted, claim.filled].map(u8::from));
     row.resize(RoundResult::SIZE_BYTES, 0);
     row
 }
 
 fn node_row(node: &NodeRecord) -> Vec<u8> {
-    let mut row = vec![1, 1, 0, u8::from(node.placement_key.is_some()), 0, 0, 0, 0];
+    let mut row = vec![1, 0, 0, u8::from(node.placement_key.is_some()), 0, 0, 0, 0];
     row.extend(numbers([
         node.index,
         node.registered_period,
@@ -483,7 +519,7 @@ fn node_row(node: &NodeRecord) -> Vec<u8> {
         node.lapsed_until,
         node.filled_from,
         node.filled_to,
-        node.last_seen_round,
+        node.entry_round.unwrap_or(NEVER),
         node.no_claim_before_round,
         node.total_draws,
         node.passed_draws,
@@ -495,6 +531,7 @@ fn node_row(node: &NodeRecord) -> Vec<u8> {
     ]));
     row.extend(node.placement_key.unwrap_or_default());
     node.slots.iter().for_each(|slot| row.extend(claim_row(slot.as_ref())));
+    row.extend(node.entry_stake.to_raw().to_le_bytes());
     for text in [node.node_id.as_str(), "127.0.0.1:31244"] {
         row.extend((text.len() as u16).to_le_bytes());
         row.extend(text.as_bytes());

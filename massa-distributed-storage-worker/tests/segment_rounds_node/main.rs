@@ -7,7 +7,9 @@ mod claims;
 mod common;
 #[path = "../extension/hub.rs"]
 mod hub;
+mod network;
 mod node;
+mod refuting;
 #[path = "../common/registry_model.rs"]
 mod registry_model;
 mod rounds;

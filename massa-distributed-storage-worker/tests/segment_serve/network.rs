@@ -183,7 +183,7 @@ impl FakeNetwork {
                     located: located.map(|located| false_slot(located, lie)).collect(),
                 })
             }
-            FetchTarget::Held { .. } => return Err(FetchFailure::NotHeld),
+            FetchTarget::Held { .. } | FetchTarget::SumPath { .. } => return Err(FetchFailure::NotHeld),
         };
         match sent {
             Ok(event) => Ok(vec![event]),

@@ -130,7 +130,7 @@ impl NodesPage<'_> {
             } else {
                 self.shares.expected(weight, all)
             },
-            registered: record.map(|record| registered(record, self.round)),
+            registered: record.map(|record| registered(record, self.round, counting.is_some_and(|node| node.filled))),
         })
     }
 }
@@ -161,14 +161,14 @@ fn capabilities_of(peer: &StoragePeer) -> Option<NodeCapabilities> {
     })
 }
 
-/// What the registry has of a node, in a round.
-pub(super) fn registered(record: &NodeRecord, round: u64) -> RegisteredNode {
+/// What the registry has of a node, in a round in which it holds its share or not.
+pub(super) fn registered(record: &NodeRecord, round: u64, filled: bool) -> RegisteredNode {
     RegisteredNode {
         stake: record.stake,
         allocated_gb: record.declared_at(round),
         weight: record.weight_at(round),
         weight_soon: record.weight_at(round.saturating_add(2)),
-        filled: record.filled_at(round),
+        filled,
         has_placement_key: record.placement_key.is_some(),
         leave_round: record.leave_round,
         last_counted_round: record.last_counted_round,

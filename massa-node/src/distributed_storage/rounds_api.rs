@@ -101,19 +101,12 @@ impl RoundsApi<'_> {
         let rows = self.contract.host().final_entries(&registry, &keys);
         let records = claimed.into_iter().zip(rows);
         let records = records.filter_map(|(round, row)| Some((round, RoundRecord::decode(&row?).ok()?)));
-        let slash_percentage = config.at(period / periods).slash_percentage;
-        credit_of(&node, &records.collect(), period, periods, slash_percentage)
+        credit_of(&node, &records.collect(), period, periods)
     }
 }
 
-fn credit_of(
-    node: &NodeRecord,
-    rounds: &BTreeMap<u64, RoundRecord>,
-    period: u64,
-    periods: u64,
-    slash_percentage: u64,
-) -> Credit {
-    let node = settled(node, rounds, period, periods, slash_percentage);
+fn credit_of(node: &NodeRecord, rounds: &BTreeMap<u64, RoundRecord>, period: u64, periods: u64) -> Credit {
+    let node = settled(node, rounds, period, periods);
     let unmatured = node.slots.iter().flatten().map(|claim| claim.credit);
     Credit {
         matured: node.matured_rewards,

@@ -138,11 +138,14 @@ impl NodeStorageApi {
     fn registry(&self) -> RegistryInfo {
         let status = self.contract.status();
         let round = self.open_round();
+        let flags_from = self.contract.nodes().flags_from();
         RegistryInfo {
             address: status.registry,
             problem: status.problem,
             registered_nodes: status.registered_nodes,
-            own: status.own.map(|own| registered(&own, round)),
+            own: status
+                .own
+                .map(|own| registered(&own, round, own.filled_at(flags_from, round))),
             balance: status.balance,
             low_balance: status.low_balance,
             fees_last_day: status.fees_last_day,

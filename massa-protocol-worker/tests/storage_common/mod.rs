@@ -139,6 +139,7 @@ pub struct TestServer {
     pub entries: HashMap<u64, Vec<u8>>,
     pub held: Vec<Vec<u8>>,
     pub located: Option<Located>,
+    pub sum_path: Option<Vec<u8>>,
     pub capabilities: Mutex<Capabilities>,
 }
 
@@ -152,6 +153,7 @@ impl TestServer {
             entries: HashMap::new(),
             held: Vec::new(),
             located: None,
+            sum_path: None,
             capabilities: Mutex::default(),
         }
     }
@@ -210,6 +212,10 @@ impl ArchiveServer for TestServer {
 
     fn capabilities(&self) -> Capabilities {
         self.capabilities.lock().clone()
+    }
+
+    fn sum_path(&self, _: u64, _: ChunkPosition) -> Answer<Vec<u8>> {
+        self.sum_path.clone().map_or(Answer::NotHeld, Answer::Found)
     }
 }
 

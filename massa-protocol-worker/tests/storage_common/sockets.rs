@@ -295,7 +295,7 @@ pub fn parts_of(target: &FetchTarget) -> usize {
         FetchTarget::Tables { count, .. } | FetchTarget::Entries { count, .. } | FetchTarget::Held { count, .. } => {
             *count as usize
         }
-        FetchTarget::Block { .. } => 1,
+        FetchTarget::Block { .. } | FetchTarget::SumPath { .. } => 1,
         FetchTarget::Pages { pages, .. } => pages.len(),
         FetchTarget::Locate { ids } => ids.len(),
     }

@@ -180,6 +180,10 @@ impl ArchiveServer for Manner {
         self.server.capabilities()
     }
 
+    fn sum_path(&self, round: u64, position: ChunkPosition) -> Answer<Vec<u8>> {
+        self.server.sum_path(round, position)
+    }
+
     fn prove(&self, challenger: &NodeId, challenge: &AuditChallenge) -> Answer<Vec<AuditLeaf>> {
         let chunk = chunk(self.server.store(), challenge.position);
         (self.prove)(challenger, challenge, &chunk, &self.server)

@@ -31,7 +31,7 @@ describe('money', () => {
   });
 
   it('lowers the rate to what the pool pays', () => {
-    expect(roundRate(1_000_000, 50_000_000, 1 << 20, 100)).toBe(500_000);
+    expect(roundRate(1_000_000, 256 * 50_000_000, 1 << 20, 100)).toBe(500_000);
     expect(roundReserve(1 << 20, 100, 500_000)).toBe(50_000_000);
   });
 

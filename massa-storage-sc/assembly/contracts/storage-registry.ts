@@ -9,10 +9,11 @@ import * as admin from '../internals/admin';
 import * as challenges from '../internals/challenges';
 import * as nodes from '../internals/nodes';
 import * as refutation from '../internals/refutation';
+import * as segments from '../internals/segments';
 import * as views from '../internals/views';
 import { Operation } from '../internals/operation';
 import { RoundRecord } from '../internals/records';
-import { close, freeze, windowOver } from '../internals/rounds';
+import { closeOver, windowOver } from '../internals/rounds';
 
 /** @param input - admin: string, then the twelve u64 of `StorageConfig` */
 export function constructor(input: StaticArray<u8>): void {
@@ -64,12 +65,23 @@ export function resolveExpiredChallenges(input: StaticArray<u8>): StaticArray<u8
   return challenges.resolve(input);
 }
 
-/** @param input - node: string, round: u64, answer: bytes (without a leaf), then R witness addresses: string */
+/**
+ * Has the root before an accepted one accepted, too: history older than the registry.
+ * @param input - segment: u64 (of the accepted root), header: bytes (the leaf's content), path: bytes (from it to the root)
+ */
+export function anchorEarlier(input: StaticArray<u8>): void {
+  segments.anchorEarlier(input);
+}
+
+/**
+ * @param input - node: string, round: u64, answer: bytes (without a leaf), then R witnesses in the order of their addresses, each:
+ * address: string, sum path: bytes (mask and siblings of an answer)
+ */
 export function refuteClaim(input: StaticArray<u8>): void {
   refutation.refute(input);
 }
 
-/** Closes the round of a period, once, after its window. @param input - period: u64 */
+/** Closes the round of a period, once, after its window, and the one before it. @param input - period: u64 */
 export function distributeRewards(input: StaticArray<u8>): void {
   const op = new Operation();
   const reader = new Reader(input);
@@ -79,8 +91,7 @@ export function distributeRewards(input: StaticArray<u8>): void {
   const record = RoundRecord.load(round, op.periods);
   assert(!record.closed, 'this round is closed already');
   assert(record.claims > 0, 'nothing was claimed for this round');
-  freeze(op, record);
-  close(op, record);
+  closeOver(op);
   op.finish();
 }
 

@@ -6,10 +6,14 @@ import { ADMIN_KEY, challengerKey } from './keys';
 import { add, sub } from './math';
 import { setTotalNodes } from './nodes';
 import { Operation } from './operation';
-import { RoundRecord, State } from './records';
-import { windowOver } from './rounds';
+import { State } from './records';
+import { closeOver } from './rounds';
 
 const MAX_ADDRESS: u32 = 64;
+/** The round of a pause is its first. */
+const PAUSE_ROUNDS: u64 = 4;
+/** Rounds between the end of a pause and the next one. */
+const PAUSE_GAP_ROUNDS: u64 = 8;
 
 /** admin, then the fields of `StorageConfig`. Coins sent pay for storage and fill the pool. */
 export function construct(input: StaticArray<u8>): void {
@@ -39,14 +43,14 @@ class AdminOperation extends Operation {
   }
 }
 
-/** The fields of `StorageConfig`; in force from the round after the next on. */
+/** The fields of `StorageConfig`: see `ConfigRecord.change`. */
 export function updateConfig(input: StaticArray<u8>): void {
   const op = new AdminOperation();
   const reader = new Reader(input);
   const config = StorageConfig.read(reader);
   reader.end('updateConfig');
   config.check();
-  const changes = op.config.change(config, op.round, op.round + 2);
+  const changes = op.config.change(config, op.round);
   assert(changes.length > 0, 'nothing changes');
   op.config.save();
   for (let i = 0; i < changes.length; i++) {
@@ -85,8 +89,9 @@ function challengerArgument(input: StaticArray<u8>): string {
 }
 
 /**
- * paused: bool. Nothing but the admin's functions and `fund` works while paused. Rounds whose window a pause touches slash
- * nobody: only the one in which it begins and the next can have claims.
+ * paused: bool. Nothing but the admin's functions and `fund` works while paused. Rounds whose window a pause touches slash nobody. It
+ * ends by itself when the fourth round after it opens, and the next one begins no earlier than eight rounds later: stakes are
+ * never held for ever, and refutations always find time.
  */
 export function setPaused(input: StaticArray<u8>): void {
   const op = new AdminOperation();
@@ -94,23 +99,19 @@ export function setPaused(input: StaticArray<u8>): void {
   const paused = reader.bool('paused');
   reader.end('setPaused');
   const state = op.state;
-  assert(paused != state.paused, paused ? 'is paused already' : 'is not paused');
-  state.paused = paused;
+  assert(paused != state.pausedIn(op.period), paused ? 'is paused already' : 'is not paused');
   if (paused) {
-    state.pausedRound = op.round;
-    if (!windowOver(op.round, op.period, op.periods)) markPaused(op, op.round);
-  } else if (op.round > state.pausedRound) {
-    markPaused(op, state.pausedRound + 1);
+    const from = state.pauseUntil == 0 ? 0 : state.pauseUntil / op.periods + PAUSE_GAP_ROUNDS;
+    assert(op.round >= from, 'the next pause begins in round ' + from.toString());
+    // What the pause before touched is closed with it, before it is forgotten.
+    closeOver(op);
+    state.pauseFrom = op.period;
+    state.pauseUntil = (op.round + PAUSE_ROUNDS) * op.periods;
+  } else {
+    state.pauseUntil = op.period;
   }
   op.event('PAUSED', [paused.toString()]);
   op.finish();
-}
-
-function markPaused(op: Operation, round: u64): void {
-  const record = RoundRecord.load(round, op.periods);
-  if (record.claims == 0) return;
-  record.paused = true;
-  record.save();
 }
 
 /** Adds the coins sent, and what was transferred to the contract outside of a call, to the pool. */

@@ -24,6 +24,10 @@ export const MAX_PATH_SIBLINGS: u32 = 16;
 export const LEAF_BYTES: u32 = 1024;
 /** Largest chunk of the format: 64 MiB. */
 export const MAX_CHUNK_BYTES: u32 = 64 << 20;
+/** Mask and all 40 siblings. */
+export const MAX_SUM_PATH_BYTES: u32 = 8 + 40 * 40;
+/** A path of 16 siblings. */
+export const MAX_PATH_BYTES: u32 = 3 + 16 * 32;
 /** Largest answer: all 40 sum siblings and two paths of 16. */
 export const MAX_ANSWER_BYTES: u32 = 8 + 4 + 32 + 8 + 40 * 40 + 2 + 1024 + 2 * (3 + 16 * 32);
 
@@ -76,7 +80,7 @@ class Steps {
 
 /** A claimed chunk: where it is, what it is, its way to the claim and to the segment root; and one of its leaves. */
 export class HeldChunk {
-  ok: bool = true;
+  ok: bool = false;
   position: u64 = 0;
   length: u32 = 0;
   chunkId: StaticArray<u8> = new StaticArray<u8>(0);
@@ -145,6 +149,19 @@ export class HeldChunk {
     return sum == claim.sum && equal(hash, claim.root);
   }
 
+  /** The same chunk with another sum path, mask u64 and siblings: what another node that claims it shows. Not ok if malformed. */
+  claimedBy(sumPath: StaticArray<u8>): HeldChunk {
+    const other = new HeldChunk(sumPath);
+    other.position = this.position;
+    other.length = this.length;
+    other.chunkId = this.chunkId;
+    other.sumsAt = 8;
+    if (sumPath.length < 8) return other;
+    other.mask = load<u64>(changetype<usize>(sumPath));
+    other.ok = other.mask >> POSITION_BITS == 0 && <u32>sumPath.length == 8 + <u32>popcnt(other.mask) * SUM_BYTES;
+    return other;
+  }
+
   /** Whether the chunk stands in the archive under `segmentRoot`. */
   underSegment(segmentRoot: StaticArray<u8>): bool {
     const leaf = new Writer(41).u8(CHUNK_LEAF).u32(this.chunk).u32(this.length).raw(this.chunkId).bytes;
@@ -164,24 +181,37 @@ export class HeldChunk {
     return equal(this.follow(this.leafPath, blake3(content)), this.chunkId) ? PASSED : LEAF_PATH;
   }
 
-  /** The root in which a path from `leaf` ends. */
   private follow(path: Path, leaf: StaticArray<u8>): StaticArray<u8> {
-    let hash = leaf;
-    let sibling = changetype<usize>(this.bytes) + path.at;
-    const node = new StaticArray<u8>(1 + 2 * HASH_BYTES);
-    const to = changetype<usize>(node);
-    const leftSide = to + 1;
-    const rightSide = leftSide + HASH_BYTES;
-    store<u8>(to, 1);
-    for (let k: u32 = 0; k < path.count; k++) {
-      const left = ((path.directions >> k) & 1) == 1;
-      memory.copy(left ? leftSide : rightSide, sibling, HASH_BYTES);
-      memory.copy(left ? rightSide : leftSide, changetype<usize>(hash), HASH_BYTES);
-      sibling += HASH_BYTES;
-      hash = blake3(node);
-    }
-    return hash;
+    return follow(this.bytes, path, leaf);
   }
+}
+
+/** The root in which a path from `leaf` ends. Its siblings stand in `bytes`. */
+function follow(bytes: StaticArray<u8>, path: Path, leaf: StaticArray<u8>): StaticArray<u8> {
+  let hash = leaf;
+  let sibling = changetype<usize>(bytes) + path.at;
+  const node = new StaticArray<u8>(1 + 2 * HASH_BYTES);
+  const to = changetype<usize>(node);
+  const leftSide = to + 1;
+  const rightSide = leftSide + HASH_BYTES;
+  store<u8>(to, 1);
+  for (let k: u32 = 0; k < path.count; k++) {
+    const left = ((path.directions >> k) & 1) == 1;
+    memory.copy(left ? leftSide : rightSide, sibling, HASH_BYTES);
+    memory.copy(left ? rightSide : leftSide, changetype<usize>(hash), HASH_BYTES);
+    sibling += HASH_BYTES;
+    hash = blake3(node);
+  }
+  return hash;
+}
+
+/** The root in which a path, as an answer has it, ends from the first leaf of a tree: all its siblings are right ones. */
+export function rootOfFirst(leaf: StaticArray<u8>, pathBytes: StaticArray<u8>): StaticArray<u8> {
+  const steps = new Steps(pathBytes);
+  const path = steps.path();
+  const whole = steps.ok && steps.at == <u32>pathBytes.length && path.directions == 0;
+  assert(whole, 'path: not that of the first leaf');
+  return follow(pathBytes, path, leaf);
 }
 
 function isZeroHash(at: usize): bool {

@@ -5,14 +5,17 @@ import { MAX_ANSWER_BYTES, parseAnswer } from './answer';
 import { Reader, Writer, hex } from './bytes';
 import { challengeKey, challengerKey } from './keys';
 import { MAX_EVENTS, Operation } from './operation';
-import { NodeRecord, segmentRoot } from './records';
+import { NodeRecord } from './records';
 import { ARCHIVE_PATH, MALFORMED, NOT_DRAWN, PASSED, SEGMENT_UNKNOWN, reasonText } from './reasons';
-import { noteAbsence, settle } from './rounds';
+import { settle } from './rounds';
+import { segmentRoot } from './segments';
 import { checkSubmission } from './signatures';
 import { submitRound } from './submission';
 
 /** Hex digits of a challenge id and of a chunk id. A round number is shorter, so they cannot be confused. */
 const ID_DIGITS = 64;
+/** What is left of a resolved challenge: its id, so that it is never issued again and no old proof passes twice. */
+const FORGOTTEN = new StaticArray<u8>(0);
 /** Bounds gas and the 25 events of an operation. */
 const MAX_RESOLVED: u32 = 20;
 /** Rounds that a resolved challenge can be looked up. */
@@ -40,6 +43,12 @@ function checkHexId(id: string, field: string): void {
   }
 }
 
+/** Whether it was issued and not forgotten. */
+function isKnown(id: string): bool {
+  const key = challengeKey(id);
+  return Storage.has<StaticArray<u8>>(key) && Storage.get<StaticArray<u8>>(key).length > 0;
+}
+
 function load(id: string): Challenge {
   return Challenge.parse(Storage.get<StaticArray<u8>>(challengeKey(id)));
 }
@@ -62,7 +71,7 @@ export function issue(input: StaticArray<u8>): void {
   assert(authorised, 'only challengers issue challenges');
   checkHexId(challenge.id, 'challengeId');
   checkHexId(challenge.chunkId, 'chunkId');
-  assert(!Storage.has<StaticArray<u8>>(challengeKey(challenge.id)), 'challenge exists already');
+  assert(!Storage.has<StaticArray<u8>>(challengeKey(challenge.id)), 'a challenge had this id already');
   const node = NodeRecord.load(challenge.nodeAddress);
   assert(!node.leaving, 'node is leaving');
   challenge.issuedPeriod = op.period;
@@ -83,7 +92,7 @@ export function submit(input: StaticArray<u8>): void {
   const signature = reader.sized(MAX_SIGNATURE, 'signature');
   reader.end('submitProof');
   if (id.length != ID_DIGITS) return submitRound(op, id, proof, signature);
-  assert(Storage.has<StaticArray<u8>>(challengeKey(id)), 'no such challenge');
+  assert(isKnown(id), 'no such challenge');
   const challenge = load(id);
   assert(!challenge.resolved, 'challenge is resolved already');
   assert(Context.timestamp() <= challenge.deadline, 'challenge has expired');
@@ -141,11 +150,11 @@ export function resolve(input: StaticArray<u8>): StaticArray<u8> {
 }
 
 function resolveManual(op: Operation, id: string): u8 {
-  if (!Storage.has<StaticArray<u8>>(challengeKey(id))) return UNKNOWN;
+  if (!isKnown(id)) return UNKNOWN;
   const challenge = load(id);
   if (challenge.resolved) {
     if (op.period < challenge.issuedPeriod + KEEP_ROUNDS * op.periods) return NOTHING;
-    Storage.del<StaticArray<u8>>(challengeKey(id));
+    Storage.set<StaticArray<u8>>(challengeKey(id), FORGOTTEN);
     return REMOVED;
   }
   if (Context.timestamp() <= challenge.deadline) return NOTHING;
@@ -159,7 +168,6 @@ function resolveNode(op: Operation, address: string): u8 {
   if (!NodeRecord.exists(address)) return UNKNOWN;
   const node = NodeRecord.load(address);
   settle(op, node);
-  noteAbsence(op, node);
   node.save();
   return SETTLED_NODE;
 }

@@ -2,9 +2,12 @@
 import { Storage } from '@massalabs/massa-as-sdk';
 import { Reader, Writer, utf8 } from './bytes';
 import { CONFIG_KEY } from './keys';
-import { HOLD_ROUNDS } from './records';
 import { mul } from './math';
 
+/** Rounds between a change and the first round that it counts for. */
+const NOTICE_ROUNDS: u64 = 2;
+/** The same for a change of what must be staked. */
+const STAKE_NOTICE_ROUNDS: u64 = 8;
 const FIELDS = 12;
 const NAMES: string[] = [
   'rewardPerGbPerPeriod',
@@ -69,6 +72,9 @@ export class StorageConfig {
   get replicationFactor(): u64 {
     return this.values[7];
   }
+  get chunkSizeBytes(): u64 {
+    return this.values[8];
+  }
   /** Periods of a segment. Never changes. */
   get segmentPeriods(): u64 {
     return this.values[9];
@@ -114,12 +120,23 @@ export class StorageConfig {
     assert(mul(this.stakePerGb, this.maxAllocatedGb) <= MAX_STAKE, 'stakePerGb: too large for maxAllocatedGb');
     const factor = this.replicationFactor;
     assert(factor >= 1 && factor <= MAX_REPLICATION, 'replicationFactor: 1 to ' + MAX_REPLICATION.toString());
-    const chunk = this.values[8];
+    const chunk = this.chunkSizeBytes;
     const isChunk = popcnt(chunk) == 1 && chunk >= PAGE_BYTES && chunk <= MAX_CHUNK_BYTES;
     assert(isChunk, 'chunkSizeBytes: a power of two, 65536 to 67108864');
     const periods = this.segmentPeriods;
     assert(periods >= 1 && periods <= MAX_SEGMENT_PERIODS, 'challengeFrequencyPeriods: 1 to 256');
     this.checkRounds();
+  }
+
+  /** No value is less than half of what is in force, or more than twice: whoever does not agree has time to leave. */
+  checkSteps(inForce: StorageConfig): void {
+    for (let i = 0; i < FIELDS; i++) {
+      const before = inForce.values[i];
+      const least = before / 2;
+      const most = max(2 * before, 1);
+      const inStep = this.values[i] >= least && this.values[i] <= most;
+      assert(inStep, NAMES[i] + ': in one step ' + least.toString() + ' to ' + most.toString());
+    }
   }
 
   private checkRounds(): void {
@@ -164,17 +181,13 @@ export class ConfigRecord {
     return round >= this.nextRound ? this.next : this.now;
   }
 
-  /** What is in force takes the place of what was. A refutation goes by the higher factor: see `NodeRecord`, changes of weight. */
-  private forgetNow(round: u64): void {
-    const lowered = this.now.replicationFactor > this.next.replicationFactor;
-    const held = !lowered || round >= this.nextRound + HOLD_ROUNDS;
-    assert(held, 'replicationFactor was lowered lately: wait until round ' + (this.nextRound + HOLD_ROUNDS).toString());
-    this.now = this.next;
-  }
-
-  /** Sets what counts from `from` on; returns what differs from what would have counted. */
-  change(config: StorageConfig, round: u64, from: u64): ConfigChange[] {
-    assert(this.nextRound <= round || this.nextRound == from, 'a change of configuration is pending');
+  /**
+   * Sets what counts from the second round after `round` on, or from the eighth if it changes what must be staked; returns what
+   * differs from what would have counted. A change that is pending for the next round stays; a later one is replaced.
+   */
+  change(config: StorageConfig, round: u64): ConfigChange[] {
+    assert(this.nextRound != round + 1, 'a change of configuration is pending');
+    const inForce = this.at(round);
     const changes: ConfigChange[] = [];
     for (let i = 0; i < FIELDS; i++) {
       const before = this.next.values[i];
@@ -183,9 +196,11 @@ export class ConfigRecord {
     assert(config.segmentPeriods == this.next.segmentPeriods, 'challengeFrequencyPeriods: cannot change');
     assert(config.firstSegment == this.next.firstSegment, 'firstSegment: cannot change');
     assert(config.roundSegments == this.next.roundSegments, 'roundSegments: cannot change');
-    if (this.nextRound <= round) this.forgetNow(round);
+    config.checkSteps(inForce);
+    const stakes = config.minStake != inForce.minStake || config.stakePerGb != inForce.stakePerGb;
+    this.now = inForce;
     this.next = config;
-    this.nextRound = from;
+    this.nextRound = round + (stakes ? STAKE_NOTICE_ROUNDS : NOTICE_ROUNDS);
     return changes;
   }
 }

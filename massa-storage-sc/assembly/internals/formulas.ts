@@ -11,6 +11,8 @@ export const MIN_DRAWS: u64 = 4;
 export const MAX_DRAWS: u64 = 16;
 /** 256 GB in leaves of 1 KiB, as a shift: one more draw for each. */
 const DRAW_STEP_BITS: u64 = 28;
+/** A round takes at most this part of the pool: half of it in 178 rounds, which is notice of a rate that is too high. */
+const POOL_SHARE: u64 = 256;
 /** Leaves of 1 KiB in a GB. */
 export const LEAVES_PER_GB: u64 = 1 << 20;
 
@@ -90,15 +92,20 @@ export function credit(leaves: u64, periods: u64, rate: u64, passes: u64, draws:
   return mulDiv(mul(mul(leaves, periods), passes), rate, draws * LEAVES_PER_GB);
 }
 
-/** Rate of a round: the configured one, or what the pool pays for all that is claimed. */
+/** Rate of a round: the configured one, or what a part of the pool pays for all that is claimed. */
 export function roundRate(configured: u64, pool: u64, leaves: u64, periods: u64): u64 {
   if (leaves == 0) return 0;
-  return min(configured, mulDiv(pool, LEAVES_PER_GB, mul(leaves, periods)));
+  return min(configured, mulDiv(pool, LEAVES_PER_GB / POOL_SHARE, mul(leaves, periods)));
 }
 
 /** ⌊ΣT · P · rate / 2²⁰⌋ */
 export function roundReserve(leaves: u64, periods: u64, rate: u64): u64 {
   return mulDiv(mul(leaves, periods), rate, LEAVES_PER_GB);
+}
+
+/** What a claim risks by its misses: the stake for the GB that it claimed, at most all. */
+export function slashBase(stake: u64, stakePerGb: u64, leaves: u64): u64 {
+  return min(stake, mul(stakePerGb, (leaves + LEAVES_PER_GB - 1) / LEAVES_PER_GB));
 }
 
 /** stake · percent / 100 · missed / K, at most the stake. */

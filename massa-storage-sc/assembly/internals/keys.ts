@@ -11,7 +11,6 @@ export const STATE_KEY = 'state';
 const BEACON_PREFIX = 'beacon_';
 const SEGMENT_PREFIX = 'segment_';
 const ROOT_VOTE_PREFIX = 'rootvote_';
-const ELECTORATE_PREFIX = 'electorate_';
 const INDEX_PREFIX = 'index_';
 const NODE_ID_PREFIX = 'p2p_';
 const CHALLENGER_PREFIX = 'challenger_';
@@ -41,14 +40,9 @@ export function segmentKey(segment: u64): StaticArray<u8> {
   return utf8(SEGMENT_PREFIX + segment.toString());
 }
 
-/** `rootvote_` round u64 | segment u64 | root (32) → stake u64 */
-export function rootVoteKey(round: u64, segment: u64, root: StaticArray<u8>): StaticArray<u8> {
-  return new Writer(9 + 48).raw(utf8(ROOT_VOTE_PREFIX)).u64(round).u64(segment).raw(root).bytes;
-}
-
-/** `electorate_{round}` → stake u64: there if all active stake decides on segment roots in this round */
-export function electorateKey(round: u64): StaticArray<u8> {
-  return utf8(ELECTORATE_PREFIX + round.toString());
+/** `rootvote_` segment u64 | root (32) → `RootVotes` */
+export function rootVoteKey(segment: u64, root: StaticArray<u8>): StaticArray<u8> {
+  return new Writer(9 + 40).raw(utf8(ROOT_VOTE_PREFIX)).u64(segment).raw(root).bytes;
 }
 
 /** `index_{n}` → address of the n-th node */

@@ -62,3 +62,12 @@ export function productAtLeast(a: u64, b: u64, c: u64, d: u64): bool {
 export function moreThanTwoThirds(part: u64, whole: u64): bool {
   return !productAtLeast(2, whole, 3, part);
 }
+
+/** Whether `part` is more than half of `whole`. */
+export function moreThanHalf(part: u64, whole: u64): bool {
+  return !productAtLeast(1, whole, 2, part);
+}
+
+export function atLeastTwoThirds(part: u64, whole: u64): bool {
+  return productAtLeast(3, part, 2, whole);
+}

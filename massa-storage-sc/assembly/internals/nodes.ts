@@ -6,14 +6,15 @@ import { placementKey, requiredStake } from './formulas';
 import { TOTAL_NODES_KEY, indexKey, nodeIdKey, nodeKey } from './keys';
 import { add, sub } from './math';
 import { Operation } from './operation';
-import { HOLD_ROUNDS, LAPSE_ROUNDS, NEVER, NodeRecord, RoundRecord } from './records';
+import { enterNew, forgetKeyed } from './electorate';
+import { NEVER, NodeRecord, RoundRecord } from './records';
 import { addStake, hasOpenSlot, settle, takeStake } from './rounds';
 import { checkNodeId } from './signatures';
 
 const MAX_NODE_ID: u32 = 64;
 const MAX_ADDRESSES: u32 = 256;
 const MAX_SIGNATURE: u32 = 128;
-/** Rounds between leaving and being paid: outlasts claims, refutations and root votes. */
+/** Rounds between leaving and being paid: outlasts claims, refutations and the entry in the electorate. */
 const LEAVE_ROUNDS: u64 = 10;
 /** A join, a change and leaving count from the second round that opens after them. */
 const NOTICE_ROUNDS: u64 = 2;
@@ -49,6 +50,7 @@ export function register(input: StaticArray<u8>): void {
   if (nodeId.length > 0) claimNodeId(op, nodeId, signature);
   join(op, node, gb, retention);
   addStake(op, node, stake);
+  enterNew(op, node, stake);
   op.keep(stake);
   node.save();
   op.event('STORAGE_NODE_REGISTERED', [op.caller, gb.toString()]);
@@ -85,9 +87,7 @@ function join(op: Operation, node: NodeRecord, gb: u64, retention: u64): void {
   node.weightNext = gb;
   node.weightRound = op.round + NOTICE_ROUNDS;
   node.lastCounted = op.round;
-  node.lastSeen = op.round;
-  node.active = true;
-  if (op.state.lastAccepted == NEVER) node.setKey(placementKey(op.caller, utf8(op.registry)));
+  if (!op.state.proven) setKey(op, node, utf8(op.registry));
   node.index = totalNodes();
   Storage.set<StaticArray<u8>>(indexKey(node.index), utf8(op.caller));
   setTotalNodes(add(node.index, 1));
@@ -109,30 +109,39 @@ export function setPlacementKey(input: StaticArray<u8>): void {
   const record = RoundRecord.load(round, op.periods);
   assert(record.accepted, 'round has no accepted beacon');
   checkKeyRound(op, node, record);
-  node.setKey(placementKey(address, record.beacon));
-  // Weight begins now, with the usual notice, whatever was changed meanwhile; so do the rounds in which it must be counted.
-  node.weightNow = 0;
-  node.weightRound = op.round + NOTICE_ROUNDS;
-  node.lastCounted = max(node.lastCounted, op.round);
+  setKey(op, node, record.beacon);
+  beginWeight(op, node);
   node.save();
   op.event('PLACEMENT_KEY_SET', [address, round.toString()]);
   op.finish();
 }
 
-/**
- * The round must be the first accepted one that opened after the registration. Where none was accepted for eight rounds, nobody
- * has weight any more and no such round could ever come: then the last accepted one serves, so that the network starts anew.
- */
+/** The round must be the first accepted one that opened after the registration. */
 function checkKeyRound(op: Operation, node: NodeRecord, record: RoundRecord): void {
-  if (record.firstPeriod <= node.registeredPeriod) {
-    const last = op.state.lastAccepted;
-    const startsAnew = record.round == last && op.round > last + LAPSE_ROUNDS;
-    assert(startsAnew, 'round opened before the registration');
-    return;
-  }
+  assert(record.firstPeriod > node.registeredPeriod, 'round opened before the registration');
   const previous = record.previousAccepted;
   const isFirst = previous == NEVER || previous * op.periods <= node.registeredPeriod;
   assert(isFirst, 'an earlier round was the first after the registration');
+}
+
+function setKey(op: Operation, node: NodeRecord, suffix: StaticArray<u8>): void {
+  node.setKey(placementKey(node.address, suffix));
+  op.state.keyed = add(op.state.keyed, 1);
+}
+
+/** Weight begins now, with the usual notice, whatever was changed meanwhile; so do the rounds in which it must be counted. */
+function beginWeight(op: Operation, node: NodeRecord): void {
+  node.weightNow = 0;
+  node.weightRound = op.round + NOTICE_ROUNDS;
+  node.lastCounted = max(node.lastCounted, op.round);
+}
+
+/** In the first phase nobody waits for a beacon to have a key: voters without one would block the beacon that they need. */
+export function giveFirstKey(op: Operation, node: NodeRecord): void {
+  if (node.hasKey || op.state.proven) return;
+  setKey(op, node, utf8(op.registry));
+  beginWeight(op, node);
+  op.event('PLACEMENT_KEY_SET', [node.address, op.round.toString()]);
 }
 
 /** newAllocatedGb u64; optional: stake to add u64 (nanoMAS, from the coins sent). */
@@ -159,12 +168,7 @@ function changeWeight(op: Operation, node: NodeRecord, gb: u64): void {
   const from = op.round + NOTICE_ROUNDS;
   const inForce = node.weightRound <= op.round;
   assert(inForce || node.weightRound == from, 'a change of allocation is pending');
-  if (inForce) {
-    // The larger weight is what a refutation goes by. It is forgotten only when nothing that was claimed under it can be refuted.
-    const held = node.weightNow <= node.weightNext || op.round >= node.weightRound + HOLD_ROUNDS;
-    assert(held, 'allocation was lowered lately: wait until round ' + (node.weightRound + HOLD_ROUNDS).toString());
-    node.weightNow = node.weightNext;
-  }
+  if (inForce) node.weightNow = node.weightNext;
   node.weightNext = gb;
   node.weightRound = from;
 }
@@ -183,12 +187,11 @@ export function unregister(): void {
   const from = node.leaveRound - NOTICE_ROUNDS + LEAVE_ROUNDS;
   assert(op.round >= from, 'stake is locked until round ' + from.toString());
   assert(!hasOpenSlot(node), 'a claim waits for its result');
-  // Or it could come back, and the same coins vote a second time.
-  assert(node.votesRound != op.round, 'voted for segment roots in this round: leave in the next');
   const stake = node.stake;
   takeStake(op, node, stake);
   op.pay(op.caller, stake);
   payMatured(op, node);
+  if (node.hasKey) forgetKeyed(op.state);
   forget(node);
   op.event('STORAGE_NODE_UNREGISTERED', [op.caller, stake.toString()]);
   op.finish();

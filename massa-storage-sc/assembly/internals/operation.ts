@@ -2,12 +2,14 @@
  * One state-changing operation: who calls, when, with what coins. `begin` checks, `finish` moves money last.
  *
  * The ledger charges storage to the contract as it writes. `finish` makes the caller pay for it out of the coins sent, and
- * returns the rest (or what shrinking storage freed), so that rewards and stakes never pay for storage.
+ * returns the rest (or what shrinking storage freed), so that stakes and credit never pay for storage. Rows that all share, of
+ * rounds and accepted segments, are paid by the pool.
  */
 import {
   Address,
   Constant,
   Context,
+  Storage,
   balance,
   generateEvent,
   transferCoins,
@@ -32,6 +34,8 @@ export class Operation {
   readonly balanceBefore: u64;
   /** Coins kept, beyond storage. */
   private kept: u64 = 0;
+  /** Storage that the pool paid. */
+  private fromPool: u64 = 0;
   private outTo: string[] = [];
   private outAmount: u64[] = [];
   private events: string[] = [];
@@ -47,7 +51,7 @@ export class Operation {
     this.coins = Context.transferredCoins();
     this.period = Context.currentPeriod();
     assert(this.caller != this.registry, 'the registry cannot call itself');
-    assert(evenPaused || !this.state.paused, 'the registry is paused');
+    assert(evenPaused || !this.state.pausedIn(this.period), 'the registry is paused');
   }
 
   /** P: periods of a round. */
@@ -67,6 +71,25 @@ export class Operation {
   /** Keeps coins of the caller. Whatever it is for is booked in the state. */
   keep(amount: u64): void {
     this.kept = add(this.kept, amount);
+  }
+
+  /** Writes a new row that all share. The pool pays its deposit, if it can. */
+  setShared(key: StaticArray<u8>, value: StaticArray<u8>): void {
+    const before = balance();
+    Storage.set<StaticArray<u8>>(key, value);
+    const deposit = sub(before, balance());
+    if (deposit > this.state.pool) return;
+    this.state.pool -= deposit;
+    this.fromPool = add(this.fromPool, deposit);
+  }
+
+  /** Deletes a row and returns its deposit to who paid it. */
+  release(key: StaticArray<u8>, payer: string): void {
+    const before = balance();
+    Storage.del<StaticArray<u8>>(key);
+    const deposit = sub(balance(), before);
+    this.keep(deposit);
+    this.pay(payer, deposit);
   }
 
   /** Pays at the end. */
@@ -96,7 +119,7 @@ export class Operation {
     }
     state.save();
     const now = balance();
-    const due = add(this.coins, now);
+    const due = add(add(this.coins, now), this.fromPool);
     // now = before − storage paid (+ storage freed). What is left of the coins after storage and what is kept goes back.
     const spent = add(this.balanceBefore, this.kept);
     assert(due >= spent, 'coins sent do not cover stake and storage: ' + (spent - min(due, spent)).toString() + ' missing');

@@ -4,8 +4,10 @@
  */
 import { Storage } from '@massalabs/massa-as-sdk';
 import { Writer, utf8Text } from './bytes';
-import { STATE_KEY, beaconKey, nodeKey, periodKey, segmentKey } from './keys';
+import { STATE_KEY, beaconKey, nodeKey, periodKey, rootVoteKey } from './keys';
 import { utf8 } from './bytes';
+import { StorageConfig } from './config';
+import { add } from './math';
 
 export const NEVER: u64 = u64.MAX_VALUE;
 
@@ -40,15 +42,21 @@ export class Fields {
   }
 }
 
+/** Rounds an entry can lie in: seven before the present one, that one, and two after it. */
+export const RING_BUCKETS: u32 = 10;
+const RING_AT: u32 = 120;
+
 /** Money and counters of the whole contract. */
 export class State extends Fields {
-  static SIZE: u32 = 96;
+  static SIZE: u32 = RING_AT + RING_BUCKETS * 16;
 
   static fresh(firstSegment: u64): State {
     const state = new State(new StaticArray<u8>(State.SIZE));
     state.nextSegment = firstSegment;
     state.lastAccepted = NEVER;
-    state.lastFrozen = NEVER;
+    state.openRound = NEVER;
+    state.nextOpenRound = NEVER;
+    state.flagsFrom = NEVER;
     return state;
   }
 
@@ -77,23 +85,52 @@ export class State extends Fields {
   set toBurn(v: u64) { this.set64(32, v); }
   get burned(): u64 { return this.u64At(40); }
   set burned(v: u64) { this.set64(40, v); }
-  /** Stakes of active nodes. */
-  get activeStake(): u64 { return this.u64At(48); }
-  set activeStake(v: u64) { this.set64(48, v); }
+  /** Nodes with a placement key. */
+  get keyed(): u64 { return this.u64At(48); }
+  set keyed(v: u64) { this.set64(48, v); }
   /** The segment whose root is accepted next. */
   get nextSegment(): u64 { return this.u64At(56); }
   set nextSegment(v: u64) { this.set64(56, v); }
   /** The last round with an accepted beacon; NEVER. */
   get lastAccepted(): u64 { return this.u64At(64); }
   set lastAccepted(v: u64) { this.set64(64, v); }
-  get paused(): bool { return this.u8At(72) != 0; }
-  set paused(v: bool) { this.set8(72, v ? 1 : 0); }
-  /** Round in which the pause began. */
-  get pausedRound(): u64 { return this.u64At(80); }
-  set pausedRound(v: u64) { this.set64(80, v); }
-  /** The latest round whose rate is fixed; NEVER. */
-  get lastFrozen(): u64 { return this.u64At(88); }
-  set lastFrozen(v: u64) { this.set64(88, v); }
+  /** Some node was counted with all draws passed: from then on only such rounds season. See `electorate.ts`. */
+  get proven(): bool { return this.u8At(72) != 0; }
+  set proven(v: bool) { this.set8(72, v ? 1 : 0); }
+  /** The period in which the last pause began. */
+  get pauseFrom(): u64 { return this.u64At(80); }
+  set pauseFrom(v: u64) { this.set64(80, v); }
+  /** The older round with claims that is not closed; NEVER. Never more than two are open: see `closeOver`. */
+  get openRound(): u64 { return this.u64At(88); }
+  set openRound(v: u64) { this.set64(88, v); }
+  /** The round with claims after `openRound` that is not closed; NEVER. */
+  get nextOpenRound(): u64 { return this.u64At(96); }
+  set nextOpenRound(v: u64) { this.set64(96, v); }
+  /** From this round on a node is filled only if its flag says so; before, and while this is NEVER, everybody is. */
+  get flagsFrom(): u64 { return this.u64At(104); }
+  set flagsFrom(v: u64) { this.set64(104, v); }
+
+  /** The first period after it; 0 if there was none. */
+  get pauseUntil(): u64 { return this.u64At(112); }
+  set pauseUntil(v: u64) { this.set64(112, v); }
+
+  pausedIn(period: u64): bool {
+    return period >= this.pauseFrom && period < this.pauseUntil;
+  }
+
+  /** Whether the last pause touched the periods from `first` to `last`. */
+  pauseTouches(first: u64, last: u64): bool {
+    return this.pauseFrom <= last && this.pauseUntil > first;
+  }
+
+  /** Buckets of the electorate: a round and the stake whose entry counts from it on. */
+  bucketRound(i: u64): u64 { return this.u64At(RING_AT + 16 * <u32>i); }
+  bucketStake(i: u64): u64 { return this.u64At(RING_AT + 16 * <u32>i + 8); }
+
+  setBucket(i: u64, round: u64, stake: u64): void {
+    this.set64(RING_AT + 16 * <u32>i, round);
+    this.set64(RING_AT + 16 * <u32>i + 8, stake);
+  }
 
   /** All that the contract owes or keeps: its balance, exactly, after every operation. */
   get owed(): u64 {
@@ -106,7 +143,9 @@ export const ANSWERED: u8 = 2;
 export const SETTLED: u8 = 3;
 export const SLOTS: u64 = 3;
 const SLOT_BYTES: u32 = 128;
-const FIXED_BYTES: u32 = 208 + 3 * SLOT_BYTES;
+const SLOTS_AT: u32 = 208;
+const ENTRY_STAKE_AT: u32 = SLOTS_AT + 3 * SLOT_BYTES;
+const FIXED_BYTES: u32 = ENTRY_STAKE_AT + 8;
 
 /** A claim for one round, its answer and its result. Lives inside a node record. */
 export class Slot {
@@ -122,7 +161,7 @@ export class Slot {
   set leaves(v: u64) { this.node.set64(this.at + 8, v); }
   get stake(): u64 { return this.node.u64At(this.at + 16); }
   set stake(v: u64) { this.node.set64(this.at + 16, v); }
-  /** GB declared for the round. */
+  /** GB declared for the round: what its chunks are placed by. */
   get weight(): u64 { return this.node.u64At(this.at + 24); }
   set weight(v: u64) { this.node.set64(this.at + 24, v); }
   get root(): StaticArray<u8> { return this.node.hashAt(this.at + 32); }
@@ -142,6 +181,10 @@ export class Slot {
   set reason(v: u8) { this.node.set8(this.at + 107, v); }
   get refuted(): bool { return this.node.u8At(this.at + 108) != 0; }
   set refuted(v: bool) { this.node.set8(this.at + 108, v ? 1 : 0); }
+
+  /** Weighed and held its share in the round, as placement knew when it was claimed. */
+  get filled(): bool { return this.node.u8At(this.at + 109) != 0; }
+  set filled(v: bool) { this.node.set8(this.at + 109, v ? 1 : 0); }
 
   drawReason(d: u32): u8 { return this.node.u8At(this.at + 112 + d); }
   setDrawReason(d: u32, v: u8): void { this.node.set8(this.at + 112 + d, v); }
@@ -187,6 +230,7 @@ export class NodeRecord extends Fields {
     node.votesRound = NEVER;
     node.filledFrom = NEVER;
     node.filledTo = NEVER;
+    node.entryRound = NEVER;
     for (let i: u64 = 0; i < SLOTS; i++) {
       node.slot(i).open(NEVER);
       node.slot(i).state = SETTLED;
@@ -199,17 +243,11 @@ export class NodeRecord extends Fields {
   }
 
   slot(round: u64): Slot {
-    return new Slot(this, 208 + <u32>(round % SLOTS) * SLOT_BYTES);
+    return new Slot(this, SLOTS_AT + <u32>(round % SLOTS) * SLOT_BYTES);
   }
 
-  /** Counts in the active stake: it registered or submitted in the last eight rounds. */
-  get active(): bool { return this.u8At(1) != 0; }
-  set active(v: bool) { this.set8(1, v ? 1 : 0); }
   get leaving(): bool { return this.leaveRound != NEVER; }
   get hasKey(): bool { return this.u8At(3) != 0; }
-  /** The round in which somebody said that it is gone; 0 if nobody did since it was seen. */
-  get absentSince(): u64 { return load<u32>(changetype<usize>(this.bytes) + 4); }
-  set absentSince(v: u64) { store<u32>(changetype<usize>(this.bytes) + 4, <u32>v); }
   get index(): u64 { return this.u64At(8); }
   set index(v: u64) { this.set64(8, v); }
   get registeredPeriod(): u64 { return this.u64At(16); }
@@ -236,8 +274,12 @@ export class NodeRecord extends Fields {
   set filledFrom(v: u64) { this.set64(88, v); }
   get filledTo(): u64 { return this.u64At(96); }
   set filledTo(v: u64) { this.set64(96, v); }
-  get lastSeen(): u64 { return this.u64At(104); }
-  set lastSeen(v: u64) { this.set64(104, v); }
+  /** The first round in which its entry in the electorate counts; NEVER. */
+  get entryRound(): u64 { return this.u64At(104); }
+  set entryRound(v: u64) { this.set64(104, v); }
+  /** The stake of that entry. */
+  get entryStake(): u64 { return this.u64At(ENTRY_STAKE_AT); }
+  set entryStake(v: u64) { this.set64(ENTRY_STAKE_AT, v); }
   get noClaimBefore(): u64 { return this.u64At(112); }
   set noClaimBefore(v: u64) { this.set64(112, v); }
   get totalDraws(): u64 { return this.u64At(120); }
@@ -290,18 +332,29 @@ export class NodeRecord extends Fields {
     return this.declaredAt(round);
   }
 
-  filledAt(round: u64): bool {
+  /** Its own flag, which counts from `State.flagsFrom` on. */
+  flagAt(round: u64): bool {
     return round >= this.filledFrom && round < this.filledTo;
+  }
+
+  /** Holds its share in a round. While nobody has passed anything, everybody does. */
+  filledAt(state: State, round: u64): bool {
+    return round < state.flagsFrom || this.flagAt(round);
+  }
+
+  /** Whether its retention covers a segment until a round ends: it is among the last ones, counted from the last of that round. */
+  covers(segment: u64, round: u64, config: StorageConfig): bool {
+    if (this.retentionPeriods == 0) return true;
+    const kept = this.retentionPeriods / config.segmentPeriods;
+    return segment + kept >= (round + 1) * config.roundSegments;
   }
 }
 
 export const LAPSE_ROUNDS: u64 = 8;
-/** Rounds that a lowered weight or factor must have been in force, before another change makes the contract forget the higher. */
-export const HOLD_ROUNDS: u64 = 4;
 
 /** One round. Changed by each operation; never looped over. */
 export class RoundRecord extends Fields {
-  static SIZE: u32 = 144;
+  static SIZE: u32 = 176;
   firstPeriod: u64 = 0;
   round: u64 = 0;
 
@@ -315,8 +368,12 @@ export class RoundRecord extends Fields {
     return record;
   }
 
+  get key(): StaticArray<u8> {
+    return periodKey(this.firstPeriod);
+  }
+
   save(): void {
-    Storage.set<StaticArray<u8>>(periodKey(this.firstPeriod), this.bytes);
+    Storage.set<StaticArray<u8>>(this.key, this.bytes);
   }
 
   get claims(): u64 { return this.u64At(0); }
@@ -325,8 +382,9 @@ export class RoundRecord extends Fields {
   set claimStake(v: u64) { this.set64(8, v); }
   get leaves(): u64 { return this.u64At(16); }
   set leaves(v: u64) { this.set64(16, v); }
-  get claimWeight(): u64 { return this.u64At(24); }
-  set claimWeight(v: u64) { this.set64(24, v); }
+  /** The seasoned stake, when it was answered last. */
+  get electorate(): u64 { return this.u64At(24); }
+  set electorate(v: u64) { this.set64(24, v); }
   get drawsExpected(): u64 { return this.u64At(32); }
   set drawsExpected(v: u64) { this.set64(32, v); }
   get drawsPassed(): u64 { return this.u64At(40); }
@@ -355,41 +413,92 @@ export class RoundRecord extends Fields {
   /** A pause touched its window: nobody is slashed for it. */
   get paused(): bool { return this.u8At(107) != 0; }
   set paused(v: bool) { this.set8(107, v ? 1 : 0); }
+  /** R: how many hold a chunk in this round. */
+  get factor(): u64 { return this.u8At(108); }
+  set factor(v: u64) { this.set8(108, <u8>v); }
+  /** A full chunk has 2 to this bytes. */
+  get chunkBits(): u64 { return this.u8At(109); }
+  set chunkBits(v: u64) { this.set8(109, <u8>v); }
   get beacon(): StaticArray<u8> { return this.hashAt(112); }
   set beacon(v: StaticArray<u8>) { this.setHash(112, v); }
+  get stakePerGb(): u64 { return this.u64At(144); }
+  set stakePerGb(v: u64) { this.set64(144, v); }
+  /** Seasoned stake that answered under the accepted beacon. Set at closing, as the next two. */
+  get beaconStake(): u64 { return this.u64At(152); }
+  set beaconStake(v: u64) { this.set64(152, v); }
+  /** Leaves of the claims that passed all draws. */
+  get provenLeaves(): u64 { return this.u64At(160); }
+  set provenLeaves(v: u64) { this.set64(160, v); }
+  /** GB declared by who made them. */
+  get provenWeight(): u64 { return this.u64At(168); }
+  set provenWeight(v: u64) { this.set64(168, v); }
 }
 
-/** What was answered under one b: stake, credit sum, node count. */
-export class BeaconRecord extends Fields {
-  private key: StaticArray<u8>;
-
-  constructor(round: u64, beacon: StaticArray<u8>) {
-    super(new StaticArray<u8>(24));
-    this.key = beaconKey(round, beacon);
-    if (Storage.has<StaticArray<u8>>(this.key)) this.bytes = Storage.get<StaticArray<u8>>(this.key);
+/** A row that one of many pays for: whoever that was is named at its end, and has its deposit back if the row is right. */
+class PaidRecord extends Fields {
+  constructor(
+    public key: StaticArray<u8>,
+    private fixedBytes: u32,
+    payer: string,
+  ) {
+    super(new StaticArray<u8>(0));
+    this.bytes = Storage.has<StaticArray<u8>>(key) ? Storage.get<StaticArray<u8>>(key) : fresh(fixedBytes, payer);
   }
 
   save(): void {
     Storage.set<StaticArray<u8>>(this.key, this.bytes);
   }
 
-  remove(): void {
-    Storage.del<StaticArray<u8>>(this.key);
+  get payer(): string {
+    const size = <u32>this.bytes.length - this.fixedBytes;
+    return String.UTF8.decodeUnsafe(changetype<usize>(this.bytes) + this.fixedBytes, size);
+  }
+}
+
+function fresh(fixedBytes: u32, payer: string): StaticArray<u8> {
+  const bytes = new StaticArray<u8>(fixedBytes + payer.length);
+  memory.copy(changetype<usize>(bytes) + fixedBytes, changetype<usize>(utf8(payer)), payer.length);
+  return bytes;
+}
+
+/** Votes for a root of a segment. They start anew each round; the row stays. */
+export class RootVotes extends PaidRecord {
+  constructor(segment: u64, root: StaticArray<u8>, payer: string) {
+    super(rootVoteKey(segment, root), 16, payer);
   }
 
+  get round(): u64 { return this.u64At(0); }
+  /** Seasoned. */
+  get stake(): u64 { return this.u64At(8); }
+
+  add(round: u64, weight: u64): void {
+    const before = this.round == round ? this.stake : 0;
+    this.set64(0, round);
+    this.set64(8, add(before, weight));
+  }
+}
+
+/** What was answered under one b. */
+export class BeaconRecord extends PaidRecord {
+  constructor(round: u64, beacon: StaticArray<u8>, payer: string) {
+    super(beaconKey(round, beacon), 48, payer);
+  }
+
+  /** Seasoned. */
   get stake(): u64 { return this.u64At(0); }
   set stake(v: u64) { this.set64(0, v); }
   get credit(): u64 { return this.u64At(8); }
   set credit(v: u64) { this.set64(8, v); }
   get nodes(): u64 { return this.u64At(16); }
   set nodes(v: u64) { this.set64(16, v); }
-}
-
-/** The accepted root of a segment; empty if there is none. */
-export function segmentRoot(segment: u64): StaticArray<u8> {
-  const key = segmentKey(segment);
-  if (!Storage.has<StaticArray<u8>>(key)) return new StaticArray<u8>(0);
-  return new Fields(Storage.get<StaticArray<u8>>(key)).hashAt(0);
+  /** Stake of the claims that were answered, seasoned or not. */
+  get claimStake(): u64 { return this.u64At(24); }
+  set claimStake(v: u64) { this.set64(24, v); }
+  /** Leaves of the claims that passed all draws. */
+  get provenLeaves(): u64 { return this.u64At(32); }
+  set provenLeaves(v: u64) { this.set64(32, v); }
+  get provenWeight(): u64 { return this.u64At(40); }
+  set provenWeight(v: u64) { this.set64(40, v); }
 }
 
 export function textOf(key: StaticArray<u8>): string {

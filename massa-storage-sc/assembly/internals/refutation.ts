@@ -1,19 +1,15 @@
 /** Refuting a claimed chunk that the node was not assigned. */
-import { Committed, MAX_ANSWER_BYTES, parseAnswer } from './answer';
+import { Committed, HeldChunk, MAX_ANSWER_BYTES, MAX_SUM_PATH_BYTES, parseAnswer } from './answer';
 import { Reader } from './bytes';
-import { LEAVES_PER_GB, placementScore } from './formulas';
-import { add, productAtLeast, sub } from './math';
+import { placementScore } from './formulas';
+import { add, sub } from './math';
 import { Operation } from './operation';
-import { NodeRecord, RoundRecord, SETTLED, Slot, segmentRoot } from './records';
+import { NodeRecord, RoundRecord, SETTLED, Slot } from './records';
+import { segmentRoot } from './segments';
 import { REFUTED } from './reasons';
 import { refutationSlash, settle, takeStake } from './rounds';
 
-/** Rounds in which a witness has been filled and unchanged, so that the accused had time to hand over. */
-const STEADY_ROUNDS: u64 = 3;
-/** A witness that claimed more than 8/10 of its allocation may have been skipped by the 90 % rule: no proof. */
-const WITNESS_TENTHS: u64 = 8;
-
-/** node, round u64, answer with an empty leaf, then R witness addresses as texts. */
+/** node, round u64, answer with an empty leaf, then R witnesses, each an address and its sum path. */
 export function refute(input: StaticArray<u8>): void {
   const op = new Operation();
   const reader = new Reader(input);
@@ -33,67 +29,53 @@ export function refute(input: StaticArray<u8>): void {
   const root = segmentRoot(held.segment);
   assert(root.length > 0, 'segment is not anchored');
   assert(held.underSegment(root), 'archive path does not end in the segment root');
-  const accused = placementScore(held.chunkId, node.key, max(node.weightNow, node.weightNext));
-  checkWitnesses(op, reader, node.address, round, held.chunkId, accused);
-  checkNetworkRoom(op, round);
+  const record = RoundRecord.load(round, op.periods);
+  const score = placementScore(held.chunkId, node.key, slot.weight);
+  checkWitnesses(op, reader, address, record, held, score);
   reader.end('refuteClaim');
-  punish(op, node, slot);
+  punish(op, node, slot, record);
   node.save();
   op.finish();
 }
 
-/** R different nodes, in ascending order of their addresses, with lower scores. */
+/**
+ * R different nodes, in ascending order of their addresses, each before the accused in the placement of the chunk: with a lower
+ * score, filled, with a retention that covers the segment, and claiming the chunk itself. Scores are of what placement knew when the
+ * round was claimed, so no change of an allocation, and no lack of room, makes an honest claim refutable.
+ */
 function checkWitnesses(
   op: Operation,
   reader: Reader,
   accused: string,
-  round: u64,
-  chunkId: StaticArray<u8>,
+  record: RoundRecord,
+  held: HeldChunk,
   score: u64,
 ): void {
-  const factor = max(op.config.now.replicationFactor, op.config.next.replicationFactor);
   let previous = '';
-  for (let i: u64 = 0; i < factor; i++) {
+  for (let i: u64 = 0; i < record.factor; i++) {
     const address = reader.text(64, 'witness');
+    const sumPath = reader.sized(MAX_SUM_PATH_BYTES, 'sum path');
     assert(address > previous, 'witnesses must be different, in ascending order');
     previous = address;
     assert(address != accused, 'a node is not its own witness');
-    const witness = NodeRecord.load(address);
-    assert(isSteady(witness, round), 'witness is not filled and unchanged for three rounds: ' + address);
-    assert(hasRoom(witness, round), 'witness may have been full: ' + address);
-    const better = placementScore(chunkId, witness.key, witness.declaredAt(round)) < score;
-    assert(better, 'witness has no lower score: ' + address);
+    checkWitness(op, NodeRecord.load(address), record, held.claimedBy(sumPath), score);
   }
 }
 
-function isSteady(witness: NodeRecord, round: u64): bool {
-  if (round < STEADY_ROUNDS) return false;
-  const since = round - STEADY_ROUNDS;
-  const weighs = witness.weightAt(since) > 0 && witness.weightAt(round) > 0;
-  const unlapsed = witness.lapseUntil <= since || witness.lapseFrom > round;
-  const filled = witness.filledFrom <= since && witness.filledTo > round;
-  return weighs && unlapsed && filled && (witness.weightRound <= since || witness.weightRound > round);
-}
-
-function hasRoom(witness: NodeRecord, round: u64): bool {
-  const slot = witness.slot(round);
-  if (slot.round != round) return false;
-  return productAtLeast(slot.weight * LEAVES_PER_GB, WITNESS_TENTHS, slot.leaves, 10);
-}
-
-/** Who is skipped as full is known from what is assigned, which a witness may claim less of. So all claims together have room. */
-function checkNetworkRoom(op: Operation, round: u64): void {
-  const record = RoundRecord.load(round, op.periods);
-  const room = productAtLeast(record.claimWeight, WITNESS_TENTHS * LEAVES_PER_GB, record.leaves, 10);
-  assert(room, 'claims fill the network: a node may have been skipped as full');
+function checkWitness(op: Operation, node: NodeRecord, record: RoundRecord, held: HeldChunk, score: u64): void {
+  const slot = node.slot(record.round);
+  assert(slot.round == record.round, 'witness claimed nothing for this round: ' + node.address);
+  assert(slot.filled, 'witness is not filled: ' + node.address);
+  const covers = node.covers(held.segment, record.round, op.config.next);
+  assert(covers, 'witness does not keep the segment until the end of the round: ' + node.address);
+  assert(placementScore(held.chunkId, node.key, slot.weight) < score, 'witness has no lower score: ' + node.address);
+  const claims = held.ok && held.underClaim(new Committed(slot.root, slot.leaves));
+  assert(claims, 'witness does not claim the chunk: ' + node.address);
 }
 
 /** Unmatured credit and ten times the percentage of the stake are lost: a tenth to the reporter, the rest burned. */
-function punish(op: Operation, node: NodeRecord, slot: Slot): void {
-  const record = RoundRecord.load(slot.round, op.periods);
-  const config = op.config.at(slot.round);
-  const percent = record.frozen ? record.slashPercentage : config.slashPercentage;
-  const stake = refutationSlash(node.stake, percent);
+function punish(op: Operation, node: NodeRecord, slot: Slot, record: RoundRecord): void {
+  const stake = refutationSlash(node.stake, record.slashPercentage);
   takeStake(op, node, stake);
   const credit = forfeit(op, node);
   slot.refuted = true;

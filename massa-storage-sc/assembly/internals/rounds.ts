@@ -14,17 +14,21 @@ import {
   SLOTS,
   Slot,
 } from './records';
-import { credit, roundRate, roundReserve, slashAmount } from './formulas';
-import { add, moreThanTwoThirds, mul, mulDiv, productAtLeast, sub } from './math';
+import { credit, roundRate, roundReserve, slashAmount, slashBase } from './formulas';
+import { LEAF_BYTES } from './answer';
+import { electorate, voteWeight } from './electorate';
+import { add, moreThanHalf, moreThanTwoThirds, mul, mulDiv, productAtLeast, sub } from './math';
 import { equal, hex } from './bytes';
 import { MINORITY, PASSED, PAUSED, REFUTED, SILENT, SOME_MISSED, VOID, reasonText } from './reasons';
 
 /** Answers are taken from this period of a round on: b needs period O+2, final. */
 const OPENING_PERIODS: u64 = 3;
-/** Rounds that a silent or minority node sits out. */
+/** Rounds that a silent node, or one with another b, sits out. */
 const SIT_OUT_ROUNDS: u64 = 3;
-/** Rounds between saying that a node is gone and counting without it. */
-const ABSENCE_NOTICE_ROUNDS: u64 = 2;
+/** Rounds between a result and the flag that it changes. */
+const NOTICE_ROUNDS: u64 = 2;
+/** Chunks that a share may be short of: in a small network nobody has more. */
+const SLACK_CHUNKS: u64 = 8;
 
 export function inWindow(period: u64, periods: u64): bool {
   const inRound = period % periods;
@@ -37,40 +41,62 @@ export function windowOver(round: u64, period: u64, periods: u64): bool {
   return round < now || (round == now && period % periods > periods / 2);
 }
 
+/** Closes the rounds with claims whose window is over, in order. Before anything else that changes a round: at most two are open. */
+export function closeOver(op: Operation): void {
+  const state = op.state;
+  while (state.openRound != NEVER && windowOver(state.openRound, op.period, op.periods)) {
+    const record = RoundRecord.load(state.openRound, op.periods);
+    state.openRound = state.nextOpenRound;
+    state.nextOpenRound = NEVER;
+    freeze(op, record);
+    close(op, record);
+  }
+}
+
+/** A round has its first claim: what the configuration says of it is kept with it, whatever is changed later. */
+export function openRecord(op: Operation, record: RoundRecord): void {
+  const config = op.config.at(record.round);
+  record.rate = config.rewardPerGbPerPeriod;
+  record.slashPercentage = config.slashPercentage;
+  record.stakePerGb = config.stakePerGb;
+  record.factor = config.replicationFactor;
+  record.chunkBits = ctz(config.chunkSizeBytes);
+  record.previousAccepted = NEVER;
+  op.setShared(record.key, record.bytes);
+  if (op.state.openRound == NEVER) op.state.openRound = record.round;
+  else op.state.nextOpenRound = record.round;
+}
+
 /**
- * Fixes what a round pays, before anyone answers. What the round before set aside and did not pay is free again by then: who
- * answers first, and who closes when, changes no rate.
+ * Fixes what a round pays, before anyone answers. What the round before set aside and did not pay is free again by then, because
+ * it was closed: who answers first, and who closes when, changes no rate.
  */
 export function freeze(op: Operation, record: RoundRecord): void {
   if (record.frozen) return;
-  closeLastFrozen(op, record.round);
   const state = op.state;
-  const config = op.config.at(record.round);
   record.frozen = true;
-  record.slashPercentage = config.slashPercentage;
-  record.rate = roundRate(config.rewardPerGbPerPeriod, state.pool, record.leaves, op.periods);
+  record.rate = roundRate(record.rate, state.pool, record.leaves, op.periods);
   record.reserve = roundReserve(record.leaves, op.periods, record.rate);
   state.pool = sub(state.pool, record.reserve);
   state.reserves = add(state.reserves, record.reserve);
 }
 
-function closeLastFrozen(op: Operation, round: u64): void {
-  const last = op.state.lastFrozen;
-  if (last != NEVER && last >= round) return;
-  op.state.lastFrozen = round;
-  if (last != NEVER) close(op, RoundRecord.load(last, op.periods));
-}
-
-/** Counts an answer for its b; accepts b when it has its quorum. */
-export function countAnswer(op: Operation, record: RoundRecord, slot: Slot, amount: u64): void {
-  const beacon = new BeaconRecord(record.round, slot.beacon);
-  beacon.stake = add(beacon.stake, slot.stake);
+/** Counts an answer for its b; accepts b when it has its majority. */
+export function countAnswer(op: Operation, record: RoundRecord, node: NodeRecord, slot: Slot, amount: u64): void {
+  const beacon = new BeaconRecord(record.round, slot.beacon, op.caller);
+  beacon.stake = add(beacon.stake, voteWeight(node, record.round));
+  beacon.claimStake = add(beacon.claimStake, slot.stake);
   beacon.credit = add(beacon.credit, amount);
   beacon.nodes = add(beacon.nodes, 1);
+  if (slot.passes == slot.draws) {
+    beacon.provenLeaves = add(beacon.provenLeaves, slot.leaves);
+    beacon.provenWeight = add(beacon.provenWeight, slot.weight);
+  }
   beacon.save();
   record.answers = add(record.answers, 1);
   record.drawsPassed = add(record.drawsPassed, slot.passes);
-  if (record.accepted || !moreThanTwoThirds(beacon.stake, record.claimStake)) return;
+  record.electorate = electorate(op);
+  if (record.accepted || !isAccepted(beacon, record)) return;
   record.accepted = true;
   record.beacon = slot.beacon;
   record.previousAccepted = op.state.lastAccepted;
@@ -78,17 +104,29 @@ export function countAnswer(op: Operation, record: RoundRecord, slot: Slot, amou
   op.event('BEACON_ACCEPTED', [record.round.toString(), hex(slot.beacon)]);
 }
 
-/** Closes a round whose window is over. Once: a closed round stays as it is. */
-export function close(op: Operation, record: RoundRecord): void {
-  if (record.closed) return;
+/** More than half of the electorate. Where all stake has lapsed, more than two thirds of what claimed the round. */
+function isAccepted(beacon: BeaconRecord, record: RoundRecord): bool {
+  if (record.electorate == 0) return moreThanTwoThirds(beacon.claimStake, record.claimStake);
+  return moreThanHalf(beacon.stake, record.electorate);
+}
+
+/** Closes a round whose window is over. */
+function close(op: Operation, record: RoundRecord): void {
   const state = op.state;
   record.closed = true;
+  const first = record.firstPeriod;
+  record.paused = state.pauseTouches(first + OPENING_PERIODS, first + op.periods / 2);
   state.reserves = sub(state.reserves, record.reserve);
   if (record.accepted) {
-    const beacon = new BeaconRecord(record.round, record.beacon);
+    const beacon = new BeaconRecord(record.round, record.beacon, op.caller);
     record.creditSum = beacon.credit;
     record.nodeCount = beacon.nodes;
-    beacon.remove();
+    record.beaconStake = beacon.stake;
+    record.provenLeaves = beacon.provenLeaves;
+    record.provenWeight = beacon.provenWeight;
+    op.release(beacon.key, beacon.payer);
+  } else {
+    record.previousAccepted = state.lastAccepted;
   }
   state.credited = add(state.credited, record.creditSum);
   state.pool = add(state.pool, sub(record.reserve, record.creditSum));
@@ -102,8 +140,9 @@ export function slotCredit(slot: Slot, record: RoundRecord, periods: u64): u64 {
   return credit(slot.leaves, periods, record.rate, slot.passes, slot.draws);
 }
 
-/** Brings a node up to date: results of its rounds that are over, credit that has matured. At most three rounds. */
+/** Brings rounds and a node up to date: results of its rounds that are over, credit that has matured. At most three rounds. */
 export function settle(op: Operation, node: NodeRecord): void {
+  closeOver(op);
   const oldest = oldestOpen(node, op.round);
   for (let i: u64 = 0; i < SLOTS; i++) {
     const slot = node.slot(oldest + i);
@@ -124,10 +163,7 @@ function oldestOpen(node: NodeRecord, now: u64): u64 {
 function settleSlot(op: Operation, node: NodeRecord, slot: Slot): void {
   if (slot.state != SETTLED) {
     if (!windowOver(slot.round, op.period, op.periods)) return;
-    const record = RoundRecord.load(slot.round, op.periods);
-    freeze(op, record);
-    close(op, record);
-    applyResult(op, node, slot, record);
+    applyResult(op, node, slot, RoundRecord.load(slot.round, op.periods));
   }
   if (slot.credit > 0 && op.round >= slot.round + 2) {
     node.matured = add(node.matured, slot.credit);
@@ -137,29 +173,23 @@ function settleSlot(op: Operation, node: NodeRecord, slot: Slot): void {
 
 function applyResult(op: Operation, node: NodeRecord, slot: Slot, record: RoundRecord): void {
   const answered = slot.state == ANSWERED;
-  const counted = answered && record.accepted && equal(slot.beacon, record.beacon);
   slot.state = SETTLED;
   node.totalDraws = add(node.totalDraws, slot.draws);
   node.passedDraws = add(node.passedDraws, slot.passes);
-  if (counted) return applyCounted(op, node, slot, record);
-  if (record.paused) {
-    slot.reason = PAUSED;
-    return;
-  }
-  if (answered && !record.accepted) {
-    slot.reason = VOID;
-    return;
-  }
+  if (answered && record.accepted && equal(slot.beacon, record.beacon)) return applyCounted(op, node, slot, record);
+  slot.reason = record.paused ? PAUSED : !record.accepted ? VOID : answered ? MINORITY : SILENT;
+  if (record.paused || !record.accepted) return;
   node.noClaimBefore = max(node.noClaimBefore, slot.round + SIT_OUT_ROUNDS + 1);
-  slot.reason = answered ? MINORITY : record.accepted ? SILENT : VOID;
-  if (!answered && record.accepted) slashMissed(op, node, slot, record, slot.draws);
+  // Whose b lost narrowly may have told the truth.
+  const surely = moreThanTwoThirds(record.beaconStake, record.electorate);
+  if (!answered) slashMissed(op, node, slot, record, slot.draws);
+  else if (surely) slash(op, node, slot, record, slot.stake, slot.draws);
 }
 
 function applyCounted(op: Operation, node: NodeRecord, slot: Slot, record: RoundRecord): void {
   const missed = slot.draws - slot.passes;
   const amount = slotCredit(slot, record, op.periods);
   extendWeight(op, node, slot.round);
-  updateFilled(op, node, slot, record);
   slot.reason = missed == 0 ? PASSED : SOME_MISSED;
   if (slot.refuted) {
     slot.reason = REFUTED;
@@ -167,6 +197,7 @@ function applyCounted(op: Operation, node: NodeRecord, slot: Slot, record: Round
   } else {
     slot.credit = amount;
   }
+  updateFilled(op, node, slot, record);
   if (missed > 0 && !record.paused) slashMissed(op, node, slot, record, missed);
 }
 
@@ -181,23 +212,35 @@ function extendWeight(op: Operation, node: NodeRecord, round: u64): void {
   node.lastCounted = round;
 }
 
-/** Filled from 9/10 of the share of all claims on, until below 3/4. Shares are by the weights of those who claimed. */
+/**
+ * Filled when all draws passed, from 9/10 of the share of all proven claims on, less 8 chunks; until below 3/4, less 8 chunks. Shares
+ * are by the weights of those who passed, so claims of air make nobody's share larger.
+ */
 function updateFilled(op: Operation, node: NodeRecord, slot: Slot, record: RoundRecord): void {
-  const share = mulDiv(record.leaves, slot.weight, record.claimWeight);
-  const from = op.round + 2;
+  if (record.provenWeight == 0) return;
+  const share = mulDiv(record.provenLeaves, slot.weight, record.provenWeight);
+  const held = slot.leaves + (SLACK_CHUNKS << record.chunkBits) / LEAF_BYTES;
+  const from = op.round + NOTICE_ROUNDS;
   const filled = node.filledFrom != NEVER && node.filledTo == NEVER;
-  if (!filled && productAtLeast(slot.leaves, 10, share, 9)) {
+  if (!filled && slot.reason == PASSED && productAtLeast(held, 10, share, 9)) {
     // A period of being filled that has not ended yet goes on.
     if (node.filledTo == NEVER || node.filledTo < from) node.filledFrom = from;
     node.filledTo = NEVER;
-  } else if (filled && !productAtLeast(slot.leaves, 4, share, 3)) {
+    // A round later, so that all who passed the same round have their flags.
+    op.state.flagsFrom = min(op.state.flagsFrom, from + 1);
+  } else if (filled && !productAtLeast(held, 4, share, 3)) {
     node.filledTo = from;
   }
 }
 
 function slashMissed(op: Operation, node: NodeRecord, slot: Slot, record: RoundRecord, missed: u8): void {
-  const stake = min(slot.stake, node.stake);
-  const amount = slashAmount(stake, record.slashPercentage, missed, slot.draws);
+  slash(op, node, slot, record, slashBase(slot.stake, record.stakePerGb, slot.leaves), missed);
+}
+
+/** Takes a part of `base` from the stake, and burns it. A round that pays nobody slashes nobody. */
+function slash(op: Operation, node: NodeRecord, slot: Slot, record: RoundRecord, base: u64, missed: u8): void {
+  if (record.rate == 0) return;
+  const amount = min(node.stake, slashAmount(base, record.slashPercentage, missed, slot.draws));
   takeStake(op, node, amount);
   op.state.toBurn = add(op.state.toBurn, amount);
   op.event('STORAGE_NODE_SLASHED', [node.address, amount.toString(), reasonText(slot.reason)]);
@@ -207,13 +250,11 @@ function slashMissed(op: Operation, node: NodeRecord, slot: Slot, record: RoundR
 export function takeStake(op: Operation, node: NodeRecord, amount: u64): void {
   node.stake = sub(node.stake, amount);
   op.state.stakes = sub(op.state.stakes, amount);
-  if (node.active) op.state.activeStake = sub(op.state.activeStake, amount);
 }
 
 export function addStake(op: Operation, node: NodeRecord, amount: u64): void {
   node.stake = add(node.stake, amount);
   op.state.stakes = add(op.state.stakes, amount);
-  if (node.active) op.state.activeStake = add(op.state.activeStake, amount);
 }
 
 export function burnCredit(op: Operation, amount: u64): void {
@@ -227,30 +268,6 @@ export function hasOpenSlot(node: NodeRecord): bool {
     if (node.slot(i).state != SETTLED || node.slot(i).credit > 0) return true;
   }
   return false;
-}
-
-/** Marks the node as seen in this round; one that had lapsed counts in the active stake again. */
-export function see(op: Operation, node: NodeRecord): void {
-  node.lastSeen = op.round;
-  node.absentSince = 0;
-  setActive(op, node, true);
-}
-
-/**
- * A node that was not seen for eight rounds stops counting in the active stake, two rounds after somebody said so: after an
- * outage of the whole network, nobody can declare all others gone before they are back.
- */
-export function noteAbsence(op: Operation, node: NodeRecord): void {
-  if (!node.active || op.round <= node.lastSeen + LAPSE_ROUNDS) return;
-  if (node.absentSince == 0) node.absentSince = op.round;
-  else if (op.round >= node.absentSince + ABSENCE_NOTICE_ROUNDS) setActive(op, node, false);
-}
-
-export function setActive(op: Operation, node: NodeRecord, active: bool): void {
-  if (node.active == active) return;
-  node.active = active;
-  const state = op.state;
-  state.activeStake = active ? add(state.activeStake, node.stake) : sub(state.activeStake, node.stake);
 }
 
 /** Slashes for a refuted claim: ten times the percentage of the stake, at most all. */

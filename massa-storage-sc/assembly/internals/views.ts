@@ -8,7 +8,7 @@ import { ConfigRecord } from './config';
 import { RoundContext, challengeId, drawnLeaf } from './formulas';
 import { challengeKey, indexKey, nodeIdKey, periodKey, segmentKey } from './keys';
 import { totalNodes } from './nodes';
-import { ANSWERED, NodeRecord, RoundRecord, SLOTS, State, textOf } from './records';
+import { ANSWERED, NEVER, NodeRecord, RoundRecord, SLOTS, State, textOf } from './records';
 import { add } from './math';
 import { slotCredit, windowOver } from './rounds';
 import { equal } from './bytes';
@@ -44,7 +44,7 @@ export function nodeInfo(input: StaticArray<u8>): StaticArray<u8> {
   const node = find(input);
   if (node == null) return NOTHING;
   const now = new Now();
-  return new StorageNode(node, now.round, pending(now, node)).serialize();
+  return new StorageNode(node, State.load(), now.round, pending(now, node)).serialize();
 }
 
 export function pendingRewards(input: StaticArray<u8>): StaticArray<u8> {
@@ -122,7 +122,7 @@ export function roundResult(input: StaticArray<u8>): StaticArray<u8> {
   const round = reader.u64('round');
   if (!NodeRecord.exists(address)) return NOTHING;
   const slot = NodeRecord.load(address).slot(round);
-  return slot.round == round ? slot.copy() : NOTHING;
+  return slot.round == round && round != NEVER ? slot.copy() : NOTHING;
 }
 
 /** address, round u64, beacon (32): for each draw, the claimed leaf u64 and the challenge id as text. */

@@ -15,6 +15,7 @@ use massa_distributed_storage_worker::rounds::decide::{
 use massa_distributed_storage_worker::rounds::snapshot::SnapshotReader;
 use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{submit_round, DrawAnswers, Submission};
+use massa_distributed_storage_worker::smart_contract::views::counts;
 use massa_localnet::genesis::{CHAIN_ID, ROUND_PERIODS, SEGMENT_PERIODS};
 use massa_localnet::{Network, Node};
 use massa_models::address::Address;
@@ -155,7 +156,7 @@ impl Cheater {
                 None => return,
             },
             // It is silent until the round is over.
-            None if self.is_conspirator() && world.void_round() == Some(round) => return,
+            None if self.is_conspirator() && self.role != Role::Fetcher && world.void_round() == Some(round) => return,
             None => None,
         };
         let max_leaves = plan.claim.as_ref().map(|claim| claim.max_leaves);
@@ -194,16 +195,18 @@ impl Cheater {
     fn answers(&mut self, round: u64, vote: &VotePlan, world: &mut World) -> Option<(Digest, DrawAnswers)> {
         let claimed = |(_, tree): &&(Trick, Tree)| tree.claim() == vote.claim;
         let (trick, tree) = self.trees.iter().rev().find(claimed)?.clone();
-        if self.is_conspirator() && world.is_silent(round) {
+        let mut beacon = vote.beacon;
+        if self.is_conspirator() && world.is_conspired(round) {
             let expected = Expected {
                 trick,
                 reason: Reason::Void,
                 draws: None,
             };
             self.expected.insert(round, expected);
-            return None;
+            // Who answers may claim the next round.
+            beacon[0] ^= 1;
+            return (self.role == Role::Fetcher).then_some((beacon, DrawAnswers::new()));
         }
-        let mut beacon = vote.beacon;
         let (mut draws, mut reasons) = (DrawAnswers::new(), Vec::new());
         for (leaf, draw) in vote.draws.iter().zip(0..) {
             let (answer, reason) = self.answer((trick, &tree), *leaf, usize::from(draw), world);
@@ -291,25 +294,24 @@ impl Cheater {
             Role::Forger => Trick::ForeignRoot,
             Role::Dropper => Trick::Dropped,
             Role::Idler => return None,
-            Role::Fetcher => return Some(Trick::Fetched),
+            Role::Fetcher => Trick::Fetched,
         };
         if !self.answered.contains(&first) {
             return Some(first);
         }
         if world.void_round().map_or(true, |void| void >= round) {
             world.conspiracies.entry(round).or_default().insert(self.role);
-            return Some(if self.role == Role::Dropper {
-                first
-            } else {
-                Trick::Silence
+            return Some(match self.role {
+                Role::Dropper | Role::Fetcher => first,
+                _ => Trick::Silence,
             });
         }
         Some(match self.role {
             Role::Liar if !self.answered.contains(&Trick::FalseProofs) => Trick::FalseProofs,
             Role::Liar => Trick::Unassigned,
             Role::Forger => Trick::FalseBeacon,
-            Role::Dropper => Trick::Dropped,
-            Role::Idler | Role::Fetcher => return None,
+            Role::Dropper | Role::Fetcher => first,
+            Role::Idler => return None,
         })
     }
 }
@@ -325,5 +327,7 @@ fn is_time_for_a_foreign_root(snapshot: &Snapshot, times: RoundTimes) -> bool {
     let is_over = (snapshot.state.next_segment + 1) * SEGMENT_PERIODS <= snapshot.period;
     let turns_are_over = snapshot.period + FOREIGN_VOTE_PERIODS >= times.window_ends();
     let left = times.last_period().saturating_sub(snapshot.period);
-    snapshot.node.is_some() && is_over && turns_are_over && left >= 2 * LEAD_PERIODS
+    let entry = snapshot.node.as_ref().and_then(|node| node.entry_round);
+    let weighs = entry.is_some_and(|from| counts(from, times.round));
+    weighs && is_over && turns_are_over && left >= 2 * LEAD_PERIODS
 }

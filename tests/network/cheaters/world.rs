@@ -4,16 +4,18 @@ use super::claims::{held_chunk, Tree};
 use super::{Role, CONSPIRATORS, HONEST, REPLICAS, ROLES};
 use crate::common::THREADS;
 use crate::remote::{Answers, Caller, Remote};
+use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::types::PAGE_LEAVES;
 use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_distributed_storage_worker::challenge::segment_claim::HeldChunk;
 use massa_distributed_storage_worker::challenge::Reason;
 use massa_distributed_storage_worker::replication::placement_score;
+use massa_distributed_storage_worker::rounds::settlement::slash_of;
 use massa_distributed_storage_worker::rounds::snapshot::SnapshotReader;
 use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::node_set::read_nodes;
-use massa_distributed_storage_worker::smart_contract::state::{NodeRecord, RoundRecord};
+use massa_distributed_storage_worker::smart_contract::state::{round_key, NodeRecord, RoundRecord};
 use massa_distributed_storage_worker::smart_contract::storage_registry::resolve_expired_challenges;
 use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_distributed_storage_worker::storage_backend::SegmentStore;
@@ -40,6 +42,8 @@ pub struct World {
     roots_asked_in: u64,
     pub period: u64,
     pub records: Vec<NodeRecord>,
+    /// From this round on flags of being filled count.
+    pub flags_from: Option<u64>,
     pub rounds: BTreeMap<u64, RoundRecord>,
     pub results: BTreeMap<(Address, u64), RoundResult>,
     /// What each claim was credited, and did not lose by a refutation.
@@ -49,9 +53,9 @@ pub struct World {
     /// The last answers that an honest node gave in an earlier round.
     others_answers: Vec<Vec<u8>>,
     answers_read_below: u64,
-    /// Who claimed a round to be silent in it.
+    /// Who claimed a round to void it.
     pub conspiracies: BTreeMap<u64, BTreeSet<Role>>,
-    /// Whether the three were together in a round.
+    /// Whether the conspirators were together in a round.
     verdicts: BTreeMap<u64, bool>,
     settled_in: u64,
 }
@@ -79,6 +83,7 @@ impl World {
             roots_asked_in: 0,
             period: 0,
             records: Vec::new(),
+            flags_from: None,
             rounds: BTreeMap::new(),
             results: BTreeMap::new(),
             credits: BTreeMap::new(),
@@ -98,6 +103,7 @@ impl World {
         self.period = snapshot.period;
         self.rounds.extend(snapshot.rounds);
         self.records = read_nodes(&self.remote, &self.registry);
+        self.flags_from = snapshot.state.flags_from_round;
         for record in &self.records {
             let claims = record.slots.iter().flatten();
             let told = |claim: &&RoundResult| claim.state == ClaimState::Settled || claim.refuted;
@@ -243,8 +249,8 @@ impl World {
         Some(others.filter_map(score).filter(|score| *score < own).count())
     }
 
-    /// Whether the three claimed this round to be silent in it together, a third of its stake. Once said, it stays.
-    pub fn is_silent(&mut self, round: u64) -> bool {
+    /// Whether the conspirators all claimed this round to void it together. Once said, it stays.
+    pub fn is_conspired(&mut self, round: u64) -> bool {
         let void = self.void_round();
         let agreed = self
             .conspiracies
@@ -263,8 +269,24 @@ impl World {
     pub fn void_round(&self) -> Option<u64> {
         self.verdicts
             .iter()
-            .find(|(_, silent)| **silent)
+            .find(|(_, conspired)| **conspired)
             .map(|(round, _)| *round)
+    }
+
+    /// What the settled rounds of a node cost of its stake by the rules, refutations left out.
+    pub fn slashed(&self, address: &Address) -> Amount {
+        let settled =
+            |(key, result): &(&(Address, u64), &RoundResult)| key.0 == *address && result.state == ClaimState::Settled;
+        let of_node = self.results.iter().filter(settled);
+        let costs = of_node.map(|((_, round), result)| {
+            let rows = self
+                .remote
+                .final_entries(&self.registry, &[round_key(round * ROUND_PERIODS)]);
+            let record = RoundRecord::decode(&rows.into_iter().next().flatten().unwrap()).unwrap();
+            let reason = Reason::from_code(result.reason).unwrap();
+            slash_of(result, reason, &record)
+        });
+        costs.fold(Amount::zero(), Amount::saturating_add)
     }
 
     /// Tables of these segments, from an honest archive.

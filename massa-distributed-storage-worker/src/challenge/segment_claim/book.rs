@@ -339,27 +339,40 @@ impl ClaimBook {
         leaf: u64,
         hasher: &mut SumHasher,
     ) -> Result<Drawn, ClaimError<S::Error>> {
-        let at = self.sent.iter().rposition(|(sent, _)| sent.claim.root == *root);
-        let at = at.ok_or(ClaimError::UnknownClaim(*root))?;
-        let (sent, tree) = &self.sent[at];
-        if tree.claim() != sent.claim {
-            return Err(ClaimError::Unprovable(*root));
-        }
-        let leaves = sent.claim.leaves;
+        let (at, tree) = self.sent_as(root)?;
+        let leaves = tree.claim().leaves;
         let found = tree.find(leaf);
         let (segment, rest) = found.ok_or(ClaimError::BeyondClaim { leaf, leaves })?;
-        let row = self.row_under(store, at, segment)?;
-        let RowRead::Row(row) = row else {
-            return Err(RowError::Damaged(segment).into());
-        };
-        if row.total() != tree.segment(segment) {
-            return Err(RowError::Damaged(segment).into());
-        }
-        let table = store.table(segment).map_err(ClaimError::Store)?;
-        let table = table.ok_or(ClaimError::NoTable(segment))?;
+        let (row, table) = self.provable_row(store, at, segment)?;
         let (chunk, leaf, mut path) = row.find(rest, &table, hasher)?;
         tree.continue_path(segment, &mut path);
         Ok(Drawn { chunk, leaf, path })
+    }
+
+    /// The way from a chunk to the sent claim with this root; `None` if that does not claim the chunk.
+    ///
+    /// Costs as much as [`ClaimBook::draw`].
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub fn path<S: ClaimStore>(
+        &self,
+        store: &S,
+        root: &Digest,
+        position: ChunkPosition,
+        hasher: &mut SumHasher,
+    ) -> Result<Option<SumPath>, ClaimError<S::Error>> {
+        let (at, tree) = self.sent_as(root)?;
+        if tree.segment(position.segment).is_empty() {
+            return Ok(None);
+        }
+        let (row, table) = self.provable_row(store, at, position.segment)?;
+        if !row.claimed().contains(position.index.0) {
+            return Ok(None);
+        }
+        let mut path = row.path(position.index.0, &table, hasher)?;
+        tree.continue_path(position.segment, &mut path);
+        Ok(Some(path))
     }
 
     /// Whether a claim that was sent and is not over covers a chunk: it must not be dropped. Reads a row for each claim.
@@ -432,6 +445,34 @@ impl ClaimBook {
             change.batch.saved.push((newest.version, segment, old));
         }
         Ok(())
+    }
+
+    /// The sent claim with this root.
+    fn sent_as<E: std::error::Error>(&self, root: &Digest) -> Result<(usize, &UpperTree), ClaimError<E>> {
+        let at = self.sent.iter().rposition(|(sent, _)| sent.claim.root == *root);
+        let at = at.ok_or(ClaimError::UnknownClaim(*root))?;
+        let (sent, tree) = &self.sent[at];
+        if tree.claim() != sent.claim {
+            return Err(ClaimError::Unprovable(*root));
+        }
+        Ok((at, tree))
+    }
+
+    /// The row of a claimed segment as the sent claim at `at` has it, if it is what the tree has; and the segment's table.
+    fn provable_row<S: ClaimStore>(
+        &self,
+        store: &S,
+        at: usize,
+        segment: u64,
+    ) -> Result<(SegmentRow, Arc<SegmentTable>), ClaimError<S::Error>> {
+        let RowRead::Row(row) = self.row_under(store, at, segment)? else {
+            return Err(RowError::Damaged(segment).into());
+        };
+        if row.total() != self.sent[at].1.segment(segment) {
+            return Err(RowError::Damaged(segment).into());
+        }
+        let table = store.table(segment).map_err(ClaimError::Store)?;
+        Ok((row, table.ok_or(ClaimError::NoTable(segment))?))
     }
 
     /// The row of a segment as the sent claim at `at` has it.

@@ -44,7 +44,7 @@ impl RepairDriver {
                 first_segment,
                 held,
             } => self.hand_over.on_held(id, from, first_segment, &held),
-            FetchEvent::Located { .. } => {}
+            FetchEvent::Located { .. } | FetchEvent::SumPath { .. } => {}
             FetchEvent::Complete { id } => self.on_complete(id, now),
             FetchEvent::Failed { .. } => self.on_failed(event, now),
         }

@@ -49,8 +49,6 @@ pub struct Snapshot {
     pub rounds: BTreeMap<u64, RoundRecord>,
     /// Accepted segment roots.
     pub accepted_roots: Arc<BTreeMap<u64, SegmentRoot>>,
-    /// Whether all active stake decides on segment roots in the open round because it did so at an earlier vote.
-    pub all_stake_voted: bool,
 }
 
 /// What this node knows itself.
@@ -291,6 +289,11 @@ pub enum Note {
     NothingAllowed,
     /// No claim: no accepted segment has this node's own root.
     NothingAnchored,
+    /// No claim: the pool and the configured rate pay nothing for this round.
+    NothingPaid {
+        /// The round.
+        round: u64,
+    },
     /// This node's root is not the accepted one: the segment is not claimed, and must be fetched again.
     RootDiffers(Differing),
     /// Matured rewards are worth less than claiming them costs.

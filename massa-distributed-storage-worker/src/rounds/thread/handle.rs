@@ -1,11 +1,16 @@
 //! What other threads ask of this node's part in the rounds.
 
+use crate::challenge::sums::SumPath;
 use crate::rounds::claims::Claims;
 use crate::rounds::earnings::{Earnings, RoundEarnings, Totals};
-use massa_distributed_storage_exports::types::LEAF_BYTES;
+use crate::smart_contract::state::NodeRecord;
+use massa_distributed_storage_exports::network::Answer;
+use massa_distributed_storage_exports::types::{Digest, LEAF_BYTES};
 use massa_distributed_storage_exports::ChunkPosition;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use tracing::debug;
 
 /// What is known of this node's part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +46,33 @@ pub(super) struct Shared {
     pub(super) claims: Arc<Claims>,
     pub(super) status: Mutex<RoundStatus>,
     pub(super) earnings: Mutex<Earnings>,
+    /// Roots of this node's claims that the registry has, by round; `None` while that is not read.
+    pub(super) committed: Mutex<Option<BTreeMap<u64, Digest>>>,
+}
+
+impl Shared {
+    /// Takes in this node's record: of several claims that were built for a round, the registry has one.
+    pub(super) fn set_committed(&self, node: Option<&NodeRecord>) {
+        let claims = node.into_iter().flat_map(|node| node.slots.iter().flatten());
+        *self.committed.lock() = Some(claims.map(|claim| (claim.round, claim.root)).collect());
+    }
+
+    /// The way from a chunk to this node's claim for a round.
+    pub(super) fn sum_path(&self, round: u64, position: ChunkPosition) -> Answer<SumPath> {
+        let root = match &*self.committed.lock() {
+            None => return Answer::NotYet,
+            Some(committed) => committed.get(&round).copied(),
+        };
+        let Some(root) = root else { return Answer::NotHeld };
+        match self.claims.path(&root, position) {
+            Ok(path) => path.map_or(Answer::NotHeld, Answer::Found),
+            // Its round is over, or rows are damaged, which is told where they are built anew.
+            Err(error) => {
+                debug!(round, %position, %error, "the way to a claim is not shown");
+                Answer::NotHeld
+            }
+        }
+    }
 }
 
 /// Asks for this node's part in the rounds.
@@ -71,6 +103,12 @@ impl RoundHandle {
             bytes: leaves.saturating_mul(LEAF_BYTES as u64),
             next_leaves: self.0.claims.current().leaves,
         }
+    }
+
+    /// The way from a chunk to this node's claim for a round, to be shown to others. Claims are kept until the end of the round after
+    /// their own.
+    pub fn sum_path(&self, round: u64, position: ChunkPosition) -> Answer<SumPath> {
+        self.0.sum_path(round, position)
     }
 
     /// Whether a chunk is in a claim that is not over, or in the one that is sent next: then it must be kept.

@@ -52,6 +52,9 @@ pub(super) fn note_text(note: &Note) -> Option<String> {
         Note::SitsOut { until } => format!("nothing is claimed before round {until}: silent, or in the minority"),
         Note::NothingAllowed => "nothing is claimed: the allocation does not count yet, or the stake is gone".into(),
         Note::NothingAnchored => "nothing is claimed: no segment is anchored of which this node holds chunks".into(),
+        Note::NothingPaid { round } => {
+            format!("nothing is claimed for round {round}, which pays nothing: the pool is empty, or the rate is 0")
+        }
         Note::RootDiffers(differing) => differing_text(differing),
         Note::RewardsBelowFee(amount) => format!("{amount} MAS have matured: claiming them costs more"),
     })

@@ -76,7 +76,9 @@ impl Worker {
             }
             Action::Refute(refutation) => {
                 let exhibit = refutation.exhibit.to_bytes();
-                registry::refute_claim(&refutation.node, refutation.round, &exhibit, &refutation.witnesses)
+                let witnesses = refutation.witnesses.iter();
+                let witnesses: Vec<_> = witnesses.map(|(node, path)| (*node, path.to_bytes())).collect();
+                registry::refute_claim(&refutation.node, refutation.round, &exhibit, &witnesses)
             }
         };
         // The key has its room in the node's row.

@@ -318,6 +318,7 @@ impl Retrieval {
             }
             FetchTarget::Block { slot } => slot.thread < self.limits.parameters.thread_count,
             FetchTarget::Locate { ids } => (1..=MAX_LOCATE_IDS).contains(&ids.len()),
+            FetchTarget::SumPath { position, .. } => position.segment < MAX_SEGMENTS,
             FetchTarget::Pages { chunk, pages, .. } => {
                 chunk.length as usize <= self.limits.max_chunk_size && pages.end <= chunk.page_count()
             }

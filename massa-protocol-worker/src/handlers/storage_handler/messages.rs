@@ -26,6 +26,7 @@ use massa_distributed_storage_exports::merkle::MAX_PATH_SIBLINGS;
 use massa_distributed_storage_exports::network::{
     AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, LocateId, Located, PageContent, SlotContent,
     CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
+    MAX_SUM_PATH_BYTES,
 };
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::record::MAX_RECORD_BYTES;
@@ -73,6 +74,9 @@ pub const MAX_PROOF_FRAME_BYTES: usize = CHALLENGE_LEAVES
 pub const MAX_ANNOUNCEMENT_FRAME_BYTES: usize = MAX_ANNOUNCED_CHUNKS * (3 + 32) + 32 + MAX_NUMBERS_BYTES;
 /// Bytes of a frame with looked-up ids, or with where they are.
 pub const MAX_LOCATE_FRAME_BYTES: usize = MAX_LOCATE_IDS * (1 + 33) + MAX_NUMBERS_BYTES;
+
+/// Bytes of a frame with a sum path.
+pub const MAX_SUM_PATH_FRAME_BYTES: usize = MAX_SUM_PATH_BYTES + MAX_NUMBERS_BYTES;
 
 /// What no entry is longer than.
 const _: () = assert!(MAX_ENTRY_BYTES <= MAX_CONTENT_BYTES);
@@ -291,6 +295,25 @@ pub enum StorageMessage {
         /// One for each id.
         located: Vec<Option<Located>>,
     },
+    /// Asks how the peer claims a chunk: `request id varint | round varint | segment varint < 2²⁴ | chunk varint < 65536`
+    SumPathRequest {
+        /// Chosen by the requester.
+        request_id: u64,
+        /// The round that was claimed.
+        round: u64,
+        /// Where the chunk stands.
+        position: ChunkPosition,
+    },
+    /// The way from the chunk to the sender's claim.
+    ///
+    /// `request id varint | answer`, where answer is one byte as in [`StorageMessage::ChunkResponse`], or `00 | bytes count varint,
+    /// 8 to 1608 | mask u64 < 2⁴⁰, little-endian | for each bit of it: sum u64, little-endian | hash (32)`
+    SumPathResponse {
+        /// Of the request.
+        request_id: u64,
+        /// The answer.
+        answer: Answer<Vec<u8>>,
+    },
     /// The request is refused because the sender has too much to do for this peer: `request id varint`
     Busy {
         /// Of the request.
@@ -336,10 +359,14 @@ pub enum StorageMessageTypeId {
     LocateRequest = 16,
     /// [`StorageMessage::LocateResponse`].
     LocateResponse = 17,
+    /// [`StorageMessage::SumPathRequest`].
+    SumPathRequest = 18,
+    /// [`StorageMessage::SumPathResponse`].
+    SumPathResponse = 19,
 }
 
 /// In the order of their numbers.
-const TYPE_IDS: [StorageMessageTypeId; 17] = [
+const TYPE_IDS: [StorageMessageTypeId; 19] = [
     StorageMessageTypeId::ChunkAnnouncement,
     StorageMessageTypeId::ChunkRequest,
     StorageMessageTypeId::ChunkResponse,
@@ -357,6 +384,8 @@ const TYPE_IDS: [StorageMessageTypeId; 17] = [
     StorageMessageTypeId::BlockResponse,
     StorageMessageTypeId::LocateRequest,
     StorageMessageTypeId::LocateResponse,
+    StorageMessageTypeId::SumPathRequest,
+    StorageMessageTypeId::SumPathResponse,
 ];
 
 impl TryFrom<u64> for StorageMessageTypeId {
@@ -379,6 +408,7 @@ impl StorageMessageTypeId {
                 | Self::BlockResponse
                 | Self::HeldResponse
                 | Self::LocateResponse
+                | Self::SumPathResponse
                 | Self::Busy
         )
     }
@@ -394,6 +424,7 @@ impl StorageMessageTypeId {
                 | Self::BlockRequest
                 | Self::HeldRequest
                 | Self::LocateRequest
+                | Self::SumPathRequest
         )
     }
 }
@@ -417,6 +448,8 @@ impl From<&StorageMessage> for StorageMessageTypeId {
             StorageMessage::HeldResponse { .. } => Self::HeldResponse,
             StorageMessage::LocateRequest { .. } => Self::LocateRequest,
             StorageMessage::LocateResponse { .. } => Self::LocateResponse,
+            StorageMessage::SumPathRequest { .. } => Self::SumPathRequest,
+            StorageMessage::SumPathResponse { .. } => Self::SumPathResponse,
             StorageMessage::Busy { .. } => Self::Busy,
         }
     }
@@ -454,6 +487,8 @@ impl StorageMessage {
             | Self::HeldResponse { request_id, .. }
             | Self::LocateRequest { request_id, .. }
             | Self::LocateResponse { request_id, .. }
+            | Self::SumPathRequest { request_id, .. }
+            | Self::SumPathResponse { request_id, .. }
             | Self::Busy { request_id } => Some(*request_id),
             Self::ChunkAnnouncement { .. } | Self::StorageCapabilities { .. } => None,
         }

@@ -4,14 +4,16 @@
 //! beyond is refused. Of one peer, requests of the quick lane go first, those of one lane in order. The caller says who can be
 //! sent to, so that a peer that does not read its connection makes nothing pile up here. Challenges are quick, so that what
 //! an auditor times is not what the audited peer loads otherwise; reading up to a whole chunk for one answer, they are
-//! limited more narrowly. What the server may not serve to a peer now is refused, too.
+//! limited more narrowly; so are ways to a claim, each of which reads a table and hashes up to a thousand times. What the server may not serve to a peer now is refused, too.
 //!
 //! Tables and blocks larger than a frame are asked for piece by piece; the last few are kept, so that each is read once.
 
 mod answer;
 
 use super::limiter::TokenBucket;
-use super::messages::{Lane, StorageMessage, StorageMessageTypeId, MAX_CONTENT_BYTES, MAX_PROOF_FRAME_BYTES};
+use super::messages::{
+    Lane, StorageMessage, StorageMessageTypeId, MAX_CONTENT_BYTES, MAX_PROOF_FRAME_BYTES, MAX_SUM_PATH_FRAME_BYTES,
+};
 use answer::Answering;
 use massa_distributed_storage_exports::network::{Answer, ArchiveServer};
 use massa_distributed_storage_exports::types::PAGE_BYTES;
@@ -29,6 +31,11 @@ const QUICK_BURST: u32 = 8;
 pub const CHALLENGE_BURST: u32 = 8;
 /// One more of them is answered in this time. An auditor asks a node a few times in an hour.
 pub const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Ways to a claim that one peer is shown at once.
+pub const SUM_PATH_BURST: u32 = 16;
+/// One more of them is shown in this time. A peer asks for one for each false claim that it saw.
+pub const SUM_PATH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Limits of [`Serving`].
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +60,7 @@ impl Waiting {
         match &self.request {
             StorageMessage::ChunkRequest { pages, .. } => (pages - self.pages_sent) as usize * PAGE_BYTES,
             StorageMessage::Challenge { .. } => MAX_PROOF_FRAME_BYTES,
+            StorageMessage::SumPathRequest { .. } => MAX_SUM_PATH_FRAME_BYTES,
             _ => MAX_CONTENT_BYTES,
         }
     }
@@ -106,6 +114,8 @@ pub struct Serving {
     turns: VecDeque<NodeId>,
     /// How many challenges each peer may still put.
     challenges: HashMap<NodeId, TokenBucket>,
+    /// How many ways to a claim each peer may still ask for.
+    sum_paths: HashMap<NodeId, TokenBucket>,
     answering: Answering,
 }
 
@@ -117,6 +127,7 @@ impl Serving {
             peers: HashMap::new(),
             turns: VecDeque::new(),
             challenges: HashMap::new(),
+            sum_paths: HashMap::new(),
             answering: Answering::new(),
         }
     }
@@ -130,7 +141,7 @@ impl Serving {
             return Accepted::Refused(refusal);
         }
         let busy = Accepted::Refused(StorageMessage::Busy { request_id });
-        if matches!(message, StorageMessage::Challenge { .. }) && !self.may_challenge(from, now) {
+        if !self.may_ask(from, message, now) {
             return busy;
         }
         let waiting = Waiting {
@@ -151,10 +162,16 @@ impl Serving {
         Accepted::Waits
     }
 
-    /// There are as many buckets as connected peers.
-    fn may_challenge(&mut self, from: NodeId, now: Instant) -> bool {
-        let new = || TokenBucket::new(CHALLENGE_BURST, CHALLENGE_INTERVAL);
-        self.challenges.entry(from).or_insert_with(new).take(now)
+    /// Whether the peer may ask for what costs this node more than reading a few rows. There are at most as many buckets of a kind
+    /// as connected peers.
+    fn may_ask(&mut self, from: NodeId, message: &StorageMessage, now: Instant) -> bool {
+        let (buckets, burst, interval) = match message {
+            StorageMessage::Challenge { .. } => (&mut self.challenges, CHALLENGE_BURST, CHALLENGE_INTERVAL),
+            StorageMessage::SumPathRequest { .. } => (&mut self.sum_paths, SUM_PATH_BURST, SUM_PATH_INTERVAL),
+            _ => return true,
+        };
+        let new = || TokenBucket::new(burst, interval);
+        buckets.entry(from).or_insert_with(new).take(now)
     }
 
     /// Pages beyond the largest chunk are not held.
@@ -220,6 +237,7 @@ impl Serving {
         self.peers.retain(|node, _| is_connected(node));
         self.turns.retain(|node| is_connected(node));
         self.challenges.retain(|node, _| is_connected(node));
+        self.sum_paths.retain(|node, _| is_connected(node));
     }
 }
 

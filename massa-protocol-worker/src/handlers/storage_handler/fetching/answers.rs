@@ -63,6 +63,7 @@ impl Retrieval {
                 first_segment, held, ..
             } => self.on_held(answered, first_segment, held),
             StorageMessage::LocateResponse { located, .. } => self.on_located(answered, located),
+            StorageMessage::SumPathResponse { answer, .. } => self.on_sum_path(answered, answer),
             _ => self.stray(from),
         }
     }
@@ -96,6 +97,7 @@ impl Retrieval {
             ) => first_period == found,
             (M::BlockRequest { slot, .. }, M::BlockResponse { slot: found, .. }) => slot == found,
             (M::LocateRequest { .. }, M::LocateResponse { .. }) => true,
+            (M::SumPathRequest { .. }, M::SumPathResponse { .. }) => true,
             _ => false,
         }
     }
@@ -306,6 +308,17 @@ impl Retrieval {
         }
         self.on_list(answered, Ok(vec![()]), located.len() * 8, |id, from, _| {
             FetchEvent::Located { id, from, located }
+        });
+    }
+
+    fn on_sum_path(&mut self, answered: Answered, answer: Answer<Vec<u8>>) {
+        let Some(path) = self.found(answered, answer) else {
+            return;
+        };
+        self.on_list(answered, Ok(vec![()]), path.len(), |id, from, _| FetchEvent::SumPath {
+            id,
+            from,
+            path,
         });
     }
 

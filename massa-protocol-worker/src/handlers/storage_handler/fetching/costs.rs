@@ -7,7 +7,7 @@
 use crate::handlers::storage_handler::messages::{
     MAX_CONTENT_BYTES, MAX_ENTRY_BYTES, MAX_PAGE_FRAME_BYTES, MAX_TABLE_BYTES,
 };
-use massa_distributed_storage_exports::network::{FetchTarget, MAX_HELD_BYTES};
+use massa_distributed_storage_exports::network::{FetchTarget, MAX_HELD_BYTES, MAX_SUM_PATH_BYTES};
 use massa_distributed_storage_exports::record::MAX_RECORD_BYTES;
 use massa_distributed_storage_exports::types::PAGE_BYTES;
 
@@ -62,7 +62,7 @@ impl Costs {
             FetchTarget::Entries { .. } => Some(&mut self.entry),
             FetchTarget::Held { .. } => Some(&mut self.held),
             FetchTarget::Block { .. } => Some(&mut self.block),
-            FetchTarget::Locate { .. } => None,
+            FetchTarget::Locate { .. } | FetchTarget::SumPath { .. } => None,
         }
     }
 
@@ -82,6 +82,7 @@ impl Costs {
             FetchTarget::Held { .. } => self.held.value,
             FetchTarget::Block { .. } => self.block.value.min(MAX_CONTENT_BYTES),
             FetchTarget::Locate { ids } => ids.len() * 16,
+            FetchTarget::SumPath { .. } => MAX_SUM_PATH_BYTES,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One fetch: what of it is missing, and what became of its holders.
 //!
 //! What is fetched has parts, numbered from 0: pages of a chunk (by their position), tables, entries and lists of held chunks
-//! (counted from the first one wanted); a block and a lookup are one part. A part is missing, in flight, being put together
+//! (counted from the first one wanted); a block, a lookup and a way to a claim are one part. A part is missing, in flight, being put together
 //! from pieces, or there.
 
 use super::assembly::Assembly;
@@ -153,7 +153,7 @@ impl OpenFetch {
             FetchTarget::Tables { count, .. }
             | FetchTarget::Entries { count, .. }
             | FetchTarget::Held { count, .. } => (0..*count).collect(),
-            FetchTarget::Block { .. } | FetchTarget::Locate { .. } => BTreeSet::from([0]),
+            FetchTarget::Block { .. } | FetchTarget::Locate { .. } | FetchTarget::SumPath { .. } => BTreeSet::from([0]),
         };
         Self {
             id: fetch.id,
@@ -405,6 +405,11 @@ impl OpenFetch {
             FetchTarget::Locate { ids } => StorageMessage::LocateRequest {
                 request_id,
                 ids: ids.clone(),
+            },
+            FetchTarget::SumPath { round, position } => StorageMessage::SumPathRequest {
+                request_id,
+                round: *round,
+                position: *position,
             },
         }
     }

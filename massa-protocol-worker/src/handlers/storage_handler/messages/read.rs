@@ -7,9 +7,10 @@ use super::{
 };
 use massa_distributed_storage_exports::merkle::MerkleProof;
 use massa_distributed_storage_exports::network::{
-    AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, IndexScope, IndexScopes, LocateId,
-    Located, PageContent, SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_FETCH_ENTRIES, MAX_FETCH_HELD,
-    MAX_FETCH_TABLES, MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
+    is_sum_path, AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, HeldRange, IndexScope, IndexScopes,
+    LocateId, Located, PageContent, SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_FETCH_ENTRIES,
+    MAX_FETCH_HELD, MAX_FETCH_TABLES, MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS,
+    MAX_PAGE_SIGNATURES, MAX_SUM_PATH_BYTES, SUM_PATH_MASK_BYTES,
 };
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::record::{block_id_from_bytes, operation_id_from_bytes, ID_BYTES};
@@ -255,6 +256,11 @@ impl<'a> Input<'_, 'a> {
                 let ids = self.elements(count, 1 + ID_BYTES, Self::locate_id)?;
                 Some(StorageMessage::LocateRequest { request_id, ids })
             }
+            StorageMessageTypeId::SumPathRequest => Some(StorageMessage::SumPathRequest {
+                request_id,
+                round: self.any_number()?,
+                position: self.position()?,
+            }),
             _ => None,
         }
     }
@@ -292,6 +298,10 @@ impl<'a> Input<'_, 'a> {
                 let located = self.elements(count, 1, |input| input.option(Self::located))?;
                 Some(StorageMessage::LocateResponse { request_id, located })
             }
+            StorageMessageTypeId::SumPathResponse => Some(StorageMessage::SumPathResponse {
+                request_id,
+                answer: self.answer(Self::sum_path)?,
+            }),
             StorageMessageTypeId::Busy => Some(StorageMessage::Busy { request_id }),
             _ => None,
         }
@@ -467,6 +477,11 @@ impl<'a> Input<'_, 'a> {
             first_segment,
             held,
         })
+    }
+
+    fn sum_path(&mut self) -> Option<Vec<u8>> {
+        let path = self.prefixed(SUM_PATH_MASK_BYTES, MAX_SUM_PATH_BYTES)?;
+        is_sum_path(path).then(|| path.to_vec())
     }
 
     fn locate_id(&mut self) -> Option<LocateId> {

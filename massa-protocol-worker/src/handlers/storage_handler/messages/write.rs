@@ -6,9 +6,10 @@ use super::{
 };
 use massa_distributed_storage_exports::merkle::MerkleProof;
 use massa_distributed_storage_exports::network::{
-    AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, IndexScope, LocateId, Located, PageContent,
-    SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_FETCH_ENTRIES, MAX_FETCH_HELD, MAX_FETCH_TABLES,
-    MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
+    is_sum_path, AnnouncedChunk, Answer, AuditChallenge, AuditLeaf, Capabilities, IndexScope, LocateId, Located,
+    PageContent, SlotContent, CHALLENGE_LEAVES, MAX_ANNOUNCED_CHUNKS, MAX_FETCH_ENTRIES, MAX_FETCH_HELD,
+    MAX_FETCH_TABLES, MAX_HELD_BYTES, MAX_HELD_RANGES, MAX_LEAF_SIGNATURES, MAX_LOCATE_IDS, MAX_PAGE_SIGNATURES,
+    MAX_SUM_PATH_BYTES,
 };
 use massa_distributed_storage_exports::period::TaggedSignature;
 use massa_distributed_storage_exports::record::{block_id_bytes, operation_id_bytes};
@@ -220,6 +221,14 @@ impl StorageMessageSerializer {
         })
     }
 
+    fn sum_path(&self, path: &[u8], buffer: &mut Vec<u8>) -> Written {
+        if !is_sum_path(path) {
+            let length = path.len();
+            return Err(SerializeError::GeneralError(format!("{length} bytes are no sum path")));
+        }
+        self.prefixed(path, MAX_SUM_PATH_BYTES, "bytes of a sum path", buffer)
+    }
+
     fn request(&self, message: &StorageMessage, buffer: &mut Vec<u8>) -> Written {
         match message {
             StorageMessage::ChunkRequest {
@@ -255,6 +264,10 @@ impl StorageMessageSerializer {
                 first_segment, count, ..
             } => self.numbers(&[*first_segment, u64::from(*count)], buffer),
             StorageMessage::LocateRequest { ids, .. } => self.ids(ids, buffer),
+            StorageMessage::SumPathRequest { round, position, .. } => {
+                self.number.serialize(round, buffer)?;
+                self.position(*position, buffer)
+            }
             _ => self.response(message, buffer),
         }
     }
@@ -297,6 +310,9 @@ impl StorageMessageSerializer {
                 self.list(held, (MAX_FETCH_HELD as usize, MAX_HELD_BYTES), "held chunks", buffer)
             }
             StorageMessage::LocateResponse { located, .. } => self.located(located, buffer),
+            StorageMessage::SumPathResponse { answer, .. } => {
+                self.answer(answer, buffer, |path, buffer| self.sum_path(path, buffer))
+            }
             _ => Ok(()),
         }
     }

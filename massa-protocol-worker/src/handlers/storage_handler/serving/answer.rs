@@ -84,6 +84,10 @@ impl Answering {
                 request_id,
                 located: located(ids, server),
             },
+            StorageMessage::SumPathRequest { round, position, .. } => StorageMessage::SumPathResponse {
+                request_id,
+                answer: server.sum_path(*round, *position),
+            },
             _ => StorageMessage::Busy { request_id },
         }
     }
