@@ -214,7 +214,7 @@ impl Extension {
             client,
             network: Box::new(move || for_network.network()),
             final_blocks,
-            auto_claim: shared.settings.auto_claim,
+            auto_claim_fees: shared.settings.auto_claim_fees,
             lead_periods,
             board: Arc::clone(&shared.board),
         })

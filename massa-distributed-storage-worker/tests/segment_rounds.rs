@@ -786,16 +786,18 @@ fn a_round_that_pays_nothing_is_claimed_only_to_keep_a_voice() {
 }
 
 #[test]
-fn rewards_are_claimed_when_they_are_worth_more_than_the_fee() {
+fn rewards_are_claimed_when_the_fee_is_a_small_part_of_them() {
     let mut case = Case::at(1);
-    let fee = settings(address(0)).claim_fee;
+    let settings = settings(address(0));
+    let from = settings.fee.saturating_mul_u64(settings.auto_claim_fees.unwrap());
     let mut matured = |amount: Amount| {
         case.snapshot.node.as_mut().unwrap().matured_rewards = amount;
         case.decide()
     };
     assert!(matured(Amount::from_raw(0)).0.is_empty());
-    assert!(matured(fee).1.contains(&Note::RewardsBelowFee(fee)));
-    let more = fee.saturating_add(Amount::from_raw(1));
+    let too_small = Note::RewardsTooSmall { amount: from, from };
+    assert!(matured(from).1.contains(&too_small));
+    let more = from.saturating_add(Amount::from_raw(1));
     assert_eq!(
         matured(more).0,
         [Action::ClaimRewards {
@@ -804,7 +806,7 @@ fn rewards_are_claimed_when_they_are_worth_more_than_the_fee() {
         }]
     );
     // Credit that matures as the node is settled counts, too.
-    case.snapshot.node.as_mut().unwrap().matured_rewards = fee;
+    case.snapshot.node.as_mut().unwrap().matured_rewards = from;
     case.claim(ROUND - 2, ClaimState::Settled);
     case.snapshot.node.as_mut().unwrap().slots[((ROUND - 2) % 3) as usize]
         .as_mut()

@@ -471,6 +471,8 @@ round_segments = {ROUND_SEGMENTS}
 reward_per_gb_per_period = {REWARD_PER_GB_PER_PERIOD}
 operator_address = "{operator}"
 auto_claim = true
+# Each round's, to be seen in the wallets.
+auto_claim_fees = 1
 # Rounds of seconds cost in a day what others cost in months.
 max_fees_per_day = "0"
 repair_delay = 6_000

@@ -205,6 +205,8 @@ pub struct DistributedStorageSettings {
     pub round_segments: u64,
     /// Claims matured rewards on its own.
     pub auto_claim: bool,
+    /// Then: once they are this many least fees.
+    pub auto_claim_fees: u64,
     /// nanoMAS
     pub reward_per_gb_per_period: u64,
     pub storage_registry_address: String,
@@ -242,6 +244,7 @@ impl Default for DistributedStorageSettings {
             storage_registry_address: config.storage_registry_address,
             deploy_registry: false,
             auto_claim: false,
+            auto_claim_fees: 50,
             min_challenge_interval: config.min_challenge_interval,
             challenge_response_timeout: config.challenge_response_timeout,
             operator_address: String::new(),

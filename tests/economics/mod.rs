@@ -1,7 +1,13 @@
 //! What storage is paid and what it costs, from the defaults of the configuration: the numbers of `docs/economics.md`.
 
+mod block_space;
+
+use block_space::{operation_bytes, share_percent};
 use massa_distributed_storage_exports::DistributedStorageConfig;
-use massa_distributed_storage_worker::rewards::{credit, draw_count, round_rate, LEAVES_PER_GB};
+use massa_distributed_storage_worker::rewards::{
+    credit, draw_count, round_rate, slash_amount, slash_base, LEAVES_PER_GB,
+};
+use massa_distributed_storage_worker::rounds::timing::SIT_OUT_ROUNDS;
 use massa_models::config::{BLOCK_REWARD, T0, THREAD_COUNT};
 use std::fmt::Write;
 
@@ -15,6 +21,16 @@ pub const MAS_USD: [f64; 5] = [0.001, 0.002, 0.005, 0.01, 0.05];
 pub const REFERENCE_MAS_USD: f64 = 0.002;
 /// What a disk costs its owner, in dollars for a GB and month: 15 dollars a TB and five years.
 const DISK_USD: f64 = 15.0 / 1000.0 / 60.0;
+/// What the stake would earn elsewhere in a year.
+const YIELD: f64 = 0.05;
+/// Of `massa-cli storage deploy`, in nanoMAS and percent.
+const MIN_STAKE: u64 = 100 * 1_000_000_000;
+const STAKE_PER_GB: u64 = 1_000_000_000;
+const SLASH_PERCENTAGE: u64 = 10;
+/// What a round takes of the pool at most.
+const POOL_SHARE: f64 = 256.0;
+/// Fees that a claim of rewards waits for: `auto_claim_fees`.
+const CLAIM_FEES: f64 = 50.0;
 /// The least fee of an operation, in nanoMAS.
 const FEE: u64 = 10_000_000;
 /// What a byte of the ledger costs, in nanoMAS, and the bytes added to each entry.
@@ -78,15 +94,37 @@ impl Economy {
         FEE
     }
 
-    /// nanoMAS that the network pays beside, once for each round: closing it, its record and its segments' roots.
-    pub fn round_costs(&self) -> u64 {
-        FEE + record_deposit() + self.round_segments * root_deposit()
+    /// nanoMAS of deposits of a round: its record and its segments' roots. The pool pays them while it can, else who writes first.
+    pub fn round_deposits(&self) -> u64 {
+        record_deposit() + self.round_segments * root_deposit()
     }
 
-    /// GB below which the fees of a month exceed the pay, the monthly claim of the pay included.
+    /// What a month brings who claims `gb`, in MAS, less the fees of rounds and of claiming it.
+    fn month(&self, gb: f64) -> f64 {
+        let fees = self.node_fees() as f64 / NANO * self.rounds_per_month();
+        gb * self.mas_per_gb_month() * (1.0 - 1.0 / CLAIM_FEES) - fees
+    }
+
+    /// What a round that was claimed and not answered costs: slash, and the pay of that round and of those that it sits out.
+    pub fn missed_round(&self, gb: f64) -> (f64, f64) {
+        let leaves = (gb * LEAVES_PER_GB as f64) as u64;
+        let base = slash_base(stake(gb), STAKE_PER_GB, leaves);
+        let draws = draw_count(leaves);
+        let slash = slash_amount(base, SLASH_PERCENTAGE, draws, draws) as f64 / NANO;
+        let rounds = (1 + SIT_OUT_ROUNDS) as f64;
+        (slash, gb * self.mas_per_gb_month() * rounds / self.rounds_per_month())
+    }
+
+    /// GB from which on a month leaves something after `costs` of that many GB, in MAS.
+    fn break_even(&self, costs: impl Fn(f64) -> f64) -> f64 {
+        let sizes = (1..).map(|hundredths| f64::from(hundredths) / 100.0);
+        let mut enough = sizes.skip_while(|gb| self.month(*gb) < costs(*gb));
+        enough.next().expect("pay grows with size")
+    }
+
+    /// GB from which on pay exceeds the fees of rounds and of claiming it.
     pub fn break_even_gb(&self) -> f64 {
-        let fees = self.node_fees() as f64 * self.rounds_per_month() + FEE as f64;
-        fees / NANO / self.mas_per_gb_month()
+        self.break_even(|_| 0.0)
     }
 
     /// Price of a MAS, in dollars, below which the network's copies together cost less than an object store.
@@ -108,8 +146,13 @@ fn deposit(key: usize, value: usize) -> u64 {
     (key as u64 + value as u64 + ENTRY_BYTES) * BYTE
 }
 
+/// nanoMAS.
+fn stake(gb: f64) -> u64 {
+    MIN_STAKE.max(gb.ceil() as u64 * STAKE_PER_GB)
+}
+
 fn record_deposit() -> u64 {
-    deposit("period_".len() + 8, 144)
+    deposit("period_".len() + 8, 176)
 }
 
 fn root_deposit() -> u64 {
@@ -123,6 +166,9 @@ pub fn document() -> String {
     pay(&mut text, &economy);
     default_rate(&mut text, &economy);
     costs(&mut text, &economy);
+    break_even(&mut text, &economy);
+    outage(&mut text, &economy);
+    block_space(&mut text, &economy);
     network(&mut text, &economy);
     pool(&mut text, &economy);
     operator(&mut text, &economy);
@@ -141,9 +187,10 @@ is 30 days, a GB 2³⁰ bytes. Fees are the least that nodes accept. Prices in d
 const TAIL: &str = "
 ## What is assumed
 
-- Every slot has a block and every draw passes. A missed block changes what is stored, not what a GB is paid.
+- Every slot has a block and every draw passes, but where a missed round is named. A missed block changes what is stored, not what a GB is paid.
 - The pool has enough. When it has not, the next rounds pay less, the same for everybody, and what is credited stays payable.
 - One operation for each node and round. A manual challenge, a change of the allocation or a refutation costs its own fee.
+- Stakes and slashes are the defaults of `massa-cli sc deploy`.
 - The dollar figures say nothing about what a MAS will be worth. `updateConfig` changes the rate from the second round that opens after it on.
 ";
 
@@ -237,18 +284,21 @@ fn costs(text: &mut String, economy: &Economy) {
             mas(economy.node_fees())
         ),
     );
-    line(text, format_args!("| once: closing the round | {:.4} |", mas(FEE)));
     line(
         text,
         format_args!(
-            "| once: deposit for the round's record | {:.4} |",
-            mas(record_deposit())
+            "| each claim of pay: one operation; `auto_claim` waits until it is 1/{CLAIM_FEES} of the pay | {:.4} |",
+            mas(FEE)
         ),
     );
     line(
         text,
+        format_args!("| the pool, once: the round's record | {:.4} |", mas(record_deposit())),
+    );
+    line(
+        text,
         format_args!(
-            "| once: deposits for the roots of its {} segments | {:.4} |",
+            "| the pool, once: the roots of its {} segments | {:.4} |",
             economy.round_segments,
             mas(economy.round_segments * root_deposit())
         ),
@@ -256,19 +306,100 @@ fn costs(text: &mut String, economy: &Economy) {
     line(
         text,
         format_args!(
-            "| a node's fees in a month | {:.2} |",
+            "| a node's fees in a month, without claims | {:.2} |\n",
             mas(economy.node_fees()) * economy.rounds_per_month()
         ),
     );
     line(
         text,
         format_args!(
-            "\nFees exceed pay below **{:.1} GB** claimed (the plan's rate: {:.2} GB): a node that holds less should not \
-             register.\n",
-            economy.break_even_gb(),
+            "The next answer or claim closes a round: no operation of its own. The storage of a node's own rows, and its stake, come back when it \
+             leaves.\n"
+        ),
+    );
+}
+
+fn break_even(text: &mut String, economy: &Economy) {
+    line(text, format_args!("## The smallest node that earns\n"));
+    line(
+        text,
+        format_args!(
+            "GB claimed from which on a month leaves something; each column adds to the one before. A missed round was claimed and not \
+             answered: next section. Stake is {} MAS and more; elsewhere it would earn {:.0} % a year.\n",
+            MIN_STAKE as f64 / NANO,
+            100.0 * YIELD
+        ),
+    );
+    line(text, format_args!("| nodes | fees of rounds and claims | its part of the round's deposits, where the pool is empty | one missed round a month | the stake's yield |"));
+    line(text, format_args!("|---:|---:|---:|---:|---:|"));
+    for nodes in [10u64, 1_000, 10_000] {
+        let shared = economy.round_deposits() as f64 / NANO * economy.rounds_per_month() / nodes as f64;
+        let missed = |gb: f64| {
+            let (slash, pay) = economy.missed_round(gb);
+            shared + slash + pay
+        };
+        let all = |gb: f64| missed(gb) + stake(gb) as f64 / NANO * YIELD / 12.0;
+        line(
+            text,
+            format_args!(
+                "| {nodes} | {:.2} GB | {:.2} GB | {:.2} GB | {:.2} GB |",
+                economy.break_even_gb(),
+                economy.break_even(|_| shared),
+                economy.break_even(missed),
+                economy.break_even(all),
+            ),
+        );
+    }
+    line(
+        text,
+        format_args!(
+            "\nA node that holds less should not register (at the plan's rate: {:.2} GB).\n",
             Economy::at_rate(PLAN_RATE).break_even_gb(),
         ),
     );
+}
+
+fn outage(text: &mut String, economy: &Economy) {
+    line(text, format_args!("## What an outage costs\n"));
+    line(
+        text,
+        format_args!(
+            "Whoever claimed a round and does not answer it loses {SLASH_PERCENTAGE} % of the stake for the GB that it claimed, and neither that round nor \
+             the {SIT_OUT_ROUNDS} that it sits out are paid. A longer outage costs no more stake: what is not claimed is not missed. A draw that fails costs its part of the same base. An answer under \
+             another beacon than one that ended with more than two thirds of the electorate costs {SLASH_PERCENTAGE} % of the whole stake.\n"
+        ),
+    );
+    line(text, format_args!("| claimed | stake | slashed, a missed round | pay of the rounds | in days of what is left |\n|---:|---:|---:|---:|---:|"));
+    for gb in [2u64, 3, 10, 100, 1_000] {
+        let size = gb as f64;
+        let (slash, pay) = economy.missed_round(size);
+        let days = (slash + pay) / (economy.month(size) / 30.0);
+        let stake = stake(size) as f64 / NANO;
+        line(
+            text,
+            format_args!("| {gb} GB | {stake:.0} MAS | {slash:.1} MAS | {pay:.2} MAS | {days:.1} |"),
+        );
+    }
+    text.push('\n');
+}
+
+fn block_space(text: &mut String, economy: &Economy) {
+    line(text, format_args!("## Block space\n"));
+    line(
+        text,
+        format_args!(
+            "An operation with four answers, eight root votes and a claim has {} bytes. Of what the operations of a round's blocks may take:\n",
+            operation_bytes()
+        ),
+    );
+    line(text, format_args!("| nodes | part |\n|---:|---:|"));
+    for nodes in [10, 1_000, 10_000] {
+        line(
+            text,
+            format_args!("| {nodes} | {:.3} % |", share_percent(nodes, economy.periods)),
+        );
+    }
+    text.push('\n');
 }
 
 fn network(text: &mut String, economy: &Economy) {
@@ -280,7 +411,7 @@ fn network(text: &mut String, economy: &Economy) {
             "Blocks create {rewards:.0} MAS a month. Pay depends on what is stored, fees on how many nodes store it.\n"
         ),
     );
-    line(text, format_args!("| nodes | history | GB of each node | pay, MAS a month | share of block rewards | fees, MAS a month | each node keeps, MAS a month |"));
+    line(text, format_args!("| nodes | history | GB of each node | pay, MAS a month | share of block rewards | fees and deposits, MAS a month | each node keeps, MAS a month |"));
     line(text, format_args!("|---:|---:|---:|---:|---:|---:|---:|"));
     for (nodes, history_gb) in [
         (10u64, 100u64),
@@ -293,8 +424,9 @@ fn network(text: &mut String, economy: &Economy) {
         let stored = history_gb as f64 * economy.copies as f64;
         let pay = stored * economy.mas_per_gb_month();
         let node_fees = economy.node_fees() as f64 / NANO * economy.rounds_per_month();
-        let fees = node_fees * nodes as f64 + economy.round_costs() as f64 / NANO * economy.rounds_per_month();
-        let keeps = (pay - node_fees * nodes as f64) / nodes as f64;
+        let deposits = economy.round_deposits() as f64 / NANO * economy.rounds_per_month();
+        let fees = node_fees * nodes as f64 + deposits;
+        let keeps = economy.month(stored / nodes as f64);
         line(
             text,
             format_args!(
@@ -311,14 +443,30 @@ fn pool(text: &mut String, economy: &Economy) {
     line(text, format_args!("## How long a pool lasts\n"));
     line(
         text,
+        format_args!(
+            "At the full rate. A round takes a {POOL_SHARE:.0}th of the pool at most: a pool below {POOL_SHARE:.0} rounds of full pay pays less each round, and half of it is left \
+             after {:.1} days.\n",
+            POOL_SHARE * 2f64.ln() / (economy.rounds_per_month() / 30.0)
+        ),
+    );
+    line(
+        text,
         format_args!("| pool | 100 GB of history | 1 TB | 10 TB |\n|---:|---:|---:|---:|"),
     );
     for pool in [10_000.0, 100_000.0, 1_000_000.0] {
-        let months = |gb: f64| pool / (gb * economy.copies as f64 * economy.mas_per_gb_month());
+        let months = |gb: f64| {
+            let month = gb * economy.copies as f64 * economy.mas_per_gb_month();
+            let left = pool - POOL_SHARE * month / economy.rounds_per_month();
+            if left > 0.0 {
+                format!("{:.1} months", left / month)
+            } else {
+                "never".into()
+            }
+        };
         line(
             text,
             format_args!(
-                "| {pool:.0} MAS | {:.1} months | {:.1} months | {:.2} months |",
+                "| {pool:.0} MAS | {} | {} | {} |",
                 months(100.0),
                 months(1_024.0),
                 months(10_240.0)
@@ -336,11 +484,11 @@ fn operator(text: &mut String, economy: &Economy) {
     );
     line(
         text,
-        format_args!("| claimed | pay a month | fees a month | disk a month | left |\n|---:|---:|---:|---:|---:|"),
+        format_args!("| claimed | pay a month | fees a month, claims with them | disk a month | left |\n|---:|---:|---:|---:|---:|"),
     );
     for gb in [1u64, 10, 100, 1_000] {
         let pay = economy.mas_per_gb_month() * gb as f64 * REFERENCE_MAS_USD;
-        let fees = economy.node_fees() as f64 / NANO * economy.rounds_per_month() * REFERENCE_MAS_USD;
+        let fees = pay - economy.month(gb as f64) * REFERENCE_MAS_USD;
         let disk = DISK_USD * gb as f64;
         line(
             text,

@@ -37,5 +37,20 @@ fn the_plans_rate_by_hand() {
     assert_eq!(plan.round_credit(1), 400_000_000);
     assert!((plan.rounds_per_month() - 405.0).abs() < 1e-9);
     assert!((plan.mas_per_gb_month() - 162.0).abs() < 1e-9);
-    assert!((plan.break_even_gb() - 0.025).abs() < 1e-3);
+    // 405 fees of 0.01 MAS, and a fiftieth for claims: 4.05 / (162 · 0.98) = 0.0255, in hundredths.
+    assert!((plan.break_even_gb() - 0.03).abs() < 1e-9);
+}
+
+/// Three begun GB of 1 MAS: a tenth of them, and four rounds of 400 periods.
+#[test]
+fn a_missed_round_by_hand() {
+    let (slash, pay) = Economy::defaults().missed_round(2.5);
+    assert!((slash - 0.3).abs() < 1e-9);
+    assert!((pay - 4.0 * 2.5 * 400.0 * 20_000.0 / 1e9).abs() < 1e-9);
+}
+
+/// The design's number for a small node.
+#[test]
+fn fees_are_earned_from_1_3_gb_on() {
+    assert!(Economy::defaults().break_even_gb() <= 1.3);
 }

@@ -31,8 +31,8 @@ pub struct ExtensionSettings {
     pub remote_read_timeout: Duration,
     /// Memory that repair may use for what it fetches, in bytes.
     pub memory_bytes: u64,
-    /// Whether matured rewards are claimed on their own.
-    pub auto_claim: bool,
+    /// Matured rewards are claimed on their own once they are this many least fees; `None`: never.
+    pub auto_claim_fees: Option<u64>,
     /// Audits of peers.
     pub audits: AuditSettings,
 }
@@ -63,7 +63,7 @@ impl ExtensionSettings {
             repair_patience: Duration::from_secs(20),
             remote_read_timeout: Duration::from_secs(10),
             memory_bytes: 64 << 20,
-            auto_claim: false,
+            auto_claim_fees: None,
             audits: AuditSettings::default(),
         }
     }

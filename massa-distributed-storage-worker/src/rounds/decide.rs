@@ -387,11 +387,12 @@ impl<'a> View<'a> {
 
     fn rewards(&self, decision: &mut Decision) {
         let amount = self.settled.matured_rewards;
-        if !self.settings.auto_claim || amount == Amount::from_raw(0) {
+        let Some(fees) = self.settings.auto_claim_fees.filter(|_| amount > Amount::zero()) else {
             return;
-        }
-        if amount <= self.settings.claim_fee {
-            return decision.note(Note::RewardsBelowFee(amount));
+        };
+        let from = self.settings.fee.saturating_mul_u64(fees);
+        if amount <= from {
+            return decision.note(Note::RewardsTooSmall { amount, from });
         }
         let round = self.times.round;
         self.send(decision, Action::ClaimRewards { round, amount }, u64::MAX);

@@ -67,8 +67,8 @@ pub struct RoundParts {
     pub network: NetworkNow,
     /// Recent final blocks. Older ones are taken from the archive.
     pub final_blocks: FinalBlocks,
-    /// Whether matured rewards are claimed on their own.
-    pub auto_claim: bool,
+    /// [`Settings::auto_claim_fees`].
+    pub auto_claim_fees: Option<u64>,
     /// Periods between final state and the execution of what is sent: [`Settings::lead_periods`].
     pub lead_periods: u64,
     /// Where final state is told; and where repair tells what it would vote, and what is assigned otherwise than before.
@@ -205,7 +205,7 @@ impl Worker {
         if self.see_final_state(&settings).is_none() {
             return;
         }
-        self.take_outcomes(settings.claim_fee);
+        self.take_outcomes(settings.fee);
         self.watch_others(&settings);
         self.ask_witnesses(&settings);
         let Some(read) = self.read.take() else { return };
@@ -231,8 +231,8 @@ impl Worker {
             node: client.operator().unwrap_or(registry),
             lead_periods: self.parts.lead_periods,
             validity_periods: limits.validity_periods,
-            auto_claim: self.parts.auto_claim,
-            claim_fee: limits.minimal_fee,
+            auto_claim_fees: self.parts.auto_claim_fees,
+            fee: limits.minimal_fee,
         }
     }
 

@@ -112,8 +112,8 @@ pub fn settings(node: Address) -> Settings {
         node,
         lead_periods: LAG + DELAY_MAX + 1,
         validity_periods: 10,
-        auto_claim: true,
-        claim_fee: Amount::from_raw(10_000_000),
+        auto_claim_fees: Some(5),
+        fee: Amount::from_raw(10_000_000),
     }
 }
 

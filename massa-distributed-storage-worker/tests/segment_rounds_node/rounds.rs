@@ -100,7 +100,7 @@ impl Bench {
                 };
                 is_final.then(|| ids[period as usize].iter().map(|id| id.map(content)).collect())
             }),
-            auto_claim: false,
+            auto_claim_fees: None,
             lead_periods: LEAD,
             board: Arc::clone(&self.node.board),
         })

@@ -143,7 +143,7 @@ fn extension_settings(settings: &Settings, config: &DistributedStorageConfig) ->
         repair_patience: storage.repair_patience.to_duration(),
         remote_read_timeout: storage.remote_read_timeout.to_duration(),
         memory_bytes: (settings.memory.memory_limit_mb << 20) / MEMORY_SHARE_REPAIR,
-        auto_claim: storage.auto_claim,
+        auto_claim_fees: storage.auto_claim.then_some(storage.auto_claim_fees),
         audits: AuditSettings {
             response_timeout: config.challenge_response_timeout.to_duration(),
             min_challenge_interval: config.min_challenge_interval.to_duration(),

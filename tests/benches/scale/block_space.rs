@@ -1,49 +1,18 @@
-//! The block space that rounds take: one operation for each node and round.
+//! The block space that rounds take, as the page about economics has it.
 
-use super::network::OWNER;
+#[path = "../../economics/block_space.rs"]
+mod computed;
+
 use super::report::Row;
-use massa_distributed_storage_exports::types::LEAF_BYTES;
-use massa_distributed_storage_exports::SegmentRoot;
-use massa_distributed_storage_worker::smart_contract::storage_registry::{Submission, ROOT_VOTES_MAX};
-use massa_models::address::Address;
-use massa_models::config::MAX_BLOCK_SIZE;
+use computed::{operation_bytes, share_percent};
 
-const THREADS: u64 = 32;
 /// Periods of a round: four segments of a hundred.
 const ROUND_PERIODS: u64 = 400;
-const DRAWS: u8 = 4;
-/// Siblings of a path of the claim's tree: those of a million held chunks; the others are empty.
-const SUM_SIBLINGS: usize = 20;
-/// Siblings from a leaf to the chunk, and from there to the root of a segment of a full chain.
-const LEAF_SIBLINGS: usize = 10;
-const CHUNK_SIBLINGS: usize = 11;
-/// Signature, key, fee, expiry, addresses and coins of the operation, the function's name and the number of the round.
-const OPERATION_BYTES: usize = 250;
-
-/// An answer, as the contract's README draws it.
-fn answer_bytes() -> usize {
-    let claim = 8 + 4 + 32 + 8 + SUM_SIBLINGS * 40;
-    let path = |siblings: usize| 3 + 32 * siblings;
-    claim + 2 + LEAF_BYTES + path(LEAF_SIBLINGS) + path(CHUNK_SIBLINGS)
-}
-
-fn operation_bytes() -> usize {
-    let answers = (0..DRAWS).map(|draw| (draw, vec![0; answer_bytes()]));
-    let root = |segment| (segment, SegmentRoot::from_bytes([0; 32]));
-    let submission = Submission {
-        round: 0,
-        beacon: Some(([0; 32], answers.collect())),
-        roots: (0..ROOT_VOTES_MAX as u64).map(root).collect(),
-        claim: Some(([0; 32], 0)),
-    };
-    OPERATION_BYTES + submission.to_bytes(&Address::from_public_key(&OWNER)).len()
-}
 
 /// The rows of the design about block space, in percent of what operations may take.
 pub fn rows() -> Vec<Row> {
     let bytes = operation_bytes();
-    let room = THREADS * ROUND_PERIODS * u64::from(MAX_BLOCK_SIZE);
-    let share = |nodes: u64| 100.0 * (nodes * bytes as u64) as f64 / room as f64;
+    let share = |nodes| share_percent(nodes, ROUND_PERIODS);
     vec![
         Row::at_most("block space that rounds take, 1 000 nodes", 0.3, "%", share(1_000)).noting(format!(
             "computed: an operation of {bytes} bytes for each node and round"

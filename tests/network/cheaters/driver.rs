@@ -78,8 +78,8 @@ impl Cheater {
             node,
             lead_periods: LEAD_PERIODS,
             validity_periods: ROUND_PERIODS,
-            auto_claim: false,
-            claim_fee: Amount::zero(),
+            auto_claim_fees: None,
+            fee: Amount::zero(),
         };
         let local = Local {
             own_roots: world.roots.clone(),

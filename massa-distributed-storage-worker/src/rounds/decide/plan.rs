@@ -27,10 +27,10 @@ pub struct Settings {
     pub lead_periods: u64,
     /// Periods that an operation stays valid at most.
     pub validity_periods: u64,
-    /// Whether matured rewards are claimed on their own.
-    pub auto_claim: bool,
-    /// What claiming rewards costs.
-    pub claim_fee: Amount,
+    /// Matured rewards are claimed on their own once they are this many fees; `None`: never.
+    pub auto_claim_fees: Option<u64>,
+    /// The least fee of an operation.
+    pub fee: Amount,
 }
 
 /// The registry's final state, as far as this node's part needs it.
@@ -296,8 +296,13 @@ pub enum Note {
     },
     /// This node's root is not the accepted one: the segment is not claimed, and must be fetched again.
     RootDiffers(Differing),
-    /// Matured rewards are worth less than claiming them costs.
-    RewardsBelowFee(Amount),
+    /// Matured rewards are not claimed yet, because the fee would be too large a part of them.
+    RewardsTooSmall {
+        /// The matured rewards.
+        amount: Amount,
+        /// They are claimed from here on.
+        from: Amount,
+    },
 }
 
 /// What to do now.

@@ -56,7 +56,9 @@ pub(super) fn note_text(note: &Note) -> Option<String> {
             format!("nothing is claimed for round {round}, which pays nothing: the pool is empty, or the rate is 0")
         }
         Note::RootDiffers(differing) => differing_text(differing),
-        Note::RewardsBelowFee(amount) => format!("{amount} MAS have matured: claiming them costs more"),
+        Note::RewardsTooSmall { amount, from } => {
+            format!("{amount} MAS have matured: claimed above {from} MAS, so that the fee is a small part")
+        }
     })
 }
 
