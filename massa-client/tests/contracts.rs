@@ -143,7 +143,8 @@ fn every_view_that_the_compiled_contract_answered_can_be_asked() {
     let beacon = VECTORS["submission"]["beacon"].as_str().unwrap();
     let ann = ann();
     let challenge = "ab".repeat(32);
-    let asked: [(&[&str], &[&str]); 11] = [
+    let proof = VECTORS["block_proof"].as_str().unwrap();
+    let asked: [(&[&str], &[&str]); 12] = [
         (
             &["get_config"],
             &["0.001 MAS for each GB and period", "100 periods", "segments, "],
@@ -160,6 +161,7 @@ fn every_view_that_the_compiled_contract_answered_can_be_asked() {
         (&["get_draws", ann, "2", beacon], &["challenge id"]),
         (&["get_segment_root", "0"], &["root", "in round"]),
         (&["get_challenge", &challenge], &["outcome", "modulo the leaves"]),
+        (&["check_block", "3", "0", "none", proof], &["missed", "in round 1"]),
         (&["get_state"], &["stakes", "pool", "next segment"]),
     ];
     for (words, says) in asked {

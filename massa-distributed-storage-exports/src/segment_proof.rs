@@ -14,6 +14,7 @@
 
 pub mod check;
 mod parts;
+mod registry;
 
 pub use parts::{BlockSubject, HexBytes, HexDigest, LostSubject, MissSubject, OperationSubject, Path};
 

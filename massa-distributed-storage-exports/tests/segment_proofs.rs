@@ -11,6 +11,9 @@ use massa_distributed_storage_exports::segment_proof::{
 };
 use massa_distributed_storage_exports::segment_table::{SegmentTable, SegmentTree};
 use massa_distributed_storage_exports::{ArchiveParameters, PeriodRoot, SegmentRoot};
+use massa_tests::data_path;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A segment of periods 4 (whole), 5 (lost) and 6 (every slot missed).
 struct Segment {
@@ -243,4 +246,67 @@ fn parts_that_do_not_belong_together_are_refused() {
     ));
     let other = TrustedRoot::Segment(SegmentRoot::from_bytes([3; 32]));
     assert!(matches!(check(&chunk, &other), Err(CheckError::OtherRoot { .. })));
+}
+
+/// A segment of the vectors, with what its proofs are made from.
+fn vector_segment(parameters: &ArchiveParameters, row: &Value, previous: [u8; 32]) -> (Vec<EncodedPeriod>, SegmentTable) {
+    let first = row["first_period"].as_u64().unwrap();
+    let numbers = first..first + row["periods"].as_u64().unwrap();
+    let periods: Vec<EncodedPeriod> = numbers.map(|number| period(parameters, number)).collect();
+    let before = row["bytes_before"].as_str().unwrap().parse().unwrap();
+    let table = table_of(parameters, &periods, before, previous);
+    (periods, table)
+}
+
+#[test]
+fn what_the_registry_takes_is_what_the_contracts_tests_have() {
+    let vectors: Value = serde_json::from_slice(&std::fs::read(data_path("block-proof-vectors.json")).unwrap()).unwrap();
+    let parameters = ArchiveParameters {
+        chunk_size: vectors["chunk_size"].as_u64().unwrap() as u32,
+        segment_periods: vectors["segment_periods"].as_u64().unwrap(),
+        ..ArchiveParameters::new(CHAIN_ID, THREADS)
+    };
+    let (mut previous, mut kinds) = ([0; 32], BTreeMap::new());
+    for row in vectors["segments"].as_array().unwrap() {
+        let (periods, table) = vector_segment(&parameters, row, previous);
+        assert_eq!(table.root().to_string(), row["root"].as_str().unwrap());
+        previous = table.root().to_bytes();
+        let tree = table.tree();
+        for expected in row["proofs"].as_array().unwrap() {
+            let (number, thread) = (expected["period"].as_u64().unwrap(), expected["thread"].as_u64().unwrap() as u8);
+            let prover = Prover {
+                chain_id: CHAIN_ID,
+                period: number,
+                entry: &periods[(number - periods[0].period) as usize].entry,
+                segment: Some(ClosedSegment { table: &table, tree: &tree }),
+            };
+            let document = match (number, expected["block_id"].is_null()) {
+                (_, true) => prover.miss(thread),
+                (5, _) => prover.lost(thread),
+                _ => prover.block(thread, slots_of(number)[usize::from(thread)].as_ref().unwrap(), false),
+            };
+            let document = document.unwrap();
+            let proven = check(&document, &TrustedRoot::Segment(table.root())).unwrap();
+            *kinds.entry(proven.kind).or_insert(0) += 1;
+            let proof = document.registry_proof().unwrap();
+            assert_eq!(hex::encode(proof), expected["proof"].as_str().unwrap(), "{number}:{thread}");
+            let open = Prover { segment: None, ..prover };
+            assert_eq!(open.period().unwrap().registry_proof(), None);
+        }
+    }
+    assert_eq!(kinds.into_keys().collect::<Vec<_>>(), ["block", "lost", "miss"]);
+}
+
+#[test]
+fn an_operation_shows_the_slot_of_its_block_and_an_open_segment_nothing() {
+    let segment = Segment::new();
+    let (thread, record) = small_block();
+    let block = segment.prover(4).block(thread, &record, false).unwrap();
+    let operation = segment.prover(4).operation(thread, &record, 0).unwrap();
+    assert!(block.registry_proof().is_some());
+    assert_eq!(operation.registry_proof(), block.registry_proof());
+    let open = segment.open_prover(4).block(thread, &record, false).unwrap();
+    assert_eq!(open.registry_proof(), None);
+    assert_eq!(segment.prover(4).period().unwrap().registry_proof(), None);
+    assert_eq!(segment.closed().prove_chunk(1).unwrap().registry_proof(), None);
 }

@@ -508,21 +508,19 @@ fn manual_challenges() -> Vec<Value> {
     let admin = |call| operation(66, "admin", call, Vec::new());
     let mut operations = Vec::new();
     for (number, from) in ["ann", "cat"].into_iter().enumerate() {
-        let (id, nonce) = ([number as u8; 32], u64::MAX - number as u64);
+        let (id, nonce) = (format!("challenge {number} by hand"), u64::MAX - number as u64);
         let position = ChunkPosition::new(0, 1).unwrap();
         let chunk = chunk_at(position);
         operations.push(admin(registry::issue_challenge(&id, &address("ann"), &chunk.id, nonce)));
         let answer = SAMPLE.manual(position, nonce);
         assert_eq!(answer.check_manual(&chunk.id, nonce, SAMPLE.root(0).as_ref()), Ok(()));
         let answer = answer.to_bytes();
-        let text = hex::encode(id);
-        let content = [text.as_bytes(), &answer].concat();
-        let message = registry::submission_message(CHAIN_ID, &contract(), &content);
+        let message = registry::manual_proof_message(CHAIN_ID, &contract(), &id, &answer);
         let mut call = registry::submit_proof(&id, &answer, &[]);
         if from != "ann" {
             call = registry::submit_proof(&id, &answer, &signature("ann", &message));
         }
-        let event = format!("CHALLENGE_PASSED:{text},{}", address("ann"));
+        let event = format!("CHALLENGE_PASSED:{id},{}", address("ann"));
         operations.push(operation(66, from, call, vec![event]));
     }
     operations

@@ -10,6 +10,8 @@ use massa_distributed_storage_worker::smart_contract::storage_registry::{self as
 use massa_distributed_storage_worker::smart_contract::views::*;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
+use massa_models::slot::Slot;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -114,7 +116,7 @@ fn calls_are_written_as_the_contract_takes_them() {
         ("bob leaves", unregister_storage_node()),
         ("config", update_config(&changed)),
         ("challenger", add_challenger(&admin)),
-        ("challenge", issue_challenge(&[0xab; 32], &ann, &chunk_id, 3)),
+        ("challenge", issue_challenge(&"ab".repeat(32), &ann, &chunk_id, 3)),
         ("round 3 closes", distribute_rewards(300)),
         ("dora gets her key", set_placement_key(&dora, 4)),
         (
@@ -176,7 +178,7 @@ fn the_view_of_a_node_has_what_the_script_read_from_it() {
             assert_eq!(info.last_challenged_period, number(&expected["lastChallengedPeriod"]));
             assert_eq!(info.active, expected["active"].as_bool().unwrap());
             assert_eq!(info.stake.to_raw(), number(&expected["stake"]));
-            assert_eq!(info.matured_rewards.to_raw(), number(&expected["matured"]));
+            assert_eq!(info.claimable_rewards.to_raw(), number(&expected["claimable"]));
             assert_eq!(info.weight, number(&expected["weight"]));
             assert_eq!(info.weight_soon, number(&expected["weightSoon"]));
             assert_eq!(info.leave_round.unwrap_or(u64::MAX), number(&expected["leaveRound"]));
@@ -190,6 +192,8 @@ fn the_view_of_a_node_has_what_the_script_read_from_it() {
             assert_eq!(info.node_id, expected["nodeId"].as_str().unwrap());
             let listeners = parse_listeners(expected["addresses"].as_str().unwrap().as_bytes());
             assert_eq!(info.listeners, listeners);
+            assert_eq!(info.allocated_gb_now, number(&expected["allocatedGbNow"]));
+            assert_eq!(info.allocated_gb_from_round, number(&expected["allocatedGbFrom"]));
         }
     }
 }
@@ -202,7 +206,9 @@ fn a_row_says_of_a_node_what_its_view_says() {
         let state = decode_state(&vectors.rows(moment)[STATE_KEY]).unwrap();
         for name in ["ann", "bob", "cat", "dora", "eve", "fox"] {
             let (record, info) = (vectors.record(moment, name), vectors.info(moment, name));
-            assert_eq!(record.declared_at(round), info.allocated_gb, "{name}");
+            assert_eq!(record.declared_at(round), info.allocated_gb_now, "{name}");
+            let last = (record.weight_next, record.weight_from_round);
+            assert_eq!(last, (info.allocated_gb, info.allocated_gb_from_round), "{name}");
             assert_eq!(record.weight_at(round), info.weight, "{name}");
             assert_eq!(record.weight_at(round + 2), info.weight_soon, "{name}");
             assert_eq!(record.filled_at(state.flags_from_round, round), info.filled, "{name}");
@@ -320,6 +326,14 @@ fn the_other_views_and_rows_are_read() {
         Some(accepted)
     );
     assert_eq!(decode_segment_root(&view(&get_segment_root(9))).unwrap(), None);
+    let proof = hex_of(&vectors.0["block_proof"]);
+    let asked = decode_slot_answer(&view(&check_block(Slot::new(3, 0), None, &proof))).unwrap();
+    let missed = SlotAnswer {
+        state: SlotState::Miss,
+        round: Some(1),
+        block_id: None,
+    };
+    assert_eq!(asked, missed);
 }
 
 #[test]
@@ -350,9 +364,9 @@ fn rounds_challenges_and_draws_are_read() {
     let roots = RootVotes::decode(roots.1).unwrap();
     assert_eq!((roots.round, roots.stake.to_raw()), (3, 100_000_000_000));
     assert_eq!((stats.factor, stats.electorate), (round.factor, round.electorate));
-    let challenge = decode_challenge(&rows[&challenge_key(&[0xab; 32])]).unwrap().unwrap();
+    let challenge = decode_challenge(&rows[&challenge_key(&"ab".repeat(32))]).unwrap().unwrap();
     assert_eq!(
-        decode_challenge(&view(&get_challenge(&[0xab; 32]))).unwrap().unwrap(),
+        decode_challenge(&view(&get_challenge(&"ab".repeat(32)))).unwrap().unwrap(),
         challenge
     );
     assert_eq!(
@@ -377,6 +391,27 @@ type Decode = fn(&[u8]) -> Result<(), DecodeError>;
 fn decode_record(bytes: &[u8]) -> Result<(), DecodeError> {
     let address = "AU12dG5xP1RDEB5ocdHkymNVvvSJmUL9BgHwCksDowqmGWxfpm93x".parse().unwrap();
     NodeRecord::decode(address, bytes).map(drop)
+}
+
+/// Another block, accepted in round 7.
+fn slot_answer() -> Vec<u8> {
+    let id = [&[33, 0, 0, 0, 0][..], &[5; 32]].concat();
+    [&[2][..], &7u64.to_le_bytes(), &id].concat()
+}
+
+#[test]
+fn a_slot_answer_names_the_block_that_was_there() {
+    let answer = decode_slot_answer(&slot_answer()).unwrap();
+    assert_eq!((answer.state, answer.round), (SlotState::OtherBlock, Some(7)));
+    let id = BlockId::new(massa_hash::Hash::from_bytes(&[5; 32]));
+    assert_eq!(answer.block_id, Some(id));
+    let unknown = [&[0][..], &u64::MAX.to_le_bytes(), &[0; 4]].concat();
+    let answer = decode_slot_answer(&unknown).unwrap();
+    assert_eq!((answer.state, answer.round, answer.block_id), (SlotState::NotAnchored, None, None));
+    let refused = [&[4][..], &slot_answer()[1..]].concat();
+    let error = decode_slot_answer(&refused).unwrap_err().to_string();
+    assert!(error.contains("state"), "{error}");
+    assert!(decode_slot_answer(&[&[1][..], &7u64.to_le_bytes(), &[1, 0, 0, 0, 0]].concat()).is_err());
 }
 
 /// Every decoder, with bytes that it takes.
@@ -408,13 +443,14 @@ fn decoders() -> Vec<(&'static str, Vec<u8>, Decode)> {
         ("node info", view(&get_node_info(&ann.to_string())), |b| {
             decode_node_info(b).map(drop)
         }),
-        ("challenge", rows[&challenge_key(&[0xab; 32])].clone(), |b| {
+        ("challenge", rows[&challenge_key(&"ab".repeat(32))].clone(), |b| {
             decode_challenge(b).map(drop)
         }),
         ("period stats", view(&get_period_stats(307)), |b| {
             decode_period_stats(b).map(drop)
         }),
         ("config", view(&get_config()), |b| decode_config(b).map(drop)),
+        ("slot answer", slot_answer(), |b| decode_slot_answer(b).map(drop)),
         ("next config", view(&get_next_config()), |b| {
             decode_next_config(b).map(drop)
         }),

@@ -40,6 +40,7 @@ const viewsOf = (round, beacon) => [
   ['getNodeInfo', m.sized('nobody')], ['getConfig'], ['getNextConfig'], ['getTotalNodes'], ['getState'],
   ['getNodes', m.cat(m.u64(0), m.u64(100))], ['getPeriodStats', m.u64(round * world.P + 7)], ['getSegmentRoot', m.u64(0)],
   ['getSegmentRoot', m.u64(9)], ['getChallenge', m.sized('ab'.repeat(32))],
+  ['checkBlock', m.cat(m.u64(3), m.u8(0), m.sized(''), m.sized(world.segments[0].blockProof(3, 0)))],
 ];
 
 // Round 2 proves all. Round 3: ann answers all and claims, bob misses one draw, cat is silent, eve and fox make the majority. Dora
@@ -92,6 +93,7 @@ export const vectors = {
   submission: { round: '3', beacon: hexOf(beacon), answers: answers.map(([d, a]) => ({ draw: d, answer: hexOf(a) })),
     roots: [{ segment: '1', root: hexOf(second.root) }], claim: { root: hexOf(claim.root), leaves: String(claim.sum) } },
   chunk_id: chunkId,
+  block_proof: hexOf(world.segments[0].blockProof(3, 0)),
   calls,
   moments: [open, over],
 };

@@ -114,8 +114,8 @@ test('a stake that was slashed to nothing buys no weight: a change of allocation
   world.submit('dan', { beacon: root(7) });
   settle(world.at(2, 51), 'dan');
   assert.equal(world.info('dan').stake, 0n);
-  world.refuses('stake: at least 16384000000000', 'updateStorageAllocation', m.u64(16_384), as(world, 'dan'));
-  world.refuses('stake: at least 100000000000', 'updateStorageAllocation', m.u64(10), as(world, 'dan'));
+  world.refuses('stake: 16384 MAS more are needed for 16384 GB', 'updateStorageAllocation', m.cat(m.u64(16_384), m.u64(0)), as(world, 'dan'));
+  world.refuses('stake: 100 MAS more are needed for 10 GB', 'updateStorageAllocation', m.cat(m.u64(10), m.u64(0)), as(world, 'dan'));
   world.ok('updateStorageAllocation', m.cat(m.u64(10), m.u64(100n * MAS)), as(world, 'dan', 101n * MAS));
 });
 
@@ -254,7 +254,7 @@ test('the signature under one manual challenge does not serve another', () => {
   const [one, two] = [1, 2].map((n) => root(n).toString('hex'));
   for (const id of [one, two]) world.ok('issueChallenge', m.cat(m.sized(id), m.sized(who.address), m.sized(id), m.u64(1)), admin);
   const proof = Buffer.from('proof');
-  const signed = m.submissionMessage(77n, world.registry, m.cat(Buffer.from(one), proof));
+  const signed = m.manualMessage(77n, world.registry, one, proof);
   const signature = m.cat(m.sized(who.publicKey), m.sized(who.sign(signed)));
   world.refuses('signature of the node is not valid', 'submitProof', m.submitArgs(two, proof, signature), admin);
   world.ok('submitProof', m.submitArgs(one, proof, signature), admin);

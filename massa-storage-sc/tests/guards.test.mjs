@@ -94,15 +94,15 @@ guards('admin', {
   'not paused': () => ['is not paused', 'setPaused', m.u8(0), admin],
   'paused is a boolean': () => ['argument paused: not a boolean', 'setPaused', m.u8(2), admin],
   'fund needs coins': () => ['no coins sent', 'fund', undefined, { from: ADMIN.address }],
-  'coins pay for storage': () => ['coins sent do not cover stake and storage: 8000000 missing', 'addChallenger', m.sized('A'.repeat(70 - 3).slice(0, 64)), { from: ADMIN.address, coins: 0n }],
+  'coins pay for storage': () => ['coins: 0.008 MAS more are needed: 0 for stake and 0.008 for storage', 'addChallenger', m.sized('A'.repeat(70 - 3).slice(0, 64)), { from: ADMIN.address, coins: 0n }],
 });
 
 guards('registerStorageNode', {
   'once': (w) => ['already registered', 'registerStorageNode', m.u64(10), from(w, 'ann')],
   'at least the least': (w) => ['allocatedGb: at least 1', 'registerStorageNode', m.u64(0), stranger(w)],
   'at most the most': (w) => ['allocatedGb: at most 16384', 'registerStorageNode', m.u64(16_385), stranger(w)],
-  'the stake': (w) => ['stake: at least 100000000000', 'registerStorageNode', m.cat(m.u64(10), m.u64(1), m.u64(0), m.texts([]), m.texts([]), m.texts([])), stranger(w)],
-  'coins for the stake': (w) => ['coins sent do not cover stake and storage: 72800000 missing', 'registerStorageNode', m.u64(10), { ...stranger(w), coins: 100n * MAS }],
+  'the stake': (w) => ['stake: 99.999999999 MAS more are needed for 10 GB', 'registerStorageNode', m.cat(m.u64(10), m.u64(1), m.u64(0), m.texts([]), m.texts([]), m.texts([])), stranger(w)],
+  'coins for the stake': (w) => ['coins: 0.0728 MAS more are needed: 100 for stake and 0.0728 for storage', 'registerStorageNode', m.u64(10), { ...stranger(w), coins: 100n * MAS }],
   'retention of four segments': (w) => ['retentionPeriods: 0 for all, or at least 4 segments', 'registerStorageNode', m.cat(m.u64(10), m.u64(0), m.u64(99), m.texts([]), m.texts([]), m.texts([])), stranger(w)],
   'long addresses': (w) => ['argument addresses: longer than 256 bytes', 'registerStorageNode', m.cat(m.u64(10), m.u64(0), m.u64(0), m.sized(''), m.sized('a'.repeat(257)), m.sized('')), stranger(w)],
   'a length near 2^32': (w) => ['argument nodeId: longer than 64 bytes', 'registerStorageNode', m.cat(m.u64(10), m.u64(0), m.u64(0), m.u32(0xffffffff)), stranger(w)],
@@ -116,7 +116,7 @@ guards('registerStorageNode', {
 
 guards('updateStorageAllocation', {
   'is for nodes': (w) => [`not a storage node: ${user('stranger').address}`, 'updateStorageAllocation', m.u64(9), stranger(w)],
-  'wants the stake': (w) => ['stake: at least 200000000000', 'updateStorageAllocation', m.u64(200), from(w, 'ann')],
+  'wants the stake': (w) => ['stake: 100 MAS more are needed for 200 GB', 'updateStorageAllocation', m.cat(m.u64(200), m.u64(0)), from(w, 'ann')],
   'one change at a time': (w) => {
     w.at(2, 0).ok('updateStorageAllocation', m.u64(11), from(w, 'ann'));
     w.at(3, 0);
@@ -144,8 +144,13 @@ const asChallenger = (w) => { w.ok('addChallenger', m.sized(w.nodes.get('ann').a
 const ann = (w) => w.nodes.get('ann').address;
 guards('issueChallenge', {
   'is for challengers': (w) => ['only challengers issue challenges', 'issueChallenge', challenge(id(1), ann(w)), from(w, 'ann')],
-  'wants an id': (w) => ['argument challengeId: 64 hex digits', 'issueChallenge', challenge('7', ann(w)), asChallenger(w)],
-  'wants hex': (w) => ['argument challengeId: 64 hex digits', 'issueChallenge', challenge('G'.repeat(64), ann(w)), asChallenger(w)],
+  'wants an id': (w) => ['argument challengeId: empty', 'issueChallenge', challenge('', ann(w)), asChallenger(w)],
+  'wants a short id': (w) => ['argument challengeId: longer than 128 bytes', 'issueChallenge', challenge('é'.repeat(64) + 'x', ann(w)), asChallenger(w)],
+  'wants an id of one line': (w) => ['argument challengeId: no control characters and commas', 'issueChallenge', challenge('a\nb', ann(w)), asChallenger(w)],
+  'wants an id of one field': (w) => ['argument challengeId: no control characters and commas', 'issueChallenge', challenge('a,b', ann(w)), asChallenger(w)],
+  'wants no round as an id': (w) => ['argument challengeId: a number names a round', 'issueChallenge', challenge('7', ann(w)), asChallenger(w)],
+  'wants no node as an id': (w) => ['argument challengeId: the address of a node names the node', 'issueChallenge', challenge(ann(w), ann(w)), asChallenger(w)],
+  'wants a chunk id of hex digits': (w) => ['argument chunkId: 64 hex digits', 'issueChallenge', challenge(id(1), ann(w), 'G'.repeat(64)), asChallenger(w)],
   'wants a chunk id': (w) => ['argument chunkId: 64 hex digits', 'issueChallenge', challenge(id(1), ann(w), 'ab'), asChallenger(w)],
   'wants a node': (w) => ['not a storage node: AUx', 'issueChallenge', challenge(id(1), 'AUx'), asChallenger(w)],
   'once': (w) => {

@@ -121,6 +121,7 @@ export const submitArgs = (id, proof, signature = Buffer.alloc(0)) => cat(sized(
 const signed = (domain, chainId, registry, content) =>
   hash(Buffer.from(domain), u64(chainId), u8(registry.length), Buffer.from(registry), content).toString('hex');
 export const submissionMessage = (chainId, registry, content) => signed('massa distributed storage: submission', chainId, registry, content);
+export const manualMessage = (chainId, registry, id, proof) => signed('massa distributed storage: manual proof', chainId, registry, cat(sized(id), proof));
 export const nodeIdMessage = (chainId, registry, address) => signed('massa distributed storage: node id', chainId, registry, Buffer.from(address));
 
 export const CONFIG_FIELDS = ['rewardPerGbPerPeriod', 'minAllocatedGb', 'maxAllocatedGb', 'challengeResponseTimeout', 'slashPercentage',

@@ -283,7 +283,7 @@ test('the id of a manual challenge is never issued again, also after it was forg
   const issue = m.cat(m.sized(id), m.sized(ann.address), m.sized(segment.chunks[0].id.toString('hex')), m.u64(3));
   world.ok('issueChallenge', issue, admin);
   const proof = s.manualAnswer(segment, 0, 3);
-  const signature = m.cat(m.sized(ann.publicKey), m.sized(ann.sign(m.submissionMessage(77n, world.registry, m.cat(Buffer.from(id), proof)))));
+  const signature = m.cat(m.sized(ann.publicKey), m.sized(ann.sign(m.manualMessage(77n, world.registry, id, proof))));
   const args = m.submitArgs(id, proof, signature);
   assert.deepEqual(world.ok('submitProof', args, admin).events, [`CHALLENGE_PASSED:${id},${ann.address}`]);
   const forget = () => [...world.ok('resolveExpiredChallenges', m.texts([id]), admin).result];

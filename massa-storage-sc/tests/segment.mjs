@@ -122,6 +122,7 @@ function cut(body, chunkSize) {
 export class ArchiveSegment {
   /** `parts`: the bytes of the chunks, if they are not to be cut at every `chunkSize`. */
   constructor({ chainId, threads, segment, periods, chunkSize, bytesBefore = 0, previous = Buffer.alloc(32), parts }) {
+    this.chainId = chainId;
     this.segment = segment;
     this.periods = periods;
     this.body = cat(...periods.map((period) => period.bytes));
@@ -138,6 +139,13 @@ export class ArchiveSegment {
   }
   position(index) { return (BigInt(this.segment) << 16n) | BigInt(index); }
   headerPath() { return treePath(this.leaves, 0); }
+  /** What shows the registry which block a slot had: README, "Block proof". */
+  blockProof(number, thread) {
+    const period = this.periods[number - this.periods[0].number];
+    const id = period.ids[thread];
+    const slots = period.leaves(this.chainId).map((leaf) => leafHash(leaf));
+    return cat(id ? cat(u8(1), id) : u8(0), encodePath(treePath(slots, 1 + thread)), u32(period.bytes.length), encodePath(this.periodPath(number)));
+  }
   periodPath(number) { return treePath(this.leaves, 1 + number - this.periods[0].number); }
   chunkPath(index) { return treePath(this.leaves, 1 + this.periods.length + index); }
 }
@@ -150,11 +158,14 @@ function noise(length, seed) {
   return bytes;
 }
 
-/** A segment with chunks of these lengths, which no archive would cut so: the registry sees the tree alone. All bytes are its first period's. */
-export function madeSegment({ chainId = 77n, threads = 2, segment, periods, chunkLengths, previous }) {
+/**
+ * A segment with chunks of these lengths, which no archive would cut so: the registry sees the tree alone. All bytes are its first
+ * period's. `ids`: period → the ids of its threads' blocks; a period that is not there missed all.
+ */
+export function madeSegment({ chainId = 77n, threads = 2, segment, periods, chunkLengths, previous, ids = new Map() }) {
   const parts = chunkLengths.map((length, index) => noise(length, `${segment} ${index}`));
   const missed = new Array(threads).fill(undefined);
-  const of = (k) => new Period(segment * periods + k, 0, missed, k === 0 ? cat(...parts) : Buffer.alloc(0));
+  const of = (k) => new Period(segment * periods + k, 0, ids.get(segment * periods + k) ?? missed, k === 0 ? cat(...parts) : Buffer.alloc(0));
   return new ArchiveSegment({ chainId, threads, segment, periods: Array.from({ length: periods }, (_, k) => of(k)), chunkSize: 1 << 20, previous, parts });
 }
 

@@ -188,12 +188,14 @@ export function readNode(b) {
   const flag = () => { at += 1; return b[at - 1] === 1; };
   const text = () => { const n = b.readUInt32LE(at); at += 4 + n; return b.subarray(at - n, at).toString(); };
   const node = { address: text(), allocatedGb: u64(), registeredPeriod: u64(), totalChallenges: u64(), passedChallenges: u64(),
-    pendingRewards: u64(), lastChallengedPeriod: u64(), active: flag(), stake: u64(), matured: u64(), weight: u64(), weightSoon: u64(),
+    pendingRewards: u64(), lastChallengedPeriod: u64(), active: flag(), stake: u64(), claimable: u64(), weight: u64(), weightSoon: u64(),
     leaveRound: u64(), lastCounted: u64(), noClaimBefore: u64(), retentionPeriods: u64(), votesRound: u64(), voteWeight: u64(), filled: flag(), hasKey: flag() };
   node.key = b.subarray(at, at + 32);
   at += 32;
   node.nodeId = text();
   node.addresses = text();
+  node.allocatedGbNow = u64();
+  node.allocatedGbFrom = u64();
   assert.equal(at, b.length);
   return node;
 }

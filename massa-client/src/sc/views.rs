@@ -6,13 +6,17 @@ use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{self as registry, Call, StorageConfig};
 use massa_distributed_storage_worker::smart_contract::views;
 use massa_distributed_storage_worker::smart_contract::views::{
-    reason_text, AcceptedRoot, Draw, ManualChallenge, NodeInfo, PeriodStats, RegistryState, RoundResult,
+    reason_text, AcceptedRoot, Draw, ManualChallenge, NodeInfo, PeriodStats, RegistryState, RoundResult, SlotAnswer, SlotState,
 };
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::node::NodeId;
+use massa_models::slot::Slot;
 use serde::Serialize;
 use std::str::FromStr;
+
+/// Stands for no block: whether a slot was missed is asked.
+const NO_BLOCK: &str = "none";
 
 /// A view: its name, the names of its arguments, and how it is asked and its answer read.
 struct View {
@@ -67,11 +71,13 @@ pub enum Answer {
     },
     /// Of `get_segment_root`.
     Segment(AcceptedRoot),
+    /// Of `check_block`.
+    Slot(SlotAnswer),
     /// Of `get_state`.
     State(RegistryState),
 }
 
-const VIEWS: [View; 12] = [
+const VIEWS: [View; 13] = [
     View {
         name: "get_node_info",
         arguments: &["NODE"],
@@ -84,7 +90,7 @@ const VIEWS: [View; 12] = [
     View {
         name: "get_challenge",
         arguments: &["CHALLENGE_ID"],
-        call: |words| Ok(registry::get_challenge(&digest("CHALLENGE_ID", &words[0])?)),
+        call: |words| Ok(registry::get_challenge(challenge_id(&words[0])?)),
         decode: |bytes, words| {
             let challenge = views::decode_challenge(bytes)?;
             present(challenge, || format!("challenge {}", words[0])).map(Answer::Challenge)
@@ -187,6 +193,16 @@ const VIEWS: [View; 12] = [
             let what = || format!("accepted root of segment {}", words[0]);
             present(views::decode_segment_root(bytes)?, what).map(Answer::Segment)
         },
+    },
+    View {
+        name: "check_block",
+        arguments: &["PERIOD", "THREAD", "BLOCK_ID", "PROOF"],
+        call: |words| {
+            let slot = Slot::new(parsed("PERIOD", &words[0])?, parsed("THREAD", &words[1])?);
+            let id = (words[2] != NO_BLOCK).then(|| parsed("BLOCK_ID", &words[2])).transpose()?;
+            Ok(registry::check_block(slot, id.as_ref(), &bytes("PROOF", &words[3])?))
+        },
+        decode: |bytes, _| Ok(Answer::Slot(views::decode_slot_answer(bytes)?)),
     },
     View {
         name: "get_state",
@@ -293,6 +309,24 @@ fn digest(field: &'static str, text: &str) -> Result<Digest, NodeCommandError> {
     Ok(digest)
 }
 
+fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, NodeCommandError> {
+    hex::decode(text).map_err(|error| NodeCommandError::Argument {
+        field,
+        reason: format!("expected hexadecimal digits: {error}"),
+    })
+}
+
+/// The id of a manual challenge: free text.
+fn challenge_id(text: &str) -> Result<&str, NodeCommandError> {
+    if (1..=registry::CHALLENGE_ID_BYTES_MAX).contains(&text.len()) {
+        return Ok(text);
+    }
+    Err(NodeCommandError::Argument {
+        field: "CHALLENGE_ID",
+        reason: format!("{} bytes, 1 to {} are allowed", text.len(), registry::CHALLENGE_ID_BYTES_MAX),
+    })
+}
+
 fn present<T>(answer: Option<T>, what: impl FnOnce() -> String) -> Result<T, NodeCommandError> {
     answer.ok_or_else(|| NodeCommandError::Absent(what()))
 }
@@ -325,6 +359,7 @@ impl Report for Answer {
                 ("root", accepted.root.to_string()),
                 ("accepted", format!("in round {}", accepted.round)),
             ]),
+            Self::Slot(answer) => slot_text(answer),
             Self::State(state) => state_text(state),
         }
     }
@@ -369,10 +404,14 @@ fn node_text(info: &NodeInfo) -> String {
         "{} GB in this round, {} GB in the second after it",
         info.weight, info.weight_soon
     );
+    let allocated = format!(
+        "{} GB in this round, {} GB from round {} on",
+        info.allocated_gb_now, info.allocated_gb, info.allocated_gb_from_round
+    );
     let rewards = format!(
-        "{}, of which {} matured",
+        "{}, of which {} can be claimed now",
         mas(&info.pending_rewards),
-        mas(&info.matured_rewards)
+        mas(&info.claimable_rewards)
     );
     name_value_lines([
         ("operator", info.address.to_string()),
@@ -380,7 +419,7 @@ fn node_text(info: &NodeInfo) -> String {
         ("registered", format!("in period {}", info.registered_period)),
         ("active", yes_no(info.active)),
         ("leaving", info.leave_round.map_or_else(|| "no".to_string(), leaving)),
-        ("allocated", format!("{} GB", info.allocated_gb)),
+        ("allocated", allocated),
         ("weight", weight),
         ("filled", yes_no(info.filled)),
         ("keeps", kept),
@@ -394,6 +433,22 @@ fn node_text(info: &NodeInfo) -> String {
         ("counted", counted),
         ("root votes", votes),
         ("placement key", hex_or(info.placement_key.as_ref(), "not set yet")),
+    ])
+}
+
+fn slot_text(answer: &SlotAnswer) -> String {
+    let state = match answer.state {
+        SlotState::NotAnchored => "not known: its segment has no accepted root",
+        SlotState::Block => "the block that was asked for",
+        SlotState::OtherBlock => "another block",
+        SlotState::Miss => "missed",
+    };
+    let id = answer.block_id.as_ref();
+    let round = answer.round.map_or_else(|| "no".to_string(), |round| format!("in round {round}"));
+    name_value_lines([
+        ("slot", state.to_string()),
+        ("block", id.map_or_else(|| "none".to_string(), ToString::to_string)),
+        ("accepted", round),
     ])
 }
 

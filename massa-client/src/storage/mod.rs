@@ -149,6 +149,9 @@ pub struct GetBlockArguments {
     /// Write the bytes as they travel between nodes.
     #[arg(long, conflicts_with = "proof")]
     pub raw: bool,
+    /// Write the proof in hexadecimal digits, for check_block of the registry.
+    #[arg(long, conflicts_with_all = ["proof", "raw", "period_root"])]
+    pub registry_proof: bool,
     /// What is written.
     #[command(flatten)]
     pub form: FormArguments,

@@ -212,6 +212,9 @@ fn show_block(
         };
         return Ok(output.write(record.objects().take(objects))?);
     }
+    if arguments.registry_proof {
+        return print_registry_proof(&info.proof, output);
+    }
     if arguments.form.proof {
         return print_proof(info.proof, output);
     }
@@ -236,6 +239,9 @@ fn show_miss(
     if arguments.raw {
         return Err(NodeCommandError::Missed { slot });
     }
+    if arguments.registry_proof {
+        return print_registry_proof(&info.proof, output);
+    }
     if form.proof {
         return print_proof(info.proof, output);
     }
@@ -256,6 +262,9 @@ fn show_lost(
     check_proven(proven.as_ref(), "lost", slot, Some(block_id))?;
     if arguments.raw {
         return Err(NodeCommandError::Lost { block_id, slot });
+    }
+    if arguments.registry_proof {
+        return print_registry_proof(&proof, output);
     }
     if arguments.form.proof {
         return print_proof(proof, output);
@@ -513,6 +522,14 @@ fn print_proof(proof: ArchiveProof, output: Output) -> Result<(), NodeCommandErr
     let document: Option<ProofDocument> = proof.proof;
     let document = document.ok_or_else(|| NodeCommandError::NoProof(String::new()))?;
     Ok(output.print_document(&document)?)
+}
+
+/// The proof as the registry takes it.
+fn print_registry_proof(proof: &ArchiveProof, output: Output) -> Result<(), NodeCommandError> {
+    let document = proof.proof.as_ref().ok_or_else(|| NodeCommandError::NoProof(why(proof)))?;
+    let open = || NodeCommandError::NoProof("its segment is open, and anchored once it is over".to_string());
+    let text = hex::encode(document.registry_proof().ok_or_else(open)?) + "\n";
+    Ok(output.write([text.as_bytes()])?)
 }
 
 fn why(proof: &ArchiveProof) -> String {

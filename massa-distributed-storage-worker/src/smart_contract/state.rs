@@ -49,8 +49,8 @@ pub fn parse_node_key(key: &[u8]) -> Result<Address, DecodeError> {
 }
 
 /// Key of a manual challenge: the row is decoded with [`super::views::decode_challenge`].
-pub fn challenge_key(challenge_id: &Digest) -> Vec<u8> {
-    format!("chal_{}", hex::encode(challenge_id)).into_bytes()
+pub fn challenge_key(challenge_id: &str) -> Vec<u8> {
+    format!("chal_{challenge_id}").into_bytes()
 }
 
 /// Key of the round whose first period this is.

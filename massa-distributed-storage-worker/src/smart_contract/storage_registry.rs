@@ -6,11 +6,14 @@
 
 use super::args::{ArgsReader, ArgsWriter, DecodeError};
 use crate::challenge::segment_answer::MAX_ANSWER_BYTES;
+use massa_distributed_storage_exports::record::block_id_bytes;
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
+use massa_models::slot::Slot;
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -18,6 +21,8 @@ use std::net::SocketAddr;
 pub const ADDRESS_TEXT_BYTES_MAX: usize = 64;
 /// Longest list of addresses where peers reach a node.
 pub const LISTENERS_BYTES_MAX: usize = 256;
+/// Longest id of a manual challenge.
+pub const CHALLENGE_ID_BYTES_MAX: usize = 128;
 /// Addresses that one page of [`get_nodes`] has at most.
 pub const NODES_PAGE: u64 = 100;
 /// Segment roots that one submission carries at most.
@@ -44,6 +49,7 @@ const SUBMISSION_BYTES_MAX: usize = 17 * MAX_ANSWER_BYTES;
 const LISTENER_SEPARATOR: char = ';';
 const NODE_ID_DOMAIN: &[u8] = b"massa distributed storage: node id";
 const SUBMISSION_DOMAIN: &[u8] = b"massa distributed storage: submission";
+const MANUAL_PROOF_DOMAIN: &[u8] = b"massa distributed storage: manual proof";
 
 /// A function of the contract with its parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,17 +253,15 @@ pub fn set_placement_key(node: &Address, round: u64) -> Call {
     Call::new("setPlacementKey", args)
 }
 
-/// Asks a node for a leaf of a chunk, by hand.
-pub fn issue_challenge(challenge_id: &Digest, node: &Address, chunk_id: &ChunkId, nonce: u64) -> Call {
-    let args = ArgsWriter::new()
-        .text(&hex::encode(challenge_id))
-        .text(&node.to_string());
+/// Asks a node for a leaf of a chunk, by hand. The id is a text of at most [`CHALLENGE_ID_BYTES_MAX`], and no number.
+pub fn issue_challenge(challenge_id: &str, node: &Address, chunk_id: &ChunkId, nonce: u64) -> Call {
+    let args = ArgsWriter::new().text(challenge_id).text(&node.to_string());
     Call::new("issueChallenge", args.text(&chunk_id.to_string()).u64(nonce))
 }
 
 /// Answers a manual challenge. `signature`: empty if the node itself calls.
-pub fn submit_proof(challenge_id: &Digest, merkle_proof: &[u8], signature: &[u8]) -> Call {
-    let args = ArgsWriter::new().text(&hex::encode(challenge_id));
+pub fn submit_proof(challenge_id: &str, merkle_proof: &[u8], signature: &[u8]) -> Call {
+    let args = ArgsWriter::new().text(challenge_id);
     Call::new("submitProof", args.bytes(merkle_proof).bytes(signature))
 }
 
@@ -356,8 +360,8 @@ pub fn get_node_info(node: &str) -> Call {
 }
 
 /// View: a manual challenge. [`super::views::decode_challenge`].
-pub fn get_challenge(challenge_id: &Digest) -> Call {
-    Call::new("getChallenge", ArgsWriter::new().text(&hex::encode(challenge_id)))
+pub fn get_challenge(challenge_id: &str) -> Call {
+    Call::new("getChallenge", ArgsWriter::new().text(challenge_id))
 }
 
 /// View: the round of a period. [`super::views::decode_period_stats`].
@@ -407,6 +411,15 @@ pub fn get_segment_root(segment: u64) -> Call {
     Call::new("getSegmentRoot", ArgsWriter::new().u64(segment))
 }
 
+/// View: whether a slot had a block, or was missed (`None`). `proof`: that of a document
+/// ([`registry_proof`](massa_distributed_storage_exports::segment_proof::ProofDocument::registry_proof)).
+/// [`super::views::decode_slot_answer`].
+pub fn check_block(slot: Slot, block_id: Option<&BlockId>, proof: &[u8]) -> Call {
+    let id = block_id.map_or_else(Vec::new, |id| block_id_bytes(id).to_vec());
+    let args = ArgsWriter::new().u64(slot.period).u8(slot.thread).bytes(&id);
+    Call::new("checkBlock", args.bytes(proof))
+}
+
 /// View: money and counters. [`super::views::decode_state`].
 pub fn get_state() -> Call {
     Call::new("getState", ArgsWriter::new())
@@ -420,6 +433,12 @@ pub fn node_id_message(chain_id: u64, registry: &Address, operator: &Address) ->
 /// The text that a node signs for a relayer of its submission.
 pub fn submission_message(chain_id: u64, registry: &Address, submission: &[u8]) -> String {
     signed_text(SUBMISSION_DOMAIN, chain_id, registry, submission)
+}
+
+/// The text that a node signs for a relayer of its answer to a manual challenge.
+pub fn manual_proof_message(chain_id: u64, registry: &Address, challenge_id: &str, proof: &[u8]) -> String {
+    let content = ArgsWriter::new().text(challenge_id).raw(proof).finish();
+    signed_text(MANUAL_PROOF_DOMAIN, chain_id, registry, &content)
 }
 
 fn signed_text(domain: &[u8], chain_id: u64, registry: &Address, content: &[u8]) -> String {

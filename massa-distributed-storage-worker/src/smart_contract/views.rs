@@ -2,13 +2,15 @@
 
 use super::args::{ArgsReader, DecodeError};
 use super::storage_registry::{
-    address, amount, parse_listeners, parsed, unless_never, whole, StorageConfig, ADDRESS_TEXT_BYTES_MAX, DRAWS_MAX,
+    address, amount, parse_listeners, parsed, unless_never, whole, StorageConfig, ADDRESS_TEXT_BYTES_MAX, CHALLENGE_ID_BYTES_MAX, DRAWS_MAX,
     LISTENERS_BYTES_MAX, NODES_PAGE,
 };
+use massa_distributed_storage_exports::record::{block_id_from_bytes, ID_BYTES};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
+use massa_models::block_id::BlockId;
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 pub struct NodeInfo {
     /// Its operator.
     pub address: Address,
-    /// Disk space it declared for this round, in GB.
+    /// Disk space it declared last, in GB.
     pub allocated_gb: u64,
     /// When it joined.
     pub registered_period: u64,
@@ -33,8 +35,8 @@ pub struct NodeInfo {
     pub active: bool,
     /// Its stake.
     pub stake: Amount,
-    /// Credit that can be claimed.
-    pub matured_rewards: Amount,
+    /// Credit that can be claimed now.
+    pub claimable_rewards: Amount,
     /// Its weight in this round, in GB.
     pub weight: u64,
     /// Its weight in the second round after this one.
@@ -60,6 +62,10 @@ pub struct NodeInfo {
     pub node_id: String,
     /// Where peers reach it.
     pub listeners: Vec<SocketAddr>,
+    /// Disk space it declared for this round, in GB.
+    pub allocated_gb_now: u64,
+    /// From this round on what it declared last counts.
+    pub allocated_gb_from_round: u64,
 }
 
 /// Result of [`super::storage_registry::get_node_info`]; `None` if there is no such node.
@@ -78,7 +84,7 @@ pub fn decode_node_info(bytes: &[u8]) -> Result<Option<NodeInfo>, DecodeError> {
             last_challenged_period: reader.u64("lastChallengedPeriod")?,
             active: reader.bool("active")?,
             stake: amount(reader, "stake")?,
-            matured_rewards: amount(reader, "matured")?,
+            claimable_rewards: amount(reader, "claimable")?,
             weight: reader.u64("weight")?,
             weight_soon: reader.u64("weightSoon")?,
             leave_round: unless_never(reader.u64("leaveRound")?),
@@ -91,20 +97,24 @@ pub fn decode_node_info(bytes: &[u8]) -> Result<Option<NodeInfo>, DecodeError> {
             placement_key: None,
             node_id: String::new(),
             listeners: Vec::new(),
+            allocated_gb_now: 0,
+            allocated_gb_from_round: 0,
         };
         let has_key = reader.bool("hasKey")?;
         let key = reader.array("key")?;
         info.placement_key = has_key.then_some(key);
         info.node_id = reader.text(ADDRESS_TEXT_BYTES_MAX, "nodeId")?;
         info.listeners = parse_listeners(reader.bytes(LISTENERS_BYTES_MAX, "addresses")?);
-        Ok((info, "addresses"))
+        info.allocated_gb_now = reader.u64("allocatedGbNow")?;
+        info.allocated_gb_from_round = reader.u64("allocatedGbFrom")?;
+        Ok((info, "allocatedGbFrom"))
     })
 }
 
 /// A manual challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ManualChallenge {
-    /// Its id, 64 hexadecimal digits.
+    /// Its id, as its challenger chose it.
     pub id: String,
     /// Who is asked.
     pub node_address: Address,
@@ -129,7 +139,7 @@ pub struct ManualChallenge {
 pub fn decode_challenge(bytes: &[u8]) -> Result<Option<ManualChallenge>, DecodeError> {
     optional(bytes, |reader| {
         let challenge = ManualChallenge {
-            id: reader.text(ADDRESS_TEXT_BYTES_MAX, "id")?,
+            id: reader.text(CHALLENGE_ID_BYTES_MAX, "id")?,
             node_address: address(reader, "nodeAddress")?,
             chunk_id: parsed(&reader.text(64, "chunkId")?, "chunkId")?,
             nonce: reader.u64("nonce")?,
@@ -433,6 +443,61 @@ pub fn decode_segment_root(bytes: &[u8]) -> Result<Option<AcceptedRoot>, DecodeE
         };
         Ok((accepted, "round"))
     })
+}
+
+/// What the registry knows of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotState {
+    /// Its segment has no accepted root.
+    NotAnchored,
+    /// It had the block that was asked for.
+    Block,
+    /// It had another block.
+    OtherBlock,
+    /// It was missed.
+    Miss,
+}
+
+/// What a slot had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlotAnswer {
+    /// Whether it had the block that was asked for.
+    pub state: SlotState,
+    /// The round in which its segment was accepted.
+    pub round: Option<u64>,
+    /// The block that it had.
+    pub block_id: Option<BlockId>,
+}
+
+/// Result of [`super::storage_registry::check_block`].
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn decode_slot_answer(bytes: &[u8]) -> Result<SlotAnswer, DecodeError> {
+    whole(bytes, |reader| {
+        let state = match reader.u8("state")? {
+            0 => SlotState::NotAnchored,
+            1 => SlotState::Block,
+            2 => SlotState::OtherBlock,
+            3 => SlotState::Miss,
+            other => return Err(value_error("state", format!("{other} is more than 3"))),
+        };
+        let round = unless_never(reader.u64("round")?);
+        let block_id = match reader.bytes(ID_BYTES, "blockId")? {
+            [] => None,
+            id => Some(block_id(id).ok_or_else(|| value_error("blockId", "not a block id".into()))?),
+        };
+        Ok((SlotAnswer { state, round, block_id }, "blockId"))
+    })
+}
+
+fn block_id(bytes: &[u8]) -> Option<BlockId> {
+    block_id_from_bytes(bytes.try_into().ok()?)
+}
+
+fn value_error(field: &'static str, reason: String) -> DecodeError {
+    DecodeError::Value { field, reason }
 }
 
 /// Money and counters of the contract.

@@ -15,7 +15,7 @@ import { Operation } from '../internals/operation';
 import { RoundRecord } from '../internals/records';
 import { closeOver, windowOver } from '../internals/rounds';
 
-/** @param input - admin: string, then the twelve u64 of `StorageConfig` */
+/** @param input - admin: string, then the plan's six u64 of `StorageConfig`, or all twelve */
 export function constructor(input: StaticArray<u8>): void {
   admin.construct(input);
 }
@@ -29,7 +29,7 @@ export function registerStorageNode(input: StaticArray<u8>): void {
   nodes.register(input);
 }
 
-/** @param input - newAllocatedGb: u64; optional: addedStake: u64 (nanoMAS, from the coins sent) */
+/** @param input - newAllocatedGb: u64; optional: addedStake: u64 (nanoMAS, from the coins sent; without it, what the allocation lacks) */
 export function updateStorageAllocation(input: StaticArray<u8>): void {
   nodes.update(input);
 }
@@ -44,7 +44,7 @@ export function setPlacementKey(input: StaticArray<u8>): void {
   nodes.setPlacementKey(input);
 }
 
-/** @param input - challengeId: string (64 hex digits), nodeAddress: string, chunkId: string (hex), nonce: u64 */
+/** @param input - challengeId: string (1 to 128 bytes, no number), nodeAddress: string, chunkId: string (64 hex digits), nonce: u64 */
 export function issueChallenge(input: StaticArray<u8>): void {
   challenges.issue(input);
 }
@@ -160,12 +160,21 @@ export function getSegmentRoot(input: StaticArray<u8>): StaticArray<u8> {
   return views.segment(input);
 }
 
+/**
+ * Whether a slot had a block: history for other contracts.
+ * @param input - period: u64, thread: u8, blockId: bytes (33, or none), proof: bytes (README, "Block proof")
+ * @returns u8: 0 not anchored, 1 that block, 2 another one, 3 missed; the round of acceptance: u64; the id of its block: bytes
+ */
+export function checkBlock(input: StaticArray<u8>): StaticArray<u8> {
+  return views.checkBlock(input);
+}
+
 /** @returns money and counters (README, "State") */
 export function getState(_: StaticArray<u8>): StaticArray<u8> {
   return views.state();
 }
 
-/** Counts from the round after the next. @param input - the twelve u64 of `StorageConfig` */
+/** Counts from the round after the next. @param input - the plan's six u64 of `StorageConfig` (the rest stays), or all twelve */
 export function updateConfig(input: StaticArray<u8>): void {
   admin.updateConfig(input);
 }

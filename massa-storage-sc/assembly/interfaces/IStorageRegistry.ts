@@ -45,6 +45,11 @@ export class IStorageRegistry {
     return call(this.registry, 'getNodeInfo', new Args().add(address), 0);
   }
 
+  /** What a slot had, as `checkBlock` answers: one byte, the round of acceptance u64, the id of its block. */
+  checkBlock(period: u64, thread: u8, blockId: StaticArray<u8>, proof: StaticArray<u8>): StaticArray<u8> {
+    return call(this.registry, 'checkBlock', new Args().add(period).add(thread).add(blockId).add(proof), 0);
+  }
+
   /** `PeriodStats`, or nothing. */
   getPeriodStats(period: u64): StaticArray<u8> {
     return call(this.registry, 'getPeriodStats', new Args().add(period), 0);

@@ -2,10 +2,10 @@
 import { Context, Storage, balance, createEvent, generateEvent } from '@massalabs/massa-as-sdk';
 import { Reader, utf8, utf8Text } from './bytes';
 import { ConfigRecord, StorageConfig } from './config';
-import { ADMIN_KEY, challengerKey } from './keys';
-import { add, sub } from './math';
+import { ADMIN_KEY, CONFIG_KEY, STATE_KEY, TOTAL_NODES_KEY, challengerKey } from './keys';
+import { add, mas, sub } from './math';
 import { setTotalNodes } from './nodes';
-import { Operation } from './operation';
+import { Operation, storageCost } from './operation';
 import { State } from './records';
 import { closeOver } from './rounds';
 
@@ -15,14 +15,18 @@ const PAUSE_ROUNDS: u64 = 4;
 /** Rounds between the end of a pause and the next one. */
 const PAUSE_GAP_ROUNDS: u64 = 8;
 
-/** admin, then the fields of `StorageConfig`. Coins sent pay for storage and fill the pool. */
+/** admin, then the plan's six fields of `StorageConfig` or all twelve. Coins sent pay for storage and fill the pool. */
 export function construct(input: StaticArray<u8>): void {
   assert(Context.isDeployingContract(), 'the constructor runs at deployment only');
   const reader = new Reader(input);
   const admin = reader.text(MAX_ADDRESS, 'admin');
-  const config = StorageConfig.read(reader);
+  const config = StorageConfig.given(reader, StorageConfig.standard(Context.currentPeriod()));
   reader.end('constructor');
   config.check();
+  const rows = utf8(ADMIN_KEY + CONFIG_KEY + TOTAL_NODES_KEY + STATE_KEY + admin).length;
+  const storage = storageCost(4, rows + 8 + ConfigRecord.BYTES + State.SIZE);
+  const sent = balance();
+  assert(sent >= storage, 'coins: ' + mas(storage - sent) + ' MAS more are needed for storage: ' + mas(storage));
   Storage.set<StaticArray<u8>>(utf8(ADMIN_KEY), utf8(admin));
   new ConfigRecord(config, config, 0).save();
   setTotalNodes(0);
@@ -43,11 +47,11 @@ class AdminOperation extends Operation {
   }
 }
 
-/** The fields of `StorageConfig`: see `ConfigRecord.change`. */
+/** The plan's six fields of `StorageConfig`, the rest stays as it would count; or all twelve. See `ConfigRecord.change`. */
 export function updateConfig(input: StaticArray<u8>): void {
   const op = new AdminOperation();
   const reader = new Reader(input);
-  const config = StorageConfig.read(reader);
+  const config = StorageConfig.given(reader, op.config.next);
   reader.end('updateConfig');
   config.check();
   const changes = op.config.change(config, op.round);

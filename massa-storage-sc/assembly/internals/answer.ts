@@ -43,7 +43,7 @@ export class Committed {
   ) {}
 }
 
-/** A path from a leaf up. Its siblings begin at byte `at` of the answer. */
+/** A path from a leaf up. Its siblings begin at byte `at` of what it was read from. */
 export class Path {
   constructor(
     public directions: u32 = 0,
@@ -52,8 +52,8 @@ export class Path {
   ) {}
 }
 
-/** Steps through the answer without trapping: a malformed answer is a missed draw, not a failed operation. */
-class Steps {
+/** Steps through an answer or a proof without trapping: a malformed answer is a missed draw, not a failed operation. */
+export class Steps {
   at: u32 = 0;
   ok: bool = true;
 
@@ -187,7 +187,7 @@ export class HeldChunk {
 }
 
 /** The root in which a path from `leaf` ends. Its siblings stand in `bytes`. */
-function follow(bytes: StaticArray<u8>, path: Path, leaf: StaticArray<u8>): StaticArray<u8> {
+export function follow(bytes: StaticArray<u8>, path: Path, leaf: StaticArray<u8>): StaticArray<u8> {
   let hash = leaf;
   let sibling = changetype<usize>(bytes) + path.at;
   const node = new StaticArray<u8>(1 + 2 * HASH_BYTES);

@@ -78,6 +78,22 @@ export class Reader {
     return utf8Text(bytes);
   }
 
+  /** 1 to `max` bytes of UTF-8 in any script, without control characters and commas, so that it fits keys and events. */
+  freeText(max: u32, field: string): string {
+    const bytes = this.sized(max, field);
+    assert(bytes.length > 0, 'argument ' + field + ': empty');
+    for (let i = 0; i < bytes.length; i++) {
+      const c = unchecked(bytes[i]);
+      assert(c >= 0x20 && c != 0x7f && c != 0x2c, 'argument ' + field + ': no control characters and commas');
+      // What would be half of a surrogate pair.
+      const half = c == 0xed && i + 1 < bytes.length && bytes[i + 1] >= 0xa0;
+      assert(!half, 'argument ' + field + ': not UTF-8');
+    }
+    const text = utf8Text(bytes);
+    assert(equal(utf8(text), bytes), 'argument ' + field + ': not UTF-8');
+    return text;
+  }
+
   /** Nothing may follow: one meaning has one form. */
   end(what: string): void {
     assert(this.left == 0, what + ': ' + this.left.toString() + ' bytes too many');

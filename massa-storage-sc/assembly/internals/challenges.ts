@@ -1,6 +1,6 @@
 /** Manual challenges, which neither pay nor slash, and settling for others. */
 import { Context, Storage } from '@massalabs/massa-as-sdk';
-import { Challenge } from '../structs/Challenge';
+import { Challenge, MAX_CHALLENGE_ID } from '../structs/Challenge';
 import { MAX_ANSWER_BYTES, parseAnswer } from './answer';
 import { Reader, Writer, hex } from './bytes';
 import { challengeKey, challengerKey } from './keys';
@@ -9,12 +9,17 @@ import { NodeRecord } from './records';
 import { ARCHIVE_PATH, MALFORMED, NOT_DRAWN, PASSED, SEGMENT_UNKNOWN, reasonText } from './reasons';
 import { settle } from './rounds';
 import { segmentRoot } from './segments';
-import { checkSubmission } from './signatures';
+import { checkManualProof } from './signatures';
 import { submitRound } from './submission';
 
-/** Hex digits of a challenge id and of a chunk id. A round number is shorter, so they cannot be confused. */
-const ID_DIGITS = 64;
-/** What is left of a resolved challenge: its id, so that it is never issued again and no old proof passes twice. */
+/** Hex digits of a chunk id. */
+const CHUNK_ID_DIGITS = 64;
+/** Digits of the largest number of a round. */
+const MAX_ROUND_DIGITS = 20;
+/**
+ * What is left of a resolved challenge: its id, so that it is never issued again and no old proof passes twice. Its storage is
+ * what the challenger paid for.
+ */
 const FORGOTTEN = new StaticArray<u8>(0);
 /** Bounds gas and the 25 events of an operation. */
 const MAX_RESOLVED: u32 = 20;
@@ -34,13 +39,23 @@ const NOT_REACHED: u8 = 5;
 /** Two rounds may be due, each with a slash and a distribution, after one that was never closed. */
 const MAX_NODE_EVENTS = 5;
 
-function checkHexId(id: string, field: string): void {
-  assert(id.length == ID_DIGITS, 'argument ' + field + ': 64 hex digits');
-  for (let i = 0; i < ID_DIGITS; i++) {
+function checkChunkId(id: string): void {
+  assert(id.length == CHUNK_ID_DIGITS, 'argument chunkId: 64 hex digits');
+  for (let i = 0; i < CHUNK_ID_DIGITS; i++) {
     const c = id.charCodeAt(i);
     const digit = (c >= 0x30 && c <= 0x39) || (c >= 0x61 && c <= 0x66);
-    assert(digit, 'argument ' + field + ': 64 hex digits');
+    assert(digit, 'argument chunkId: 64 hex digits');
   }
+}
+
+/** What names a round in `submitProof`, so that no manual challenge can stand in the way of one. */
+function namesRound(id: string): bool {
+  if (id.length > MAX_ROUND_DIGITS) return false;
+  for (let i = 0; i < id.length; i++) {
+    const c = id.charCodeAt(i);
+    if (c < 0x30 || c > 0x39) return false;
+  }
+  return true;
 }
 
 /** Whether it was issued and not forgotten. */
@@ -62,15 +77,16 @@ export function issue(input: StaticArray<u8>): void {
   const op = new Operation();
   const reader = new Reader(input);
   const challenge = new Challenge();
-  challenge.id = reader.text(64, 'challengeId');
+  challenge.id = reader.freeText(MAX_CHALLENGE_ID, 'challengeId');
   challenge.nodeAddress = reader.text(64, 'nodeAddress');
   challenge.chunkId = reader.text(64, 'chunkId');
   challenge.nonce = reader.u64('nonce');
   reader.end('issueChallenge');
   const authorised = Storage.has<StaticArray<u8>>(challengerKey(op.caller));
   assert(authorised, 'only challengers issue challenges');
-  checkHexId(challenge.id, 'challengeId');
-  checkHexId(challenge.chunkId, 'chunkId');
+  assert(!namesRound(challenge.id), 'argument challengeId: a number names a round');
+  assert(!NodeRecord.exists(challenge.id), 'argument challengeId: the address of a node names the node');
+  checkChunkId(challenge.chunkId);
   assert(!Storage.has<StaticArray<u8>>(challengeKey(challenge.id)), 'a challenge had this id already');
   const node = NodeRecord.load(challenge.nodeAddress);
   assert(!node.leaving, 'node is leaving');
@@ -87,17 +103,17 @@ export function issue(input: StaticArray<u8>): void {
 export function submit(input: StaticArray<u8>): void {
   const op = new Operation();
   const reader = new Reader(input);
-  const id = reader.text(64, 'challengeId');
+  const id = reader.freeText(MAX_CHALLENGE_ID, 'challengeId');
   const proof = reader.sized(MAX_SUBMISSION, 'merkleProof');
   const signature = reader.sized(MAX_SIGNATURE, 'signature');
   reader.end('submitProof');
-  if (id.length != ID_DIGITS) return submitRound(op, id, proof, signature);
+  if (namesRound(id)) return submitRound(op, id, proof, signature);
   assert(isKnown(id), 'no such challenge');
   const challenge = load(id);
   assert(!challenge.resolved, 'challenge is resolved already');
   assert(Context.timestamp() <= challenge.deadline, 'challenge has expired');
   const node = challenge.nodeAddress;
-  if (op.caller != node) checkSubmission(node, Context.chainId(), op.registry, bound(id, proof), signature);
+  if (op.caller != node) checkManualProof(node, Context.chainId(), op.registry, id, proof, signature);
   const reason = checkManual(op, challenge, proof);
   challenge.resolved = true;
   challenge.passed = reason == PASSED;
@@ -105,13 +121,6 @@ export function submit(input: StaticArray<u8>): void {
   if (challenge.passed) op.event('CHALLENGE_PASSED', [id, node]);
   else op.event('CHALLENGE_FAILED', [id, node, reasonText(reason)]);
   op.finish();
-}
-
-/** What the node signs for a relayer: the id binds the proof to the challenge. */
-function bound(id: string, proof: StaticArray<u8>): StaticArray<u8> {
-  const writer = new Writer(ID_DIGITS + proof.length);
-  for (let i = 0; i < ID_DIGITS; i++) writer.u8(<u8>id.charCodeAt(i));
-  return writer.raw(proof).bytes;
 }
 
 /** An answer without a sum path, for leaf `nonce` modulo the number of leaves. */
@@ -133,15 +142,15 @@ function checkManual(op: Operation, challenge: Challenge, proof: StaticArray<u8>
 export function resolve(input: StaticArray<u8>): StaticArray<u8> {
   const op = new Operation();
   const outer = new Reader(input);
-  const list = new Reader(outer.sized(MAX_RESOLVED * 68, 'challengeIds'));
+  const list = new Reader(outer.sized(MAX_RESOLVED * (4 + MAX_CHALLENGE_ID), 'challengeIds'));
   outer.end('resolveExpiredChallenges');
   const results = new Writer(MAX_RESOLVED);
   let count: u32 = 0;
   while (list.left > 0) {
     assert(count < MAX_RESOLVED, 'argument challengeIds: at most 20');
-    const id = list.text(64, 'challengeIds');
+    const id = list.freeText(MAX_CHALLENGE_ID, 'challengeIds');
     const room = op.eventCount <= MAX_EVENTS - MAX_NODE_EVENTS;
-    results.u8(!room ? NOT_REACHED : id.length == ID_DIGITS ? resolveManual(op, id) : resolveNode(op, id));
+    results.u8(!room ? NOT_REACHED : NodeRecord.exists(id) ? resolveNode(op, id) : resolveManual(op, id));
     count++;
   }
   assert(count > 0, 'argument challengeIds: empty');
@@ -165,7 +174,6 @@ function resolveManual(op: Operation, id: string): u8 {
 }
 
 function resolveNode(op: Operation, address: string): u8 {
-  if (!NodeRecord.exists(address)) return UNKNOWN;
   const node = NodeRecord.load(address);
   settle(op, node);
   node.save();

@@ -9,6 +9,8 @@ const NOTICE_ROUNDS: u64 = 2;
 /** The same for a change of what must be staked. */
 const STAKE_NOTICE_ROUNDS: u64 = 8;
 const FIELDS = 12;
+/** The first ones: all that the plan has. */
+const PLAN_FIELDS = 6;
 const NAMES: string[] = [
   'rewardPerGbPerPeriod',
   'minAllocatedGb',
@@ -39,6 +41,13 @@ const MAX_SEGMENT_PERIODS: u64 = 256;
 const MAX_ROUND_SEGMENTS: u64 = 64;
 /** Opening takes three periods, the window ends at half. */
 const MIN_ROUND_PERIODS: u64 = 8;
+
+// What a new registry has where its constructor is given the plan's fields alone. A tool that deploys has the same: src/deploy.ts.
+const STAKE_PER_GB: u64 = 1_000_000_000;
+const REPLICATION: u64 = 3;
+const CHUNK_BYTES: u64 = 1 << 20;
+const SEGMENT_PERIODS: u64 = 100;
+const ROUND_SEGMENTS: u64 = 4;
 
 /** The plan's six fields, in the plan's order, then the network parameters. Each a u64. */
 export class StorageConfig {
@@ -95,6 +104,27 @@ export class StorageConfig {
   static read(reader: Reader): StorageConfig {
     const config = new StorageConfig();
     for (let i = 0; i < FIELDS; i++) config.values[i] = reader.u64(NAMES[i]);
+    return config;
+  }
+
+  /** An argument: the plan's six fields, which leave the rest as in `rest`, or all twelve. */
+  static given(reader: Reader, rest: StorageConfig): StorageConfig {
+    const config = new StorageConfig();
+    for (let i = 0; i < PLAN_FIELDS; i++) config.values[i] = reader.u64(NAMES[i]);
+    const whole = reader.left > 0;
+    for (let i = PLAN_FIELDS; i < FIELDS; i++) config.values[i] = whole ? reader.u64(NAMES[i]) : rest.values[i];
+    return config;
+  }
+
+  /** The fields that the plan does not have, of a registry that is deployed in `period`: its first segment is the first of the open round. */
+  static standard(period: u64): StorageConfig {
+    const config = new StorageConfig();
+    config.values[6] = STAKE_PER_GB;
+    config.values[7] = REPLICATION;
+    config.values[8] = CHUNK_BYTES;
+    config.values[9] = SEGMENT_PERIODS;
+    config.values[10] = (period / (ROUND_SEGMENTS * SEGMENT_PERIODS)) * ROUND_SEGMENTS;
+    config.values[11] = ROUND_SEGMENTS;
     return config;
   }
 
@@ -159,6 +189,8 @@ export class ConfigChange {
 
 /** What is stored under `config`: the values now, the values that follow, and the round from which those count (u64). */
 export class ConfigRecord {
+  static BYTES: u32 = 16 * FIELDS + 8;
+
   constructor(
     public now: StorageConfig,
     public next: StorageConfig,
@@ -171,7 +203,7 @@ export class ConfigRecord {
   }
 
   save(): void {
-    const writer = new Writer(16 * FIELDS + 8);
+    const writer = new Writer(ConfigRecord.BYTES);
     this.now.write(writer);
     this.next.write(writer);
     Storage.set<StaticArray<u8>>(utf8(CONFIG_KEY), writer.u64(this.nextRound).bytes);

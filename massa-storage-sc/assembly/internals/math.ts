@@ -18,6 +18,20 @@ export function mul(a: u64, b: u64): u64 {
   return product;
 }
 
+const NANO_DIGITS = 9;
+const NANO: u64 = 1_000_000_000;
+
+/** nanoMAS as a text in MAS, without zeros at its end. */
+export function mas(amount: u64): string {
+  const part = amount % NANO;
+  const whole = (amount / NANO).toString();
+  if (part == 0) return whole;
+  const digits = part.toString().padStart(NANO_DIGITS, '0');
+  let end = NANO_DIGITS;
+  while (digits.charCodeAt(end - 1) == 0x30) end--;
+  return whole + '.' + digits.substring(0, end);
+}
+
 /** Upper 64 bits of a · b. */
 export function mulHigh(a: u64, b: u64): u64 {
   const a0 = a & 0xffffffff;

@@ -4,7 +4,7 @@ import { u64ToBytes } from '@massalabs/as-types';
 import { Reader, utf8, utf8Text } from './bytes';
 import { placementKey, requiredStake } from './formulas';
 import { TOTAL_NODES_KEY, indexKey, nodeIdKey, nodeKey } from './keys';
-import { add, sub } from './math';
+import { add, mas, sub } from './math';
 import { Operation } from './operation';
 import { enterNew, forgetKeyed } from './electorate';
 import { NEVER, NodeRecord, RoundRecord } from './records';
@@ -44,14 +44,15 @@ export function register(input: StaticArray<u8>): void {
   assert(!NodeRecord.exists(op.caller), 'already registered');
   const required = checkAllocation(op, gb);
   const stake = stakeAsked == 0 ? required : stakeAsked;
-  checkStake(stake, required);
+  checkStake(stake, required, gb);
   checkRetention(op, retention);
   const node = NodeRecord.fresh(op.caller, nodeId, addresses);
+  op.keep(stake);
+  checkStorage(op, node, nodeId);
   if (nodeId.length > 0) claimNodeId(op, nodeId, signature);
   join(op, node, gb, retention);
   addStake(op, node, stake);
   enterNew(op, node, stake);
-  op.keep(stake);
   node.save();
   op.event('STORAGE_NODE_REGISTERED', [op.caller, gb.toString()]);
   op.finish();
@@ -65,8 +66,20 @@ function checkAllocation(op: Operation, gb: u64): u64 {
   return requiredStake(config.minStake, config.stakePerGb, gb);
 }
 
-function checkStake(stake: u64, required: u64): void {
-  assert(stake >= required, 'stake: at least ' + required.toString());
+function checkStake(stake: u64, required: u64, gb: u64): void {
+  assert(stake >= required, 'stake: ' + mas(required - stake) + ' MAS more are needed for ' + gb.toString() + ' GB');
+}
+
+/** The rows of a new node: the node, its address in the index, its address by its P2P identity. */
+function checkStorage(op: Operation, node: NodeRecord, nodeId: string): void {
+  const address = <u64>node.address.length;
+  let rows: u64 = 2;
+  let bytes = nodeKey(node.address).length + node.bytes.length + indexKey(totalNodes()).length + address;
+  if (nodeId.length > 0) {
+    rows += 1;
+    bytes += nodeIdKey(nodeId).length + address;
+  }
+  op.checkRows(rows, bytes);
 }
 
 function checkRetention(op: Operation, retention: u64): void {
@@ -144,17 +157,20 @@ export function giveFirstKey(op: Operation, node: NodeRecord): void {
   op.event('PLACEMENT_KEY_SET', [node.address, op.round.toString()]);
 }
 
-/** newAllocatedGb u64; optional: stake to add u64 (nanoMAS, from the coins sent). */
+/** newAllocatedGb u64; optional: stake to add u64 (nanoMAS, from the coins sent). Without it, what the allocation lacks is added. */
 export function update(input: StaticArray<u8>): void {
   const op = new Operation();
   const reader = new Reader(input);
   const gb = reader.u64('newAllocatedGb');
-  const added = reader.left > 0 ? reader.u64('addedStake') : 0;
+  const isGiven = reader.left > 0;
+  const given = isGiven ? reader.u64('addedStake') : 0;
   reader.end('updateStorageAllocation');
   const node = NodeRecord.load(op.caller);
   assert(!node.leaving, 'node is leaving');
   settle(op, node);
-  checkStake(add(node.stake, added), checkAllocation(op, gb));
+  const required = checkAllocation(op, gb);
+  const added = isGiven ? given : required - min(required, node.stake);
+  checkStake(add(node.stake, added), required, gb);
   const before = node.weightNext;
   if (gb != before) changeWeight(op, node, gb);
   addStake(op, node, added);

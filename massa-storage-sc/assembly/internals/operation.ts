@@ -16,12 +16,21 @@ import {
 } from '@massalabs/massa-as-sdk';
 import { ConfigRecord } from './config';
 import { State } from './records';
-import { add, sub } from './math';
+import { add, mas, sub } from './math';
 
 /** The ledger's limit for one operation. */
 export const MAX_EVENTS = 25;
 /** 1 MAS. Slashes are sent to the burn address once this much is there: a transfer can fail for tiny amounts. */
 const BURN_BATCH: u64 = 1_000_000_000;
+
+/** Of the ledger, for each row and byte, in nanoMAS. Only for saying what is missing before the ledger refuses to write. */
+const ROW_COST: u64 = 400_000;
+const BYTE_COST: u64 = 100_000;
+
+/** nanoMAS that the ledger takes for new rows with so many bytes of keys and values. */
+export function storageCost(rows: u64, bytes: u64): u64 {
+  return rows * ROW_COST + bytes * BYTE_COST;
+}
 
 export class Operation {
   readonly caller: string;
@@ -32,8 +41,10 @@ export class Operation {
   readonly state: State;
   /** Balance when the call began, coins included. */
   readonly balanceBefore: u64;
-  /** Coins kept, beyond storage. */
+  /** Coins of the caller that are kept: staked, or added to the pool. */
   private kept: u64 = 0;
+  /** Deposits that go back to who paid them. */
+  private released: u64 = 0;
   /** Storage that the pool paid. */
   private fromPool: u64 = 0;
   private outTo: string[] = [];
@@ -73,6 +84,20 @@ export class Operation {
     this.kept = add(this.kept, amount);
   }
 
+  /** Before new rows of the caller are written: the ledger refuses what the whole balance cannot pay for, and names no amount. */
+  checkRows(rows: u64, bytes: u64): void {
+    const storage = storageCost(rows, bytes);
+    if (storage > this.balanceBefore) this.checkCoins(storage);
+  }
+
+  private checkCoins(storage: u64): void {
+    const needed = add(this.kept, storage);
+    assert(
+      this.coins >= needed,
+      'coins: ' + mas(needed - this.coins) + ' MAS more are needed: ' + mas(this.kept) + ' for stake and ' + mas(storage) + ' for storage',
+    );
+  }
+
   /** Writes a new row that all share. The pool pays its deposit, if it can. */
   setShared(key: StaticArray<u8>, value: StaticArray<u8>): void {
     const before = balance();
@@ -88,7 +113,7 @@ export class Operation {
     const before = balance();
     Storage.del<StaticArray<u8>>(key);
     const deposit = sub(balance(), before);
-    this.keep(deposit);
+    this.released = add(this.released, deposit);
     this.pay(payer, deposit);
   }
 
@@ -118,12 +143,11 @@ export class Operation {
       this.pay(Constant.BURN_ADDRESS, burn);
     }
     state.save();
-    const now = balance();
-    const due = add(add(this.coins, now), this.fromPool);
-    // now = before − storage paid (+ storage freed). What is left of the coins after storage and what is kept goes back.
-    const spent = add(this.balanceBefore, this.kept);
-    assert(due >= spent, 'coins sent do not cover stake and storage: ' + (spent - min(due, spent)).toString() + ' missing');
-    this.pay(this.caller, due - spent);
+    // The ledger took storage from the balance, or gave back what shrank. What is left of the coins goes back.
+    const before = add(this.balanceBefore, this.released);
+    const after = add(balance(), this.fromPool);
+    this.checkCoins(before > after ? before - after : 0);
+    this.pay(this.caller, sub(add(this.coins, after), add(before, this.kept)));
     for (let i = 0; i < this.outTo.length; i++) {
       transferCoins(new Address(this.outTo[i]), this.outAmount[i]);
     }

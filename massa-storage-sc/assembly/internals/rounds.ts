@@ -41,6 +41,11 @@ export function windowOver(round: u64, period: u64, periods: u64): bool {
   return round < now || (round == now && period % periods > periods / 2);
 }
 
+/** Whether the credit of `round` can be claimed: when the round after the next opens, and nothing can be refuted any more. */
+export function isMature(round: u64, now: u64): bool {
+  return now >= round + 2;
+}
+
 /** Closes the rounds with claims whose window is over, in order. Before anything else that changes a round: at most two are open. */
 export function closeOver(op: Operation): void {
   const state = op.state;
@@ -165,7 +170,7 @@ function settleSlot(op: Operation, node: NodeRecord, slot: Slot): void {
     if (!windowOver(slot.round, op.period, op.periods)) return;
     applyResult(op, node, slot, RoundRecord.load(slot.round, op.periods));
   }
-  if (slot.credit > 0 && op.round >= slot.round + 2) {
+  if (slot.credit > 0 && isMature(slot.round, op.round)) {
     node.matured = add(node.matured, slot.credit);
     slot.credit = 0;
   }

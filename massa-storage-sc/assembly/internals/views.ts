@@ -1,17 +1,18 @@
 /** Read-only functions. A missing entry gives an empty answer, never a trap. Lists are paged. */
 import { Context, Storage } from '@massalabs/massa-as-sdk';
 import { u64ToBytes } from '@massalabs/as-types';
+import { MAX_CHALLENGE_ID } from '../structs/Challenge';
 import { PeriodStats } from '../structs/PeriodStats';
 import { StorageNode } from '../structs/StorageNode';
-import { Reader, Writer, utf8 } from './bytes';
+import { BLOCK_ID_BYTES, BlockProof, MAX_BLOCK_PROOF_BYTES } from './block-proof';
+import { Reader, Writer, equal, utf8 } from './bytes';
 import { ConfigRecord } from './config';
 import { RoundContext, challengeId, drawnLeaf } from './formulas';
 import { challengeKey, indexKey, nodeIdKey, periodKey, segmentKey } from './keys';
 import { totalNodes } from './nodes';
-import { ANSWERED, NEVER, NodeRecord, RoundRecord, SLOTS, State, textOf } from './records';
+import { ANSWERED, Fields, NEVER, NodeRecord, RoundRecord, SLOTS, Slot, State, textOf } from './records';
 import { add } from './math';
-import { slotCredit, windowOver } from './rounds';
-import { equal } from './bytes';
+import { isMature, slotCredit, windowOver } from './rounds';
 
 const NOTHING = new StaticArray<u8>(0);
 /** Bounds gas and memory of a listing. */
@@ -44,7 +45,7 @@ export function nodeInfo(input: StaticArray<u8>): StaticArray<u8> {
   const node = find(input);
   if (node == null) return NOTHING;
   const now = new Now();
-  return new StorageNode(node, State.load(), now.round, pending(now, node)).serialize();
+  return new StorageNode(node, State.load(), now.round, pending(now, node), claimable(now, node)).serialize();
 }
 
 export function pendingRewards(input: StaticArray<u8>): StaticArray<u8> {
@@ -55,18 +56,29 @@ export function pendingRewards(input: StaticArray<u8>): StaticArray<u8> {
 /** Matured and unmatured credit, as if the node were settled now. */
 function pending(now: Now, node: NodeRecord): u64 {
   let amount = node.matured;
+  for (let i: u64 = 0; i < SLOTS; i++) amount = add(amount, creditOf(now, node.slot(i)));
+  return amount;
+}
+
+/** The matured part of it. */
+function claimable(now: Now, node: NodeRecord): u64 {
+  let amount = node.matured;
   for (let i: u64 = 0; i < SLOTS; i++) {
     const slot = node.slot(i);
-    amount = add(amount, slot.credit);
-    if (slot.state != ANSWERED || slot.refuted || !windowOver(slot.round, now.period, now.periods)) continue;
-    const record = RoundRecord.load(slot.round, now.periods);
-    if (record.accepted && equal(slot.beacon, record.beacon)) amount = add(amount, slotCredit(slot, record, now.periods));
+    if (slot.round != NEVER && isMature(slot.round, now.round)) amount = add(amount, creditOf(now, slot));
   }
   return amount;
 }
 
+/** Of a claim that is not matured, or not even settled. */
+function creditOf(now: Now, slot: Slot): u64 {
+  if (slot.state != ANSWERED || slot.refuted || !windowOver(slot.round, now.period, now.periods)) return slot.credit;
+  const record = RoundRecord.load(slot.round, now.periods);
+  return record.accepted && equal(slot.beacon, record.beacon) ? slotCredit(slot, record, now.periods) : 0;
+}
+
 export function challenge(input: StaticArray<u8>): StaticArray<u8> {
-  const key = challengeKey(new Reader(input).text(64, 'challengeId'));
+  const key = challengeKey(new Reader(input).freeText(MAX_CHALLENGE_ID, 'challengeId'));
   return Storage.has<StaticArray<u8>>(key) ? Storage.get<StaticArray<u8>>(key) : NOTHING;
 }
 
@@ -149,6 +161,36 @@ export function draws(input: StaticArray<u8>): StaticArray<u8> {
 export function segment(input: StaticArray<u8>): StaticArray<u8> {
   const key = segmentKey(new Reader(input).u64('segment'));
   return Storage.has<StaticArray<u8>>(key) ? Storage.get<StaticArray<u8>>(key) : NOTHING;
+}
+
+/** The slot had the block that was asked for; another one; none. Or nobody knows yet. */
+export const BLOCK: u8 = 1;
+export const OTHER_BLOCK: u8 = 2;
+export const MISS: u8 = 3;
+export const NOT_ANCHORED: u8 = 0;
+
+/**
+ * period u64, thread u8, block id (33 bytes, or none), proof (`block-proof.ts`): what the slot had, the round in which its segment was
+ * accepted u64, and the id of the block that it had. Traps on a proof of anything else: it says nothing of the slot.
+ */
+export function checkBlock(input: StaticArray<u8>): StaticArray<u8> {
+  const reader = new Reader(input);
+  const period = reader.u64('period');
+  const thread = reader.u8('thread');
+  const asked = reader.sized(BLOCK_ID_BYTES, 'blockId');
+  assert(asked.length == 0 || <u32>asked.length == BLOCK_ID_BYTES, 'argument blockId: 33 bytes, or none');
+  const proof = new BlockProof(reader.sized(MAX_BLOCK_PROOF_BYTES, 'proof'));
+  reader.end('checkBlock');
+  const key = segmentKey(period / ConfigRecord.load().next.segmentPeriods);
+  if (!Storage.has<StaticArray<u8>>(key)) return slotAnswer(NOT_ANCHORED, NEVER, NOTHING);
+  const row = new Fields(Storage.get<StaticArray<u8>>(key));
+  assert(equal(proof.rootOf(period, thread), row.hashAt(0)), 'proof: not of this slot under the root of its segment');
+  const found = proof.blockId.length == 0 ? MISS : equal(proof.blockId, asked) ? BLOCK : OTHER_BLOCK;
+  return slotAnswer(found, row.u64At(32), proof.blockId);
+}
+
+function slotAnswer(found: u8, round: u64, blockId: StaticArray<u8>): StaticArray<u8> {
+  return new Writer(13 + blockId.length).u8(found).u64(round).sized(blockId).bytes;
 }
 
 /** The record of the contract's money and counters: README, "State". */

@@ -1,5 +1,8 @@
 import { Reader, Writer, utf8 } from '../internals/bytes';
 
+/** Bytes of an id, in UTF-8. */
+export const MAX_CHALLENGE_ID: u32 = 128;
+
 /** A manual challenge: the plan's fields, in the plan's order. Also how it is stored. */
 export class Challenge {
   id: string = '';
@@ -25,7 +28,7 @@ export class Challenge {
   static parse(bytes: StaticArray<u8>): Challenge {
     const reader = new Reader(bytes);
     const challenge = new Challenge();
-    challenge.id = reader.text(64, 'id');
+    challenge.id = reader.freeText(MAX_CHALLENGE_ID, 'id');
     challenge.nodeAddress = reader.text(64, 'nodeAddress');
     challenge.chunkId = reader.text(64, 'chunkId');
     challenge.nonce = reader.u64('nonce');

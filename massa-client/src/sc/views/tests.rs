@@ -14,6 +14,8 @@ fn names_of_the_plan_become_those_of_the_contract() {
     for view in &VIEWS {
         let sample = view.arguments.iter().map(|name| match *name {
             "CHALLENGE_ID" | "BEACON" => "ab".repeat(32),
+            "BLOCK_ID" => "none".to_string(),
+            "PROOF" => "00".to_string(),
             "NODE" | "ADDRESS" => "AU12oTkuZgcxV2wiQV7gc92DNXwW6RYP3A59NgnshdEJjCkrYiBc4".to_string(),
             _ => "5".to_string(),
         });
@@ -38,7 +40,11 @@ fn what_is_no_view_and_arguments_that_are_not_its_own_are_told_apart() {
         ("get_node_info", words(&[])),
         ("get_config", words(&["5"])),
         ("get_segment_root", words(&["last"])),
-        ("get_challenge", words(&["abc"])),
+        ("get_challenge", words(&[""])),
+        ("get_challenge", words(&[&"x".repeat(129)])),
+        ("check_block", words(&["5", "0", "B12", "00"])),
+        ("check_block", words(&["5", "256", "none", "00"])),
+        ("check_block", words(&["5", "0", "none", "0"])),
     ] {
         assert!(matches!(
             AskedView::find(name, &given),
