@@ -11,6 +11,7 @@ use massa_distributed_storage_worker::smart_contract::views::*;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
+use massa_models::secure_share::Id;
 use massa_models::slot::Slot;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -114,3 +114,78 @@ test('the committed vectors, which the Rust code is held to, are what their scri
     }
   }
 });
+
+// The example contract.
+
+const BOUNTY_WASM = readFileSync(new URL('../build/history-bounty.wasm', import.meta.url));
+const STORAGE = 12_000_000n;
+
+/** The registry with its history, and a bounty contract beside it. */
+function bounties() {
+  const { world, segment } = history();
+  const bounty = contractAddress('bounty');
+  world.chain.contracts.set(bounty, { module: new WebAssembly.Module(BOUNTY_WASM), data: new Map() });
+  const [payer, taker] = ['payer', 'taker'].map((name) => { const { address } = user(name); world.give(address); return address; });
+  const call = (fn, input, { from = payer, coins = 0n, ...options } = {}) => world.call(fn, input, { from, coins, to: bounty, ...options });
+  const done = call('constructor', m.sized(world.registry), { coins: MAS, deploying: true });
+  assert.equal(done.error, undefined);
+  const question = (period, thread, id) => m.cat(m.u64(period), m.u8(thread), m.sized(id));
+  const offered = (input) => world.call('getOffer', input, { to: bounty, readOnly: true }).result;
+  return { world, segment, bounty, payer, taker, call, question, offered };
+}
+
+test('a bounty is paid to who proves that a slot had a block, or that it was missed', () => {
+  const { world, segment, payer, taker, call, question, offered } = bounties();
+  for (const [thread, id] of [[1, idOf(1)], [0, none]]) {
+    const asked = question(30, thread, id);
+    const made = call('offer', asked, { coins: MAS });
+    assert.equal(made.error, undefined);
+    const reward = offered(asked).readBigUInt64LE();
+    assert.ok(reward > MAS - STORAGE && reward < MAS, String(reward));
+    assert.equal(offered(asked).subarray(8).toString(), payer);
+    const fields = `30,${thread},${id.toString('hex')}`;
+    assert.deepEqual(made.events, [`BOUNTY_OFFERED:${fields},${reward}`]);
+    const before = world.chain.balance(taker);
+    const paid = call('take', m.cat(asked, m.sized(segment.blockProof(30, thread))), { from: taker });
+    // With what the row cost.
+    assert.deepEqual(paid.events, [`BOUNTY_PAID:${fields},${taker},${MAS}`]);
+    assert.equal(world.chain.balance(taker) - before, MAS);
+    assert.equal(offered(asked).length, 0);
+    assert.equal(call('take', m.cat(asked, m.sized(segment.blockProof(30, thread))), { from: taker }).error, 'this is not offered');
+  }
+});
+
+test('a bounty is not paid for another block, another slot, a miss, a lie, or before the segment is anchored', () => {
+  const { world, segment, taker, call, question, offered } = bounties();
+  const [asked, miss, later] = [question(31, 1, idOf(9)), question(31, 0, none), question(60, 0, none)];
+  for (const input of [asked, miss, later]) assert.equal(call('offer', input, { coins: MAS }).error, undefined);
+  const refused = (message, input, proof) => assert.equal(call('take', m.cat(input, m.sized(proof)), { from: taker }).error, message);
+  refused('the registry does not confirm this', asked, segment.blockProof(31, 1));
+  refused('the registry does not confirm this', miss, segment.blockProof(31, 0));
+  refused('the registry does not confirm this', later, segment.blockProof(30, 0));
+  refused('proof: not of this slot under the root of its segment', asked, segment.blockProof(31, 0));
+  refused('argument proof: malformed', asked, none);
+  refused('argument proof: longer than 1068 bytes', asked, Buffer.alloc(1069));
+  refused('this is not offered', question(31, 1, idOf(3)), segment.blockProof(31, 1));
+  assert.equal(call('take', m.cat(asked, m.sized(segment.blockProof(31, 1)), m.u8(0)), { from: taker }).error, 'take: 1 bytes too many');
+  for (const input of [asked, miss, later]) assert.ok(offered(input).length > 0);
+  assert.equal(world.chain.balance(taker), 1_000_000n * MAS);
+});
+
+test('an offer is made once, pays for its row, and goes back to who made it only', () => {
+  const { world, payer, taker, call, question, offered } = bounties();
+  const asked = question(30, 1, idOf(1));
+  assert.equal(call('offer', asked, { coins: MAS }).error, undefined);
+  assert.equal(call('offer', asked, { coins: MAS }).error, 'this is offered already');
+  const cheap = question(30, 0, none);
+  const { error } = call('offer', cheap, { coins: 1n });
+  assert.match(error, /^coins: more than 0\.00[78]\d* MAS for storage are needed$/);
+  assert.equal(call('offer', question(30, 0, Buffer.alloc(32)), { coins: MAS }).error, 'argument blockId: 33 bytes, or none');
+  assert.equal(call('offer', m.cat(cheap, m.u8(0)), { coins: MAS }).error, 'offer: 1 bytes too many');
+  assert.equal(call('withdraw', asked, { from: taker }).error, 'only who offered it takes it back');
+  assert.equal(call('withdraw', cheap).error, 'this is not offered');
+  assert.equal(call('withdraw', m.cat(asked, m.u8(0))).error, 'withdraw: 1 bytes too many');
+  assert.deepEqual(call('withdraw', asked).events, [`BOUNTY_WITHDRAWN:30,1,${idOf(1).toString('hex')},${payer},${MAS}`]);
+  assert.equal(offered(asked).length, 0);
+  assert.equal(call('constructor', m.sized(world.registry)).error, 'the constructor runs at deployment only');
+});

@@ -207,7 +207,7 @@ test('every function of the plan is exported, and nothing else but views, fundin
   const plan = ['constructor', 'registerStorageNode', 'updateStorageAllocation', 'unregisterStorageNode', 'issueChallenge', 'submitProof', 'resolveExpiredChallenges',
     'distributeRewards', 'claimRewards', 'getNodeInfo', 'getChallenge', 'getPeriodStats', 'getConfig', 'getTotalNodes', 'calculatePendingRewards', 'updateConfig',
     'addChallenger', 'removeChallenger', 'setPaused'];
-  const ours = ['anchorEarlier', 'fund', 'getDraws', 'getNextConfig', 'getNodes', 'getRoundResult', 'getSegmentRoot', 'getState', 'refuteClaim', 'setPlacementKey'];
+  const ours = ['anchorEarlier', 'checkBlock', 'fund', 'getDraws', 'getNextConfig', 'getNodes', 'getRoundResult', 'getSegmentRoot', 'getState', 'refuteClaim', 'setPlacementKey'];
   const exported = WebAssembly.Module.exports(new World().chain.module).filter((e) => e.kind === 'function' && !e.name.startsWith('__')).map((e) => e.name);
   assert.deepEqual(exported.sort(), [...plan, ...ours].sort());
 });

@@ -111,6 +111,7 @@ class Chaos {
       getNodeInfo: address, getChallenge: m.sized(id(Math.max(0, this.issued - dice.below(20)))), getPeriodStats: m.u64(dice.below(world.chain.period + 9)), getConfig: undefined, getNextConfig: undefined,
       getTotalNodes: undefined, getNodes: m.cat(m.u64(dice.below(9)), m.u64(dice.below(120))), calculatePendingRewards: address, getRoundResult: m.cat(address, round),
       getDraws: m.cat(address, round, beacon), getSegmentRoot: m.u64(dice.below(9)), getState: undefined,
+      checkBlock: m.cat(m.u64(dice.below(2)), m.u8(0), m.sized(''), m.sized(world.segments[0].blockProof(0, 0))),
     };
     const fn = dice.pick(Object.keys(views));
     return [fn, dice.chance(90) ? views[fn] : m.u8(1), { from: this.address(name), readOnly: true }];

@@ -2,6 +2,7 @@
 //! the output of each.
 
 use crate::common::{change_settings, logs, network_with_periods_of};
+use crate::web3::{account_keys, install_packages, run, source, url};
 use massa_localnet::registry::RegistryPlan;
 use massa_localnet::rounds::Observer;
 use massa_localnet::sample::Subject;
@@ -19,6 +20,7 @@ const T0_MS: u64 = 1_000;
 const BYTES_PER_PERIOD: u64 = 200_000;
 /// Credit matures two rounds after its own opened, and the first round that is claimed is the third.
 const DEADLINE: Duration = Duration::from_secs(300);
+const BOUNTY_DEADLINE: Duration = Duration::from_secs(120);
 /// The period whose chunks are looked at.
 const PERIOD: u64 = 2;
 
@@ -26,7 +28,7 @@ const PERIOD: u64 = 2;
 fn the_seven_steps_of_the_plan_work_with_the_command_line() {
     let deadline = Instant::now() + DEADLINE;
     // 1. The settings of each node have `enabled = true`; this one's operator claims by hand.
-    let (_directory, mut network) = network_with_periods_of(NODES, T0_MS);
+    let (directory, mut network) = network_with_periods_of(NODES, T0_MS);
     change_settings(&network.nodes()[0], "auto_claim = true", "auto_claim = false");
     network.start(NODES).unwrap();
     let _load = network.start_load(NODES, BYTES_PER_PERIOD);
@@ -46,6 +48,7 @@ fn the_seven_steps_of_the_plan_work_with_the_command_line() {
     steps.the_registry_knows_what_was_proven();
     steps.rewards_reach_the_wallet();
     steps.everything_was_paid_to_the_nano(&observer);
+    steps.history_pays_a_bounty(&registry.to_string(), directory.path());
     drop(observer);
     network.stop().unwrap();
 }
@@ -218,6 +221,45 @@ impl Steps<'_> {
         });
         let rounds = earnings["rounds"].as_array().unwrap();
         assert!(rounds.iter().any(|round| round["result"] == "passed"), "{earnings}");
+    }
+
+    /// Any contract can read history: the example contract pays whoever proves a block to it, with what `massa-cli` prints.
+    fn history_pays_a_bounty(&self, registry: &str, directory: &Path) {
+        install_packages();
+        let (slot, block_id) = self.a_block_of(PERIOD);
+        let proof = self.wait("an anchored block", || {
+            let proof = self.cli(&["storage", "get-block", &block_id, "--registry-proof"])?;
+            let thread = slot.1.to_string();
+            let view = ["check_block", &slot.0.to_string(), &thread, &block_id, proof.trim()];
+            let answer = self.json(&[&["sc", "call", "storage_registry"], &view[..]].concat());
+            let known = answer["state"] == "block" && answer["block_id"] == *block_id;
+            known.then_some(proof).ok_or_else(|| answer.to_string())
+        });
+        let keys = account_keys(&directory.join("network/accounts"));
+        let mut bounty = Command::new("node");
+        bounty
+            .arg("bounty.mjs")
+            .current_dir(source("tests/web3"))
+            .env("JSON_RPC_URL", url(self.node().ports().public))
+            .env("REGISTRY", registry)
+            .env("PERIOD", slot.0.to_string())
+            .env("THREAD", slot.1.to_string())
+            .env("BLOCK_ID", block_id)
+            .env("PROOF", proof.trim())
+            .env("PAYER_KEY", &keys[0])
+            .env("TAKER_KEY", &keys[1]);
+        let output = run(bounty, BOUNTY_DEADLINE, directory)
+            .unwrap_or_else(|failure| panic!("{failure}\n{}", logs(self.network)));
+        assert_eq!(output.lines().last(), Some("5000000000"), "{output}");
+    }
+
+    /// Slot and id of a block of a period.
+    fn a_block_of(&self, period: u64) -> ((u64, u64), String) {
+        let shown = self.json(&["storage", "get-period", &period.to_string()]);
+        let slots = shown["slots"].as_array().unwrap();
+        let is_block = |slot: &&Value| !slot["block_id"].is_null();
+        let (thread, found) = slots.iter().enumerate().find(|(_, slot)| is_block(slot)).unwrap();
+        ((period, thread as u64), text(&found["block_id"]))
     }
 
     /// The registry's credit is what an independent calculation gives, and all coins are where they should be.

@@ -13,6 +13,7 @@ import { totalNodes } from './nodes';
 import { ANSWERED, Fields, NEVER, NodeRecord, RoundRecord, SLOTS, Slot, State, textOf } from './records';
 import { add } from './math';
 import { isMature, slotCredit, windowOver } from './rounds';
+import { BLOCK, MISS, NOT_ANCHORED, OTHER_BLOCK } from './slot-answer';
 
 const NOTHING = new StaticArray<u8>(0);
 /** Bounds gas and memory of a listing. */
@@ -162,12 +163,6 @@ export function segment(input: StaticArray<u8>): StaticArray<u8> {
   const key = segmentKey(new Reader(input).u64('segment'));
   return Storage.has<StaticArray<u8>>(key) ? Storage.get<StaticArray<u8>>(key) : NOTHING;
 }
-
-/** The slot had the block that was asked for; another one; none. Or nobody knows yet. */
-export const BLOCK: u8 = 1;
-export const OTHER_BLOCK: u8 = 2;
-export const MISS: u8 = 3;
-export const NOT_ANCHORED: u8 = 0;
 
 /**
  * period u64, thread u8, block id (33 bytes, or none), proof (`block-proof.ts`): what the slot had, the round in which its segment was
