@@ -7,6 +7,7 @@ mod node;
 use common::{assert_says, run, TestDir, ROOTS, STORE, UPSTREAM};
 use jsonrpsee::types::ErrorObjectOwned;
 use massa_distributed_storage_exports::record::operation_id;
+use massa_distributed_storage_exports::segment_proof::ProofDocument;
 use massa_distributed_storage_exports::types::SIGNATURE_BYTES;
 use massa_hash::Hash;
 use massa_models::address::Address;
@@ -185,13 +186,17 @@ fn what_is_not_a_node_is_told_apart() {
 #[test]
 fn wrong_arguments_have_their_own_status() {
     let address = address();
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["storage"], "subcommand"),
         (&["storage", "get-block"], "<ID|--slot"),
         (&["storage", "get-block", BLOCK, "--slot", "2:3"], "cannot be used with"),
         (&["storage", "get-block", "Bxyz"], "Bxyz"),
         (
             &["storage", "get-block", BLOCK, "--raw", "--proof"],
+            "cannot be used with",
+        ),
+        (
+            &["storage", "get-block", BLOCK, "--registry-proof", "--proof"],
             "cannot be used with",
         ),
         (&["storage", "list-chunks", "--limit", "1001"], "1001"),
@@ -609,6 +614,25 @@ fn a_missed_slot_is_an_answer_with_a_proof() {
     );
     let error = node.cli(&["storage", "get-block", "--slot", MISSED, "--raw"]).failure();
     assert_eq!(error, "slot 3:8 was missed: there is no block");
+}
+
+/// What the registry takes is a rewriting of the proof; while the segment is open there is none.
+#[test]
+fn the_proof_of_a_slot_is_written_as_the_registry_takes_it() {
+    let node = TestNode::start();
+    for slot in [["--slot", "2:3"], ["--slot", MISSED]] {
+        let command = [&["storage", "get-block"][..], &slot].concat();
+        let document = node.cli(&[&command[..], &["--proof"]].concat()).expect_success();
+        let document: ProofDocument = serde_json::from_slice(&document).unwrap();
+        let written = node
+            .cli(&[&command[..], &["--registry-proof"]].concat())
+            .expect_success();
+        let expected = hex::encode(document.registry_proof().unwrap()) + "\n";
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+    let open = ["storage", "get-block", "--slot", "4:2", "--registry-proof"];
+    let error = node.cli(&open).failure();
+    assert_says(&error, &["the node has no proof", "its segment is open"]);
 }
 
 #[test]

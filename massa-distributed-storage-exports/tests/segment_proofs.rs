@@ -249,7 +249,11 @@ fn parts_that_do_not_belong_together_are_refused() {
 }
 
 /// A segment of the vectors, with what its proofs are made from.
-fn vector_segment(parameters: &ArchiveParameters, row: &Value, previous: [u8; 32]) -> (Vec<EncodedPeriod>, SegmentTable) {
+fn vector_segment(
+    parameters: &ArchiveParameters,
+    row: &Value,
+    previous: [u8; 32],
+) -> (Vec<EncodedPeriod>, SegmentTable) {
     let first = row["first_period"].as_u64().unwrap();
     let numbers = first..first + row["periods"].as_u64().unwrap();
     let periods: Vec<EncodedPeriod> = numbers.map(|number| period(parameters, number)).collect();
@@ -260,7 +264,8 @@ fn vector_segment(parameters: &ArchiveParameters, row: &Value, previous: [u8; 32
 
 #[test]
 fn what_the_registry_takes_is_what_the_contracts_tests_have() {
-    let vectors: Value = serde_json::from_slice(&std::fs::read(data_path("block-proof-vectors.json")).unwrap()).unwrap();
+    let vectors: Value =
+        serde_json::from_slice(&std::fs::read(data_path("block-proof-vectors.json")).unwrap()).unwrap();
     let parameters = ArchiveParameters {
         chunk_size: vectors["chunk_size"].as_u64().unwrap() as u32,
         segment_periods: vectors["segment_periods"].as_u64().unwrap(),
@@ -273,12 +278,18 @@ fn what_the_registry_takes_is_what_the_contracts_tests_have() {
         previous = table.root().to_bytes();
         let tree = table.tree();
         for expected in row["proofs"].as_array().unwrap() {
-            let (number, thread) = (expected["period"].as_u64().unwrap(), expected["thread"].as_u64().unwrap() as u8);
+            let (number, thread) = (
+                expected["period"].as_u64().unwrap(),
+                expected["thread"].as_u64().unwrap() as u8,
+            );
             let prover = Prover {
                 chain_id: CHAIN_ID,
                 period: number,
                 entry: &periods[(number - periods[0].period) as usize].entry,
-                segment: Some(ClosedSegment { table: &table, tree: &tree }),
+                segment: Some(ClosedSegment {
+                    table: &table,
+                    tree: &tree,
+                }),
             };
             let document = match (number, expected["block_id"].is_null()) {
                 (_, true) => prover.miss(thread),
@@ -289,8 +300,15 @@ fn what_the_registry_takes_is_what_the_contracts_tests_have() {
             let proven = check(&document, &TrustedRoot::Segment(table.root())).unwrap();
             *kinds.entry(proven.kind).or_insert(0) += 1;
             let proof = document.registry_proof().unwrap();
-            assert_eq!(hex::encode(proof), expected["proof"].as_str().unwrap(), "{number}:{thread}");
-            let open = Prover { segment: None, ..prover };
+            assert_eq!(
+                hex::encode(proof),
+                expected["proof"].as_str().unwrap(),
+                "{number}:{thread}"
+            );
+            let open = Prover {
+                segment: None,
+                ..prover
+            };
             assert_eq!(open.period().unwrap().registry_proof(), None);
         }
     }

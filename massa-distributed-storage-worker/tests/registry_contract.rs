@@ -365,9 +365,13 @@ fn rounds_challenges_and_draws_are_read() {
     let roots = RootVotes::decode(roots.1).unwrap();
     assert_eq!((roots.round, roots.stake.to_raw()), (3, 100_000_000_000));
     assert_eq!((stats.factor, stats.electorate), (round.factor, round.electorate));
-    let challenge = decode_challenge(&rows[&challenge_key(&"ab".repeat(32))]).unwrap().unwrap();
+    let challenge = decode_challenge(&rows[&challenge_key(&"ab".repeat(32))])
+        .unwrap()
+        .unwrap();
     assert_eq!(
-        decode_challenge(&view(&get_challenge(&"ab".repeat(32)))).unwrap().unwrap(),
+        decode_challenge(&view(&get_challenge(&"ab".repeat(32))))
+            .unwrap()
+            .unwrap(),
         challenge
     );
     assert_eq!(
@@ -408,7 +412,10 @@ fn a_slot_answer_names_the_block_that_was_there() {
     assert_eq!(answer.block_id, Some(id));
     let unknown = [&[0][..], &u64::MAX.to_le_bytes(), &[0; 4]].concat();
     let answer = decode_slot_answer(&unknown).unwrap();
-    assert_eq!((answer.state, answer.round, answer.block_id), (SlotState::NotAnchored, None, None));
+    assert_eq!(
+        (answer.state, answer.round, answer.block_id),
+        (SlotState::NotAnchored, None, None)
+    );
     let refused = [&[4][..], &slot_answer()[1..]].concat();
     let error = decode_slot_answer(&refused).unwrap_err().to_string();
     assert!(error.contains("state"), "{error}");

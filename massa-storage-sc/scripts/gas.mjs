@@ -82,6 +82,7 @@ function views(world, address, id) {
   world.view('getRoundResult', m.cat(m.sized(address), m.u64(8)));
   world.view('getDraws', m.cat(m.sized(address), m.u64(8), world.beacon(8)));
   world.view('getSegmentRoot', m.u64(0));
+  world.view('checkBlock', m.cat(m.u64(3), m.u8(1), m.sized(''), m.sized(SEGMENT.blockProof(3, 1))));
 }
 
 /** `distributeRewards` is measured on a fresh round: settling a node closes it, too. */

@@ -1,6 +1,9 @@
 // `checkBlock`: what a slot had, for other contracts; and the example contract that pays on its answer.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { contractAddress, user } from './host.mjs';
 import * as m from './model.mjs';
@@ -133,6 +136,18 @@ function bounties() {
   const offered = (input) => world.call('getOffer', input, { to: bounty, readOnly: true }).result;
   return { world, segment, bounty, payer, taker, call, question, offered };
 }
+
+test('the committed example contract is what its source gives', () => {
+  const root = new URL('..', import.meta.url).pathname;
+  const folder = mkdtempSync(join(tmpdir(), 'bounty-'));
+  try {
+    const out = join(folder, 'history-bounty.wasm');
+    execFileSync(join(root, 'node_modules/.bin/asc'), ['assembly/contracts/history-bounty.ts', '-o', out], { cwd: root, stdio: 'pipe' });
+    assert.ok(readFileSync(out).equals(BOUNTY_WASM));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
 
 test('a bounty is paid to who proves that a slot had a block, or that it was missed', () => {
   const { world, segment, payer, taker, call, question, offered } = bounties();

@@ -75,8 +75,7 @@ fn massa_web3_deploys_the_registry_calls_it_and_reads_it_back() {
     for node in network.nodes() {
         wait_for_coins(node.client(), address);
     }
-    run_example(&urls[0], &keys[3], directory.path())
-        .unwrap_or_else(|failure| panic!("{failure}\n{}", logs(&network)));
+    run_example(&urls[0], &keys[3], directory.path()).unwrap_or_else(|failure| panic!("{failure}\n{}", logs(&network)));
     network.check_running().unwrap();
     network.stop().unwrap();
 }
@@ -90,7 +89,12 @@ fn run_example(url: &str, key: &str, directory: &Path) -> Result<(), String> {
         .env("JSON_RPC_URL", url)
         .env("PRIVATE_KEY", key);
     let output = run(example, EXAMPLE_DEADLINE, directory)?;
-    for event in ["ROUND_SUBMITTED:", "BOUNTY_PAID:", "REWARDS_CLAIMED:", "STORAGE_NODE_UNREGISTERED:"] {
+    for event in [
+        "ROUND_SUBMITTED:",
+        "BOUNTY_PAID:",
+        "REWARDS_CLAIMED:",
+        "STORAGE_NODE_UNREGISTERED:",
+    ] {
         if !output.contains(event) {
             return Err(format!("no {event} in\n{output}"));
         }

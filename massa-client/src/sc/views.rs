@@ -6,7 +6,8 @@ use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{self as registry, Call, StorageConfig};
 use massa_distributed_storage_worker::smart_contract::views;
 use massa_distributed_storage_worker::smart_contract::views::{
-    reason_text, AcceptedRoot, Draw, ManualChallenge, NodeInfo, PeriodStats, RegistryState, RoundResult, SlotAnswer, SlotState,
+    reason_text, AcceptedRoot, Draw, ManualChallenge, NodeInfo, PeriodStats, RegistryState, RoundResult, SlotAnswer,
+    SlotState,
 };
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -199,7 +200,9 @@ const VIEWS: [View; 13] = [
         arguments: &["PERIOD", "THREAD", "BLOCK_ID", "PROOF"],
         call: |words| {
             let slot = Slot::new(parsed("PERIOD", &words[0])?, parsed("THREAD", &words[1])?);
-            let id = (words[2] != NO_BLOCK).then(|| parsed("BLOCK_ID", &words[2])).transpose()?;
+            let id = (words[2] != NO_BLOCK)
+                .then(|| parsed("BLOCK_ID", &words[2]))
+                .transpose()?;
             Ok(registry::check_block(slot, id.as_ref(), &bytes("PROOF", &words[3])?))
         },
         decode: |bytes, _| Ok(Answer::Slot(views::decode_slot_answer(bytes)?)),
@@ -323,7 +326,11 @@ fn challenge_id(text: &str) -> Result<&str, NodeCommandError> {
     }
     Err(NodeCommandError::Argument {
         field: "CHALLENGE_ID",
-        reason: format!("{} bytes, 1 to {} are allowed", text.len(), registry::CHALLENGE_ID_BYTES_MAX),
+        reason: format!(
+            "{} bytes, 1 to {} are allowed",
+            text.len(),
+            registry::CHALLENGE_ID_BYTES_MAX
+        ),
     })
 }
 
@@ -444,7 +451,9 @@ fn slot_text(answer: &SlotAnswer) -> String {
         SlotState::Miss => "missed",
     };
     let id = answer.block_id.as_ref();
-    let round = answer.round.map_or_else(|| "no".to_string(), |round| format!("in round {round}"));
+    let round = answer
+        .round
+        .map_or_else(|| "no".to_string(), |round| format!("in round {round}"));
     name_value_lines([
         ("slot", state.to_string()),
         ("block", id.map_or_else(|| "none".to_string(), ToString::to_string)),

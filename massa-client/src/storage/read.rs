@@ -526,7 +526,10 @@ fn print_proof(proof: ArchiveProof, output: Output) -> Result<(), NodeCommandErr
 
 /// The proof as the registry takes it.
 fn print_registry_proof(proof: &ArchiveProof, output: Output) -> Result<(), NodeCommandError> {
-    let document = proof.proof.as_ref().ok_or_else(|| NodeCommandError::NoProof(why(proof)))?;
+    let document = proof
+        .proof
+        .as_ref()
+        .ok_or_else(|| NodeCommandError::NoProof(why(proof)))?;
     let open = || NodeCommandError::NoProof("its segment is open, and anchored once it is over".to_string());
     let text = hex::encode(document.registry_proof().ok_or_else(open)?) + "\n";
     Ok(output.write([text.as_bytes()])?)

@@ -2,8 +2,8 @@
 
 use super::args::{ArgsReader, DecodeError};
 use super::storage_registry::{
-    address, amount, parse_listeners, parsed, unless_never, whole, StorageConfig, ADDRESS_TEXT_BYTES_MAX, CHALLENGE_ID_BYTES_MAX, DRAWS_MAX,
-    LISTENERS_BYTES_MAX, NODES_PAGE,
+    address, amount, parse_listeners, parsed, unless_never, whole, StorageConfig, ADDRESS_TEXT_BYTES_MAX,
+    CHALLENGE_ID_BYTES_MAX, DRAWS_MAX, LISTENERS_BYTES_MAX, NODES_PAGE,
 };
 use massa_distributed_storage_exports::record::{block_id_from_bytes, ID_BYTES};
 use massa_distributed_storage_exports::types::Digest;
