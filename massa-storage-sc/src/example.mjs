@@ -1,7 +1,7 @@
 // The life of a storage node by hand, through massa-web3: deploys a registry of its own with short rounds, registers, votes for a
 // segment root, claims, answers the draws, is paid by a bounty and by the registry, leaves and gets its stake back.
 //
-//   JSON_RPC_URL=http://127.0.0.1:33035 PRIVATE_KEY=S… npm run example
+//   JSON_RPC_URL=http://127.0.0.1:33035 PRIVATE_KEY=S… npm run example        (of an account with 50 MAS; the stake comes back)
 //
 // On a local network (scripts/localnet) that takes some minutes: leaving alone takes ten rounds of 16 periods. A real node does all of
 // this by itself, with the chain's archive; what is stored here is made up, and this account alone is the electorate that anchors it.
@@ -152,7 +152,7 @@ async function main() {
   say(`account ${me} has ${formatMas(before)} MAS`);
   const opened = Math.floor((await periodNow()) / P);
   const registry = await deploy('storage-registry', constructorArgs(opened * ROUND_SEGMENTS), parseMas('1'));
-  await call(registry, 'fund', undefined, 100n * MAS);
+  await call(registry, 'fund', undefined, 10n * MAS);
 
   say('\n1. register');
   await call(registry, 'registerStorageNode', new Args().addU64(GB), GB * MAS + MAS);
