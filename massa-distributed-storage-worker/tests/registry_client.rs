@@ -10,7 +10,7 @@ use massa_distributed_storage_exports::{ChunkId, MerkleProof};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
 use massa_distributed_storage_worker::challenge::segment_answer::SegmentAnswer;
 use massa_distributed_storage_worker::challenge::sums::{SumNode, SumPath};
-use massa_distributed_storage_worker::replication::holders;
+use massa_distributed_storage_worker::replication::{search_of_segment, Candidate, NodesInForce};
 use massa_distributed_storage_worker::smart_contract::client::{
     start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
 };
@@ -145,6 +145,7 @@ struct Row {
     counted: u64,
     lapsed: (u64, u64),
     filled: (u64, u64),
+    retention: u64,
 }
 
 impl Row {
@@ -162,6 +163,7 @@ impl Row {
             counted: 5,
             lapsed: (0, 0),
             filled: (NEVER, NEVER),
+            retention: 0,
         }
     }
 
@@ -179,6 +181,7 @@ impl Row {
             (88, self.filled.0),
             (96, self.filled.1),
             (104, NEVER),
+            (152, self.retention),
             (160, NEVER),
             (208, NEVER),
             (336, NEVER),
@@ -504,8 +507,16 @@ fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can
     // They said nothing of who they are among the peers: the registry counts them all the same.
     nodes[2].node_id.clear();
     nodes[5].node_id = "nonsense".into();
-    let set = set_of(&nodes, 8, Some(0));
-    assert_eq!(set.nodes().len(), 7);
+    // They keep all segments until round 8 ends from number 5 on, and from number 10 on.
+    let end = 9 * ROUND_SEGMENTS;
+    nodes[3].retention_periods = (end - 5) * LOCAL.segment_periods + 1;
+    nodes[4].retention_periods = (end - 10) * LOCAL.segment_periods;
+    let set = NodesInForce {
+        nodes: Arc::new(set_of(&nodes, 8, Some(0))),
+        own: None,
+        replication_factor: LOCAL.replication_factor as usize,
+    };
+    assert_eq!(set.nodes.nodes().len(), 7);
     let config = ConfigRecord::decode(&config_row(CONFIG, CONFIG, 0)).unwrap();
     let round = RoundRecord {
         factor: LOCAL.replication_factor,
@@ -519,8 +530,18 @@ fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can
     let mut refuted = 0;
     for number in 0u64..200 {
         let id = ChunkId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes());
-        let holders = holders(&id, &set, LOCAL.replication_factor as usize, &|_| false);
+        let segment = number % 12;
+        // As it is placed at any time when the round is claimed, or open.
+        let holders = |ended: u64| {
+            let mut best = Vec::new();
+            let search = search_of_segment(&set, LOCAL.segment_periods, segment, ended);
+            search.find(&id, |_| false, &mut best);
+            best.iter().map(Candidate::index).collect::<Vec<_>>()
+        };
+        let held: Vec<Vec<usize>> = (7 * ROUND_SEGMENTS - 1..end).map(holders).collect();
+        let last = held.last().unwrap();
         let exhibit = SegmentAnswer {
+            position: ChunkPosition::new(segment, 0).unwrap(),
             chunk: TableChunk { length: 1 << 20, id },
             ..exhibit()
         };
@@ -533,18 +554,36 @@ fn whoever_holds_a_chunk_by_placement_cannot_be_refuted_and_whoever_does_not_can
             (slot.root, slot.leaves) = (claim.root, claim.leaves);
         }
         let bench = Bench { nodes: &nodes, ..bench };
-        for (index, accused) in set.nodes().iter().enumerate() {
+        for (index, accused) in set.nodes.nodes().iter().enumerate() {
             let record = nodes.iter().find(|node| node.address == accused.address).unwrap();
             let found = Refutation::find(record, 8, &exhibit, bench, |_| Some(SumPath::default()));
-            assert_eq!(
-                found.is_none(),
-                holders.contains(&index),
-                "chunk {number}, node {index}"
-            );
+            if held.iter().any(|holders| holders.contains(&index)) {
+                assert_eq!(found, None, "chunk {number}, node {index}");
+            } else if record.covers(segment, 8, &config.next) {
+                assert!(found.is_some(), "chunk {number}, node {index}");
+            }
             refuted += usize::from(found.is_some());
         }
+        let candidates = nodes
+            .iter()
+            .filter(|node| node.covers(segment, 8, &config.next))
+            .count();
+        assert_eq!(candidates, 5 + usize::from(segment >= 5) + usize::from(segment >= 10));
+        assert_eq!(last.len(), 3);
     }
-    assert_eq!(refuted, 200 * 4);
+    assert!(refuted > 200 * 2);
+}
+
+#[test]
+fn a_set_has_the_retention_that_a_node_announced() {
+    let announced = Row {
+        retention: 400,
+        ..Row::new(1)
+    };
+    let nodes = followed(&chain(60, &[announced, Row::new(2)]));
+    let set = nodes.node_set(6);
+    let retention: Vec<u64> = set.nodes().iter().map(|node| node.retention_periods).collect();
+    assert_eq!(retention, [400, 0]);
 }
 
 /// Paths do not matter for finding witnesses.

@@ -284,7 +284,7 @@ impl NodeRecord {
             placement_key: self.placement_key?,
             allocated_storage_gb,
             filled: self.filled_at(flags_from, round),
-            retention_periods: 0,
+            retention_periods: self.retention_periods,
             listeners: self.listeners.clone(),
         })
     }
