@@ -10,8 +10,9 @@
 //! period O+2  its final blocks give the beacon
 //! O+3 … O+P/2 the one operation of the round: beacon vote, answers, pending root votes, claim for r+1
 //! O+P/2+1 …   whatever is sent next closes the round; if nothing is by the next window's end, the claimants in turn do
-//! to r+1's end false claims for r can be refuted: nodes ask each other for witnesses
+//! to r+1's end false claims for r can be refuted: nodes ask each other for witnesses, and send in turns
 //! round r+2   credit of r matures
+//! any time    the root before the first accepted one, by turns
 //! ```
 //!
 //! Left out: audits, manual challenges.
@@ -30,6 +31,7 @@ pub mod watch;
 pub mod witnesses;
 
 pub use decide::{
-    decide, Action, ClaimPlan, Decision, Kind, Local, Note, Outcome, Sent, Settings, Snapshot, SubmissionPlan, VotePlan,
+    decide, Action, ClaimPlan, Decision, EarlierHistory, FoundRefutation, Kind, Local, Note, Outcome, Sent, Settings,
+    Snapshot, SubmissionPlan, VotePlan,
 };
 pub use timing::{closing_rank, RoundTimes};

@@ -11,14 +11,14 @@ mod claims;
 
 use claims::{wanted, MemoryClaims};
 use common::{id_of, Chain, Shape, CHAIN_ID};
-use massa_distributed_storage_exports::segment_table::{SegmentTable, TableChunk};
+use massa_distributed_storage_exports::segment_table::{SegmentLeaf, SegmentTable, TableChunk};
 use massa_distributed_storage_exports::types::{ChunkPosition, Digest};
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_distributed_storage_worker::archive::ingest::{keep_all, Acknowledge, Ingest, IngestOptions};
 use massa_distributed_storage_worker::challenge::draw::{founding_placement_key, BEACON_PERIOD};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation, RefutationError};
 use massa_distributed_storage_worker::challenge::segment_answer::{
-    check_answer, manual_leaf, page_of, Archived, SegmentAnswer, ShownPage,
+    check_answer, manual_leaf, page_of, path_bytes, Archived, SegmentAnswer, ShownPage,
 };
 use massa_distributed_storage_worker::challenge::segment_claim::{ClaimBook, Drawn};
 use massa_distributed_storage_worker::challenge::sums::{Claim, SumHasher};
@@ -632,6 +632,17 @@ fn formulas() -> Vec<Value> {
     rows
 }
 
+/// A segment whose header has the root before it.
+fn earlier_root() -> Value {
+    let table = SAMPLE.table(SEGMENTS - 1);
+    let header = SegmentLeaf::Header(*table.header()).to_bytes();
+    let call = registry::anchor_earlier(SEGMENTS - 1, &header, &path_bytes(&table.tree().header_path()));
+    json!({
+        "segment": SEGMENTS - 1, "root": table.root().to_string(), "previous": SAMPLE.root(SEGMENTS - 2).unwrap().to_string(),
+        "arguments": hex::encode(call.parameter),
+    })
+}
+
 fn vectors() -> Value {
     let names = USERS.map(|(name, _)| name);
     let claim = Holder::of(0..SEGMENTS).claim;
@@ -644,6 +655,7 @@ fn vectors() -> Value {
         "claim": { "root": hex::encode(claim.root), "sum": claim.leaves.to_string() },
         "answers": answers(), "draws": draws(), "formulas": formulas(),
         "operations": operations,
+        "earlier": earlier_root(),
         "credit": earned().to_string(),
     })
 }

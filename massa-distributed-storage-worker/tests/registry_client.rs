@@ -6,11 +6,12 @@ use massa_distributed_storage_exports::contract::{
 use massa_distributed_storage_exports::registry::{NodeSet, StorageNode, StorageRegistry};
 use massa_distributed_storage_exports::segment_table::TableChunk;
 use massa_distributed_storage_exports::types::ChunkPosition;
-use massa_distributed_storage_exports::{ChunkId, MerkleProof};
+use massa_distributed_storage_exports::{ChunkId, MerkleProof, SegmentRoot};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
 use massa_distributed_storage_worker::challenge::segment_answer::SegmentAnswer;
 use massa_distributed_storage_worker::challenge::sums::{SumNode, SumPath};
 use massa_distributed_storage_worker::replication::{search_of_segment, Candidate, NodesInForce};
+use massa_distributed_storage_worker::rounds::snapshot::SnapshotReader;
 use massa_distributed_storage_worker::smart_contract::client::{
     start_contract_client, ClientHandle, ClientManager, ClientParts, ClientStatus, Deployment, OrderError,
 };
@@ -146,6 +147,7 @@ struct Row {
     lapsed: (u64, u64),
     filled: (u64, u64),
     retention: u64,
+    registered: u64,
 }
 
 impl Row {
@@ -164,6 +166,7 @@ impl Row {
             lapsed: (0, 0),
             filled: (NEVER, NEVER),
             retention: 0,
+            registered: 0,
         }
     }
 
@@ -171,6 +174,7 @@ impl Row {
         let mut row = vec![0; 600];
         let mut put = |at: usize, number: u64| row[at..at + 8].copy_from_slice(&number.to_le_bytes());
         for (at, number) in [
+            (16, self.registered),
             (32, self.now),
             (40, self.next),
             (48, self.from),
@@ -603,6 +607,99 @@ fn exhibit() -> SegmentAnswer {
         leaf_path: path(),
         segment_path: path(),
     }
+}
+
+/// Money and counters: the segment whose root is accepted next, and the last round with an accepted beacon.
+fn set_state(chain: &Chain, next_segment: u64, last_accepted: u64) {
+    let mut row = vec![0; 280];
+    row[56..64].copy_from_slice(&next_segment.to_le_bytes());
+    row[64..72].copy_from_slice(&last_accepted.to_le_bytes());
+    chain.0.lock().rows.insert(b"state".to_vec(), row);
+}
+
+#[test]
+fn accepted_roots_are_read_above_and_below_the_first_segment() {
+    let chain = chain(60, &[]);
+    let first = 7 * ROUND_SEGMENTS;
+    let values = |index: usize| if index == 10 { first } else { CONFIG[index] };
+    let config: [u64; 12] = std::array::from_fn(values);
+    chain
+        .0
+        .lock()
+        .rows
+        .insert(b"config".to_vec(), config_row(config, config, 0));
+    set_state(&chain, first + 2, NEVER);
+    let accept = |segment: u64| {
+        let row = [[segment as u8; 32].to_vec(), vec![0; 8]].concat();
+        chain
+            .0
+            .lock()
+            .rows
+            .insert(format!("segment_{segment}").into_bytes(), row);
+    };
+    let mut reader = SnapshotReader::new(registry(), registry());
+    let mut roots = || reader.read(&*chain, 60).unwrap().accepted_roots;
+    let segments = |roots: &BTreeMap<u64, SegmentRoot>| roots.keys().copied().collect::<Vec<_>>();
+    // None of them is there though the counter says so.
+    assert_eq!(segments(&roots()), []);
+    (first..first + 2).for_each(accept);
+    let known = roots();
+    assert_eq!(segments(&known), [first, first + 1]);
+    assert_eq!(known[&first].as_bytes(), &[first as u8; 32]);
+    assert!(Arc::ptr_eq(&known, &roots()), "nothing new");
+    accept(first - 1);
+    assert_eq!(segments(&roots()), [first - 1, first, first + 1]);
+    // What stands beyond a gap could not be claimed, and is not there.
+    accept(2);
+    (4..first - 1).for_each(accept);
+    assert_eq!(segments(&roots()), (4..first + 2).collect::<Vec<_>>());
+    (0..4).for_each(accept);
+    assert_eq!(segments(&roots()), (0..first + 2).collect::<Vec<_>>());
+    assert!(Arc::ptr_eq(&roots(), &roots()));
+}
+
+#[test]
+fn the_round_that_gives_a_placement_key_is_found_over_any_number_of_rounds_and_few_are_read_at_a_time() {
+    let mut joined = Row {
+        key: None,
+        registered: 3 * PERIODS + 1,
+        ..Row::new(1)
+    };
+    let own = joined.address;
+    let chain = chain(300 * PERIODS, &[joined.clone()]);
+    // Every second round has a beacon.
+    for round in (0..300).step_by(2) {
+        let mut row = vec![0; 176];
+        let previous = u64::checked_sub(round, 2).unwrap_or(NEVER);
+        row[96..104].copy_from_slice(&previous.to_le_bytes());
+        row[105] = 1;
+        let key = format!("period_{}", round * PERIODS);
+        chain.0.lock().rows.insert(key.into_bytes(), row);
+    }
+    let mut reader = SnapshotReader::new(registry(), own);
+    let mut found = |chain: &Chain| {
+        let before = chain.0.lock().reads;
+        let found = reader.read(chain, 300 * PERIODS).unwrap().key_round;
+        (found, chain.0.lock().reads - before)
+    };
+    // The beacon of the round in which it registered was known, and older ones are.
+    set_state(&chain, 0, 2);
+    assert_eq!(found(&chain).0, None);
+    set_state(&chain, 0, 298);
+    let looked: Vec<(Option<u64>, usize)> = (0..4).map(|_| found(&chain)).collect();
+    assert_eq!(
+        looked.iter().map(|(found, _)| *found).collect::<Vec<_>>(),
+        [None, None, Some(4), Some(4)]
+    );
+    assert!(looked.iter().all(|(_, reads)| *reads < 70), "{looked:?}");
+    assert!(looked[3].1 < 5, "{looked:?}");
+    // It left and came back.
+    joined.registered = 296 * PERIODS;
+    chain.0.lock().rows.insert(node_key(&own), joined.bytes());
+    assert_eq!(found(&chain).0, Some(298));
+    joined.key = Some(1);
+    chain.0.lock().rows.insert(node_key(&own), joined.bytes());
+    assert_eq!(found(&chain).0, None);
 }
 
 #[test]

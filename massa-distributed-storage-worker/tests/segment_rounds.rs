@@ -8,16 +8,22 @@ mod registry_model;
 #[path = "common/segment_world.rs"]
 mod rounds_world;
 
-use massa_distributed_storage_exports::{ChunkId, SegmentRoot};
+use massa_distributed_storage_exports::segment_table::TableChunk;
+use massa_distributed_storage_exports::{ChunkId, ChunkPosition, MerkleProof, SegmentRoot};
 use massa_distributed_storage_worker::challenge::draw::placement_key;
+use massa_distributed_storage_worker::challenge::refutation::Refutation;
+use massa_distributed_storage_worker::challenge::segment_answer::SegmentAnswer;
+use massa_distributed_storage_worker::challenge::sums::SumPath;
 use massa_distributed_storage_worker::challenge::RoundContext;
 use massa_distributed_storage_worker::replication::placement_score;
 use massa_distributed_storage_worker::rewards;
 use massa_distributed_storage_worker::rounds::claims::keeper::Differing;
 use massa_distributed_storage_worker::rounds::decide::{
-    decide, Action, Claimable, Kind, Local, Note, Outcome, Sent, Snapshot, SubmissionPlan,
+    decide, Action, Claimable, EarlierHistory, FoundRefutation, Kind, Local, Note, Outcome, Sent, Settings, Snapshot,
+    SubmissionPlan,
 };
 use massa_distributed_storage_worker::rounds::detection::{self, failing_chance};
+use massa_distributed_storage_worker::rounds::timing::{earlier_turn, refuting_rank};
 use massa_distributed_storage_worker::rounds::RoundTimes;
 use massa_distributed_storage_worker::smart_contract::state::RoundRecord;
 use massa_distributed_storage_worker::smart_contract::storage_registry::ROOT_VOTES_MAX;
@@ -822,29 +828,158 @@ fn rewards_are_claimed_when_the_fee_is_a_small_part_of_them() {
 }
 
 #[test]
-fn the_placement_key_comes_from_the_first_accepted_round_after_the_registration() {
+fn the_placement_key_is_set_once_the_round_that_gives_it_is_known() {
     let mut case = Case::at(1);
-    let node = case.snapshot.node.as_mut().unwrap();
-    node.placement_key = None;
-    node.registered_period = 2 * PERIODS + 1;
-    case.snapshot.rounds.clear();
+    case.snapshot.node.as_mut().unwrap().placement_key = None;
     assert!(case.decide().0.is_empty() && case.says(&Note::NoPlacementKey));
-    let accepted = |previous| RoundRecord {
-        beacon: Some([2; 32]),
-        previous_accepted_round: previous,
-        ..RoundRecord::default()
-    };
-    case.snapshot.rounds.insert(4, accepted(Some(3)));
-    assert!(case.decide().0.is_empty() && case.says(&Note::NoPlacementKey));
-    case.snapshot.rounds.insert(3, accepted(Some(2)));
+    case.snapshot.key_round = Some(3);
     assert_eq!(case.decide().0, [Action::SetPlacementKey { round: 3 }]);
-    // The round in which it registered had opened before.
-    case.snapshot.node.as_mut().unwrap().registered_period = 4 * PERIODS;
+    case.snapshot.node.as_mut().unwrap().placement_key = Some([1; 32]);
     assert!(case.decide().0.is_empty());
-    // However long nothing is accepted: an old beacon is known.
-    case.snapshot.period = 13 * PERIODS + 1;
-    let keys = |action: &Action| matches!(action, Action::SetPlacementKey { .. });
-    assert!(!case.decide().0.iter().any(keys));
+}
+
+/// What shows that another node claimed falsely for the open round: what it says does not matter here.
+fn found(since: u64, rank: u64) -> FoundRefutation {
+    let path = || MerkleProof {
+        directions: 0,
+        siblings: Vec::new(),
+    };
+    let exhibit = SegmentAnswer {
+        position: ChunkPosition::new(0, 0).unwrap(),
+        chunk: TableChunk {
+            length: 1,
+            id: ChunkId::from_bytes([0; 32]),
+        },
+        sum_path: SumPath::default(),
+        leaf: Vec::new(),
+        leaf_path: path(),
+        segment_path: path(),
+    };
+    let refutation = Refutation {
+        node: address(9),
+        round: ROUND,
+        exhibit,
+        witnesses: Vec::new(),
+    };
+    FoundRefutation {
+        refutation,
+        since,
+        rank,
+    }
+}
+
+#[test]
+fn a_false_claim_is_shown_by_the_first_in_line_and_by_the_next_ones_while_those_before_are_silent() {
+    let lead = settings(address(0)).lead_periods;
+    let since = ROUND * PERIODS + 4;
+    // Until the next round ends.
+    let deadline = (ROUND + 2) * PERIODS - 1;
+    let sends = |rank: u64, period: u64| {
+        let mut case = Case::at(period - ROUND * PERIODS);
+        case.local.refutations = vec![found(since, rank)];
+        let refutes = |action: &Action| matches!(action, Action::Refute(_));
+        case.decide().0.iter().any(refutes)
+    };
+    let first = |rank: u64| (since..=deadline).find(|period| sends(rank, *period)).unwrap();
+    assert_eq!(first(0), since);
+    // The one before would be seen by then.
+    assert_eq!(first(1), since + lead + 1);
+    assert_eq!(first(3), since + 3 * (lead + 1));
+    // However many are silent, half of the time is left for the others.
+    let last = since + (deadline - lead - since) / 2;
+    assert_eq!((first(1_000), first(u64::MAX)), (last, last));
+    assert!(sends(1_000, deadline - lead) && !sends(1_000, deadline - lead + 1));
+}
+
+#[test]
+fn another_node_is_first_in_line_for_each_accused_and_round_and_the_accused_never() {
+    let nodes: Vec<_> = (0..20).map(address).collect();
+    let firsts = |round: u64, accused: usize| {
+        let ranks: Vec<u64> = nodes
+            .iter()
+            .map(|node| refuting_rank(node, round, &address(accused), &nodes))
+            .collect();
+        let others: BTreeSet<u64> = ranks
+            .iter()
+            .enumerate()
+            .filter(|(node, _)| *node != accused)
+            .map(|(_, rank)| *rank)
+            .collect();
+        assert_eq!(others, (0..19).collect());
+        ranks
+            .iter()
+            .enumerate()
+            .position(|(node, rank)| node != accused && *rank == 0)
+            .unwrap()
+    };
+    let of_rounds: BTreeSet<usize> = (0..40).map(|round| firsts(round, 3)).collect();
+    let of_accused: BTreeSet<usize> = (0..20).map(|accused| firsts(7, accused)).collect();
+    assert!(
+        of_rounds.len() > 10 && of_accused.len() > 6,
+        "{of_rounds:?} {of_accused:?}"
+    );
+}
+
+#[test]
+fn the_root_before_the_first_accepted_one_is_asked_for_in_turn_where_it_pays() {
+    let lead = settings(address(0)).lead_periods;
+    let asks = |change: &dyn Fn(&mut Case, &mut EarlierHistory)| {
+        let mut case = Case::at(1);
+        let mut earlier = EarlierHistory {
+            segment: 9,
+            segments: 9,
+            bytes: 9 << 20,
+            until: case.snapshot.period + lead,
+        };
+        change(&mut case, &mut earlier);
+        case.local.earlier = Some(earlier);
+        case.decide().0.contains(&Action::AnchorEarlier { segment: 9 })
+    };
+    assert!(asks(&|_, _| ()));
+    assert!(!asks(&|_, earlier| earlier.until -= 1), "its turn ends before");
+    assert!(!asks(
+        &|case, _| case.snapshot.node.as_mut().unwrap().leave_round = Some(9)
+    ));
+    assert!(
+        !asks(&|case, _| case.snapshot.state.pool = Amount::from_raw(0)),
+        "nothing is paid"
+    );
+    assert!(!asks(&|_, earlier| earlier.bytes = 0), "there is nothing to claim");
+    // 9 segments of a KiB: 3 copies of a leaf, 60 periods, 400 rounds, 10⁹ nano for a GB and period are 68 664 550.
+    let fee = |nano: u64| {
+        let mut case = Case::at(1);
+        case.local.earlier = Some(EarlierHistory {
+            segment: 9,
+            segments: 9,
+            bytes: 9 << 10,
+            until: u64::MAX,
+        });
+        let settings = Settings {
+            claim_fee: Amount::from_raw(nano),
+            ..settings(address(0))
+        };
+        let decision = decide(&settings, &case.snapshot, &case.local, &[]);
+        decision
+            .actions
+            .iter()
+            .any(|(action, _)| matches!(action, Action::AnchorEarlier { .. }))
+    };
+    let deposit = 6_000_000;
+    assert!(fee(68_664_549 - deposit) && !fee(68_664_550 - deposit));
+}
+
+#[test]
+fn turns_for_an_earlier_root_go_round_the_nodes_and_last_until_the_one_before_would_be_seen() {
+    let lead = 5;
+    let mut counts = [0; 7];
+    for period in 0..11 * 7_000 {
+        let (index, until) = earlier_turn(100, period, lead, 7).unwrap();
+        assert_eq!(until, period / 11 * 11 + 10);
+        counts[index] += 1;
+    }
+    assert!(counts.iter().all(|count| (9_000..13_000).contains(count)), "{counts:?}");
+    assert_eq!(earlier_turn(100, 3, lead, 0), None);
+    assert_ne!(earlier_turn(100, 0, lead, 1_000), earlier_turn(99, 0, lead, 1_000));
 }
 
 #[test]

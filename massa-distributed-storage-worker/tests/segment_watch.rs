@@ -529,7 +529,7 @@ fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_reg
         round: ROUND,
         periods: SEGMENT_PERIODS,
     };
-    let snapshot = Snapshot {
+    let mut snapshot = Snapshot {
         period: times.window_opens() + 2,
         config: network.config.clone(),
         state: RegistryState {
@@ -550,6 +550,7 @@ fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_reg
         },
         node: None,
         rounds: BTreeMap::from([(ROUND, network.round.clone())]),
+        key_round: None,
         accepted_roots: Arc::new(BTreeMap::from([(5, root)])),
     };
     let watched = Watched {
@@ -588,18 +589,30 @@ fn what_final_blocks_of_the_window_show_is_scored_once_and_refuted_while_the_reg
     watch.set_nodes(&snapshot, &network.nodes, times);
     assert_eq!(watch.score(&assigned).answers, 1 + FACTOR);
     assert_eq!(watch.waiting(), 0);
-    let found = watch.refutations(&snapshot, &network.nodes, times);
+    let found = watch.refutations(&snapshot, &network.nodes, &address(honest), times);
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].node, found[0].round), (address(accused), ROUND));
+    let refuted = (found[0].refutation.node, found[0].refutation.round);
+    assert_eq!(refuted, (address(accused), ROUND));
+    assert_eq!(found[0].since, snapshot.period);
     assert!(!watch.is_idle());
-    assert_eq!(
-        watch.refutations(&snapshot, &network.nodes, times),
-        found,
-        "until it is settled"
-    );
+    // One after the other in a line without the accused.
+    let claimants = network.nodes.iter().map(|node| node.address);
+    let others: Vec<Address> = claimants.filter(|node| *node != address(accused)).collect();
+    let mut ranks = Vec::new();
+    snapshot.period += 1;
+    for own in &others {
+        let again = watch.refutations(&snapshot, &network.nodes, own, times);
+        assert_eq!(again[0].since, found[0].since, "until it is settled");
+        ranks.push(again[0].rank);
+    }
+    ranks.sort_unstable();
+    assert_eq!(ranks, (0..others.len() as u64).collect::<Vec<_>>());
     // Somebody was faster.
     let slot = network.nodes[accused].slots[(ROUND % 3) as usize].as_mut().unwrap();
     slot.refuted = true;
-    assert_eq!(watch.refutations(&snapshot, &network.nodes, times), []);
+    assert_eq!(
+        watch.refutations(&snapshot, &network.nodes, &address(honest), times),
+        []
+    );
     assert!(watch.is_idle());
 }

@@ -154,3 +154,11 @@ test('Rust: a registry takes root votes, claims, answers, a refutation and manua
     }
   }
 });
+test('Rust: the header of an accepted segment has the root before it accepted', () => {
+  const { segment, root: accepted, previous, arguments: args } = rust.earlier;
+  const world = new World();
+  world.chain.chainId = BigInt(rust.chain_id);
+  world.chain.data.set(`segment_${segment}`, m.cat(hex(accepted), m.u64(1)));
+  world.ok('anchorEarlier', hex(args), { from: ADMIN.address, coins: MAS });
+  assert.equal(world.chain.data.get(`segment_${segment - 1}`).subarray(0, 32).toString('hex'), previous);
+});

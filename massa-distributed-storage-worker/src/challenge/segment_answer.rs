@@ -212,9 +212,7 @@ impl SegmentAnswer {
         bytes.extend((self.leaf.len() as u16).to_le_bytes());
         bytes.extend(&self.leaf);
         for path in [&self.leaf_path, &self.segment_path] {
-            bytes.extend(path.directions.to_le_bytes());
-            bytes.push(path.siblings.len() as u8);
-            bytes.extend(path.siblings.iter().flatten());
+            bytes.extend(path_bytes(path));
         }
         bytes
     }
@@ -358,6 +356,14 @@ pub fn manual_leaf(nonce: u64, chunk: &TableChunk) -> u32 {
 /// The page of a chunk that a leaf is in.
 pub fn page_of(leaf: u32) -> u32 {
     leaf / PAGE_LEAVES as u32
+}
+
+/// `directions u16 | siblings u8 | each (32)`: a path as the registry reads it.
+pub fn path_bytes(path: &MerkleProof) -> Vec<u8> {
+    let mut bytes = path.directions.to_le_bytes().to_vec();
+    bytes.push(path.siblings.len() as u8);
+    bytes.extend(path.siblings.iter().flatten());
+    bytes
 }
 
 fn no_path() -> MerkleProof {

@@ -3,20 +3,21 @@
 mod plan;
 
 pub use plan::{
-    Action, ClaimPlan, Claimable, Decision, Kind, Local, Note, Outcome, Sent, Settings, Snapshot, SubmissionPlan,
-    VotePlan,
+    Action, ClaimPlan, Claimable, Decision, EarlierHistory, FoundRefutation, Kind, Local, Note, Outcome, Sent,
+    Settings, Snapshot, SubmissionPlan, VotePlan,
 };
 
 use crate::challenge::draw::RoundContext;
 use crate::challenge::sums::Claim;
 use crate::challenge::Reason;
-use crate::rewards::{claimable_leaves, round_rate};
+use crate::rewards::{claimable_leaves, credit, round_rate};
 use crate::rounds::settlement::settled;
-use crate::rounds::timing::RoundTimes;
+use crate::rounds::timing::{refuting_turn, RoundTimes};
 use crate::rounds::watch::refuted_until;
 use crate::smart_contract::state::NodeRecord;
 use crate::smart_contract::storage_registry::ROOT_VOTES_MAX;
 use crate::smart_contract::views::{counts, ClaimState};
+use massa_distributed_storage_exports::types::LEAF_BYTES;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::amount::Amount;
 
@@ -29,6 +30,10 @@ const NOTICE_ROUNDS: u64 = 2;
 const UNPAID_CLAIM_ROUNDS: u64 = 4;
 /// Rounds after its own in which a segment with lost periods is voted for first.
 const LOST_VOTE_ROUNDS: u64 = 2;
+/// What the storage of an accepted root costs: 60 bytes of key and row.
+const ROOT_DEPOSIT: Amount = Amount::from_raw(6_000_000);
+/// Rounds in which the copies of an earlier segment must earn what it costs to have its root accepted: about a month.
+const EARLIER_REPAID_ROUNDS: u64 = 400;
 
 /// Leaves that this node may claim for the next round; `None` if it may claim nothing.
 pub fn claimable_now(settings: &Settings, snapshot: &Snapshot) -> Option<u64> {
@@ -55,6 +60,7 @@ pub fn decide(settings: &Settings, snapshot: &Snapshot, local: &Local, sent: &[S
     view.closing(&mut decision);
     view.rewards(&mut decision);
     view.refutations(&mut decision);
+    view.earlier(&mut decision);
     if let Some(differing) = local.differing {
         decision.note(Note::RootDiffers(differing));
     }
@@ -362,26 +368,9 @@ impl<'a> View<'a> {
         if self.node.placement_key.is_some() {
             return;
         }
-        let Some(last) = self.snapshot.state.last_accepted_round else {
-            return decision.note(Note::NoPlacementKey);
-        };
-        let registered = self.node.registered_period;
-        let after = |round: u64| RoundTimes { round, ..self.times }.opens() > registered;
-        if !after(last) {
-            return decision.note(Note::NoPlacementKey);
-        }
-        let mut round = last;
-        loop {
-            let Some(record) = self.snapshot.rounds.get(&round) else {
-                return decision.note(Note::NoPlacementKey);
-            };
-            match record
-                .previous_accepted_round
-                .filter(|previous| *previous < round && after(*previous))
-            {
-                Some(previous) => round = previous,
-                None => return self.send(decision, Action::SetPlacementKey { round }, u64::MAX),
-            }
+        match self.snapshot.key_round {
+            Some(round) => self.send(decision, Action::SetPlacementKey { round }, u64::MAX),
+            None => decision.note(Note::NoPlacementKey),
         }
     }
 
@@ -398,12 +387,36 @@ impl<'a> View<'a> {
         self.send(decision, Action::ClaimRewards { round, amount }, u64::MAX);
     }
 
+    /// Shows false claims. Only the first who shows one is paid, so each waits for those before it in line.
     fn refutations(&self, decision: &mut Decision) {
-        for refutation in &self.local.refutations {
+        let lead = self.settings.lead_periods;
+        for found in &self.local.refutations {
+            let refutation = &found.refutation;
             let deadline = refuted_until(refutation.round, self.times);
-            if refutation.round <= self.times.round && self.in_time_for(deadline) {
+            let turn = refuting_turn(found, deadline, lead);
+            if refutation.round <= self.times.round && self.snapshot.period >= turn && self.in_time_for(deadline) {
                 self.send(decision, Action::Refute(refutation.clone()), deadline);
             }
+        }
+    }
+
+    /// Has the root before the first accepted one accepted, in this node's turn, where the copies of such a segment earn that back: by
+    /// turns every node pays for its part of what all are paid for.
+    fn earlier(&self, decision: &mut Decision) {
+        let Some(earlier) = self.local.earlier else { return };
+        let is_due = earlier.segments > 0 && self.node.leave_round.is_none() && self.in_time_for(earlier.until);
+        if !is_due {
+            return;
+        }
+        let next = self.times.round + 1;
+        let leaves = earlier.bytes / earlier.segments / LEAF_BYTES as u64;
+        let copies = self.snapshot.config.at(next).replication_factor;
+        let periods = self.times.periods.saturating_mul(EARLIER_REPAID_ROUNDS);
+        let earned = credit(leaves.saturating_mul(copies), periods, self.expected_rate(next), 1, 1);
+        let cost = self.settings.claim_fee.saturating_add(ROOT_DEPOSIT);
+        if Amount::from_raw(earned) > cost {
+            let segment = earlier.segment;
+            self.send(decision, Action::AnchorEarlier { segment }, earlier.until);
         }
     }
 }

@@ -17,6 +17,8 @@ use tracing::warn;
 const ROOTS_PAGE: u64 = 500;
 /// Rounds before the open one whose records are read in any case: those of the claims of a node that takes part.
 const ROUNDS_BEFORE: u64 = 2;
+/// Accepted rounds that are looked at, for each final period, on the way back to the one that gives a placement key.
+const KEY_ROUNDS: usize = 64;
 
 /// The last period of which every slot is final.
 pub fn whole_period(slot: Slot, thread_count: u8) -> Option<u64> {
@@ -34,6 +36,16 @@ pub struct SnapshotReader {
     node: Address,
     round_periods: Option<u64>,
     accepted: Arc<BTreeMap<u64, SegmentRoot>>,
+    key_search: Option<KeySearch>,
+}
+
+/// The way back, over accepted rounds, to the first that opened after a registration. It never changes once it is found.
+#[derive(Clone, Copy, Debug)]
+struct KeySearch {
+    registered_period: u64,
+    /// The earliest that is known to have opened after it.
+    round: u64,
+    is_first: bool,
 }
 
 impl SnapshotReader {
@@ -44,6 +56,7 @@ impl SnapshotReader {
             node,
             round_periods: None,
             accepted: Arc::default(),
+            key_search: None,
         }
     }
 
@@ -63,8 +76,11 @@ impl SnapshotReader {
         let rounds = records.filter_map(|(round, row)| Some((*round, RoundRecord::decode(&row?).ok()?)));
         let mut rounds: BTreeMap<u64, RoundRecord> = rounds.collect();
         if let Some(node) = &node {
-            self.read_rounds_of(host, node, state.last_accepted_round, periods, &mut rounds);
+            self.read_claimed_rounds(host, node, periods, &mut rounds);
         }
+        let registered = node.as_ref().filter(|node| node.placement_key.is_none());
+        let registered = registered.map(|node| node.registered_period);
+        let key_round = self.find_key_round(host, registered, state.last_accepted_round, periods);
         self.catch_up(host, config.next.first_segment, state.next_segment);
         Some(Snapshot {
             period,
@@ -72,35 +88,66 @@ impl SnapshotReader {
             state,
             node,
             rounds,
+            key_round,
             accepted_roots: Arc::clone(&self.accepted),
         })
     }
 
-    /// Adds the records of a node's claims, however old; and, while it has no placement key, of the rounds that were accepted after it
-    /// registered: the first of them gives the key. Reads a row for each.
-    fn read_rounds_of(
+    fn read_round(&self, host: &dyn ContractHost, round: u64, periods: u64) -> Option<RoundRecord> {
+        let row = host.final_entries(&self.registry, &[round_key(round.saturating_mul(periods))]);
+        RoundRecord::decode(&row.into_iter().next()??).ok()
+    }
+
+    /// Adds the records of a node's claims, however old. Reads a row for each that is not there.
+    fn read_claimed_rounds(
         &self,
         host: &dyn ContractHost,
         node: &NodeRecord,
-        last_accepted: Option<u64>,
         periods: u64,
         rounds: &mut BTreeMap<u64, RoundRecord>,
     ) {
-        let mut add = |round: u64| match rounds.entry(round) {
-            Entry::Occupied(known) => Some(known.get().previous_accepted_round),
-            Entry::Vacant(unknown) => {
-                let row = host.final_entries(&self.registry, &[round_key(round.saturating_mul(periods))]);
-                let record = RoundRecord::decode(&row.into_iter().next()??).ok()?;
-                Some(unknown.insert(record).previous_accepted_round)
-            }
-        };
         for claim in node.slots.iter().flatten() {
-            add(claim.round);
+            if let Entry::Vacant(unknown) = rounds.entry(claim.round) {
+                self.read_round(host, claim.round, periods)
+                    .map(|record| unknown.insert(record));
+            }
         }
-        let mut accepted = last_accepted.filter(|_| node.placement_key.is_none());
-        while let Some(round) = accepted.filter(|round| round.saturating_mul(periods) > node.registered_period) {
-            accepted = add(round).flatten().filter(|previous| *previous < round);
+    }
+
+    /// The first round with an accepted beacon that opened after `registered`, the period in which a node without a placement key joined.
+    /// Reads [`KEY_ROUNDS`] rows at most, and goes on from there the next time; `None` until it is found.
+    fn find_key_round(
+        &mut self,
+        host: &dyn ContractHost,
+        registered: Option<u64>,
+        last_accepted: Option<u64>,
+        periods: u64,
+    ) -> Option<u64> {
+        let known = self.key_search.take();
+        let registered_period = registered?;
+        let after = |round: &u64| round.saturating_mul(periods) > registered_period;
+        let from_last = |round| KeySearch {
+            registered_period,
+            round,
+            is_first: false,
+        };
+        let known = known.filter(|known| known.registered_period == registered_period);
+        let mut search = known.or_else(|| last_accepted.filter(after).map(from_last))?;
+        for _ in 0..KEY_ROUNDS {
+            if search.is_first {
+                break;
+            }
+            let Some(record) = self.read_round(host, search.round, periods) else {
+                break;
+            };
+            let before = record.previous_accepted_round.filter(after);
+            match before.filter(|before| *before < search.round) {
+                Some(before) => search.round = before,
+                None => search.is_first = true,
+            }
         }
+        self.key_search = Some(search);
+        search.is_first.then_some(search.round)
     }
 
     fn read_round_periods(&mut self, host: &dyn ContractHost) -> Option<u64> {
@@ -112,7 +159,8 @@ impl SnapshotReader {
         self.round_periods
     }
 
-    /// Reads the roots that were accepted since: they never change. While nothing was, the same `Arc` stays.
+    /// Reads the roots that were accepted since, above and below those that are known: they never change. While nothing was, the same
+    /// `Arc` stays.
     fn catch_up(&mut self, host: &dyn ContractHost, first_segment: u64, next_segment: u64) {
         let mut next = self
             .accepted
@@ -120,19 +168,39 @@ impl SnapshotReader {
             .map_or(first_segment, |(last, _)| last + 1);
         while next < next_segment {
             let page: Vec<u64> = (next..next_segment.min(next + ROOTS_PAGE)).collect();
-            let keys: Vec<Vec<u8>> = page.iter().map(|segment| segment_key(*segment)).collect();
-            for (segment, row) in page.iter().zip(host.final_entries(&self.registry, &keys)) {
-                let root = row.and_then(|row| decode_segment_root(&row).ok().flatten());
-                let Some(accepted) = root else {
-                    warn!(
-                        segment,
-                        "the registry says that a root is accepted, and does not have it"
-                    );
-                    return;
-                };
-                Arc::make_mut(&mut self.accepted).insert(*segment, accepted.root);
+            if let Some(segment) = self.read_roots(host, &page) {
+                warn!(
+                    segment,
+                    "the registry says that a root is accepted, and does not have it"
+                );
+                return;
             }
             next += ROOTS_PAGE;
         }
+        self.read_earlier(host);
+    }
+
+    /// Roots that were accepted from later ones, downwards without a gap. Where none was since, a row is looked for.
+    fn read_earlier(&mut self, host: &dyn ContractHost) {
+        let mut count = 1;
+        while let Some((first, _)) = self.accepted.first_key_value() {
+            let page: Vec<u64> = (first.saturating_sub(count)..*first).rev().collect();
+            if page.is_empty() || self.read_roots(host, &page).is_some() {
+                return;
+            }
+            count = ROOTS_PAGE;
+        }
+    }
+
+    /// Takes in the accepted roots of these segments, as far as they are there; returns the first that is not.
+    fn read_roots(&mut self, host: &dyn ContractHost, segments: &[u64]) -> Option<u64> {
+        let keys: Vec<Vec<u8>> = segments.iter().map(|segment| segment_key(*segment)).collect();
+        for (segment, row) in segments.iter().zip(host.final_entries(&self.registry, &keys)) {
+            let Some(accepted) = row.and_then(|row| decode_segment_root(&row).ok().flatten()) else {
+                return Some(*segment);
+            };
+            Arc::make_mut(&mut self.accepted).insert(*segment, accepted.root);
+        }
+        None
     }
 }

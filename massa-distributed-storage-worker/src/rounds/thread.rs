@@ -18,21 +18,23 @@ use self::orders::Ordered;
 use self::witnesses::Answers;
 use super::claims::keeper::ClaimKeeper;
 use super::claims::{Claims, Found};
-use super::decide::{claimable_now, decide, Claimable, Decision, Local, Note, Sent, Settings, Snapshot};
+use super::decide::{
+    claimable_now, decide, Claimable, Decision, EarlierHistory, FoundRefutation, Local, Note, Sent, Settings, Snapshot,
+};
 use super::earnings::Earnings;
 use super::settlement::settled;
 use super::snapshot::{whole_period, SnapshotReader};
-use super::timing::{closing_rank, RoundTimes};
+use super::timing::{closing_rank, earlier_turn, RoundTimes};
 use super::watch::{FinalContent, Watch, Watched};
 use crate::board::{FinalRounds, SegmentBoard};
 use crate::challenge::draw::RoundContext;
-use crate::challenge::refutation::Refutation;
 use crate::repair::assigned::SharedAssigned;
 use crate::smart_contract::client::ClientHandle;
 use crate::smart_contract::state::NodeRecord;
 use crate::smart_contract::storage_registry::ROOT_VOTES_MAX;
 use crate::storage_backend::{EntryRead, SegmentState, SegmentStore};
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
+use massa_distributed_storage_exports::registry::StorageRegistry;
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::address::Address;
@@ -131,7 +133,8 @@ struct Read {
     own_roots: BTreeMap<u64, SegmentRoot>,
     last_closed: Option<u64>,
     closing_ranks: BTreeMap<u64, u64>,
-    refutations: Vec<Refutation>,
+    refutations: Vec<FoundRefutation>,
+    earlier: Option<EarlierHistory>,
 }
 
 struct Worker {
@@ -274,7 +277,9 @@ impl Worker {
             last_closed,
             closing_ranks: BTreeMap::new(),
             refutations: Vec::new(),
+            earlier: None,
         };
+        read.earlier = self.earlier(settings, &read);
         self.read_nodes(settings, &mut read);
         self.read = Some(read);
         Some(())
@@ -326,7 +331,7 @@ impl Worker {
         let rank = |round: u64| (round, closing_rank(&settings.node, round, &claimants(round)));
         read.closing_ranks = due.into_iter().map(rank).collect();
         self.watch.set_nodes(&read.snapshot, &nodes, times);
-        read.refutations = self.watch.refutations(&read.snapshot, &nodes, times);
+        read.refutations = self.watch.refutations(&read.snapshot, &nodes, &settings.node, times);
     }
 
     fn read_blocks(&mut self, settings: &Settings, read: &Read) {
@@ -373,7 +378,32 @@ impl Worker {
             beacon: self.beacon_of(settings, read),
             closing_ranks: read.closing_ranks.clone(),
             refutations: read.refutations.clone(),
+            earlier: read.earlier,
         }
+    }
+
+    /// History before the first accepted root, in this node's turn and where it has it.
+    fn earlier(&self, settings: &Settings, read: &Read) -> Option<EarlierHistory> {
+        let snapshot = &read.snapshot;
+        let (segment, root) = snapshot.accepted_roots.first_key_value()?;
+        let before = segment.checked_sub(1)?;
+        let nodes = self.parts.client.nodes().node_set(read.times.round);
+        let count = nodes.nodes().len();
+        let (index, until) = earlier_turn(*segment, snapshot.period, settings.lead_periods, count)?;
+        if nodes.nodes()[index].address != settings.node {
+            return None;
+        }
+        let store = &self.parts.store;
+        // What cannot be read is told where it is repaired.
+        let table = store.table(*segment).ok().flatten()?;
+        let known = store.segment_root(before).ok().flatten()?;
+        let header = table.header();
+        (table.root() == *root && *known.as_bytes() == header.previous).then(|| EarlierHistory {
+            segment: *segment,
+            segments: segment.saturating_sub(store.parameters().first_segment()),
+            bytes: header.bytes_before,
+            until,
+        })
     }
 
     fn beacon_of(&mut self, settings: &Settings, read: &Read) -> Option<Digest> {

@@ -1,6 +1,7 @@
 //! When things happen in a round.
 
 use crate::challenge::draw::BEACON_PERIOD;
+use crate::rounds::decide::FoundRefutation;
 use massa_distributed_storage_exports::types::Digest;
 use massa_models::address::Address;
 
@@ -14,6 +15,7 @@ pub const LAPSE_ROUNDS: u64 = 8;
 pub const MATURE_ROUNDS: u64 = 2;
 
 const SPREAD_DOMAIN: &[u8] = b"massa distributed storage: turn of a node";
+const EARLIER_DOMAIN: &[u8] = b"massa distributed storage: turn for an earlier root";
 
 /// The periods of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,12 +109,46 @@ impl RoundTimes {
 
 /// How many of `claimants` come before `node` in closing `round`: another one is first in each round.
 pub fn closing_rank(node: &Address, round: u64, claimants: &[Address]) -> u64 {
+    rank(node, round, None, claimants)
+}
+
+/// How many of `claimants` come before `node` in showing that `accused` claimed falsely for `round`.
+pub fn refuting_rank(node: &Address, round: u64, accused: &Address, claimants: &[Address]) -> u64 {
+    rank(node, round, Some(accused), claimants)
+}
+
+fn rank(node: &Address, round: u64, about: Option<&Address>, claimants: &[Address]) -> u64 {
     let order = |address: &Address| {
         let mut hasher = blake3::Hasher::new();
         hasher.update(SPREAD_DOMAIN).update(&round.to_le_bytes());
-        hasher.update(&address.to_prefixed_bytes());
+        for address in about.into_iter().chain([address]) {
+            hasher.update(&address.to_prefixed_bytes());
+        }
         *hasher.finalize().as_bytes()
     };
     let own = order(node);
-    claimants.iter().filter(|claimant| order(claimant) < own).count() as u64
+    let others = claimants.iter().filter(|claimant| about != Some(*claimant));
+    others.filter(|claimant| order(claimant) < own).count() as u64
+}
+
+/// The final period from which on a node shows a false claim: each waits until it would have seen what the one before it in line sent,
+/// and all together no more than half of the time that is left until `deadline`, so that many silent ones save nobody.
+pub fn refuting_turn(found: &FoundRefutation, deadline: u64, lead: u64) -> u64 {
+    let left = deadline.saturating_sub(lead).saturating_sub(found.since);
+    let wait = found.rank.saturating_mul(lead.saturating_add(1));
+    found.since.saturating_add(wait.min(left / 2))
+}
+
+/// Which of `nodes` may have the root before that of `segment` accepted in `period`, and until which one: so that not all send the same,
+/// and the one after would have seen what was sent.
+pub fn earlier_turn(segment: u64, period: u64, lead: u64, nodes: usize) -> Option<(usize, u64)> {
+    let length = lead.saturating_mul(2).saturating_add(1);
+    let turn = period / length;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(EARLIER_DOMAIN);
+    hasher.update(&segment.to_le_bytes()).update(&turn.to_le_bytes());
+    let hash: Digest = *hasher.finalize().as_bytes();
+    let x = u64::from_le_bytes(hash[..8].try_into().expect("8 of 32 bytes"));
+    let index = x.checked_rem(nodes as u64)?;
+    Some((index as usize, (turn + 1).saturating_mul(length) - 1))
 }

@@ -9,8 +9,9 @@ use crate::challenge::segment_answer::SegmentAnswer;
 use crate::challenge::sums::{Claim, SumPath};
 use crate::repair::assigned::SharedAssigned;
 use crate::replication::placement_score;
-use crate::rounds::decide::Snapshot;
+use crate::rounds::decide::{FoundRefutation, Snapshot};
 use crate::rounds::segment_watch::{Court, Scored, SegmentWatch};
+use crate::rounds::timing::refuting_rank;
 use crate::rounds::witnesses::{Heard, PathAnswer, PathRequest, Witnesses};
 use crate::rounds::RoundTimes;
 use crate::smart_contract::state::NodeRecord;
@@ -66,6 +67,8 @@ pub struct Watch {
     accepted: Arc<BTreeMap<u64, SegmentRoot>>,
     /// Ways from chunks to the claims of others that were seen, by round: bounded by what their blocks had room for.
     paths: BTreeMap<u64, BTreeMap<(ChunkPosition, Address), SumPath>>,
+    /// The final period in which the claim of a round and node could be shown to be false first.
+    shown_since: BTreeMap<(u64, Address), u64>,
 }
 
 impl Watch {
@@ -186,8 +189,14 @@ impl Watch {
     }
 
     /// The false claims that can be shown to the registry in the state of `snapshot`, one for each claim: it forfeits everything at
-    /// once. What it would refuse is left out, and looked at anew without what it refused.
-    pub fn refutations(&mut self, snapshot: &Snapshot, nodes: &[NodeRecord], times: RoundTimes) -> Vec<Refutation> {
+    /// once. What it would refuse is left out, and looked at anew without what it refused. `own` is this node.
+    pub fn refutations(
+        &mut self,
+        snapshot: &Snapshot,
+        nodes: &[NodeRecord],
+        own: &Address,
+        times: RoundTimes,
+    ) -> Vec<FoundRefutation> {
         let is_open = |round: u64, node: &Address| {
             let node = nodes.iter().find(|of| of.address == *node);
             let claim = node.and_then(|node| node.claim_of(round));
@@ -210,7 +219,31 @@ impl Watch {
                 },
             }
         }
-        shown.into_values().collect()
+        self.in_line(shown.into_values(), snapshot.period, nodes, own)
+    }
+
+    /// Each with this node's place among those who can show it: who claimed the round sees its answers, too.
+    fn in_line(
+        &mut self,
+        shown: impl Iterator<Item = Refutation>,
+        period: u64,
+        nodes: &[NodeRecord],
+        own: &Address,
+    ) -> Vec<FoundRefutation> {
+        let known = std::mem::take(&mut self.shown_since);
+        let found = shown.map(|refutation| {
+            let (round, accused) = (refutation.round, refutation.node);
+            let claimants = nodes.iter().filter(|node| node.claim_of(round).is_some());
+            let claimants: Vec<Address> = claimants.map(|node| node.address).collect();
+            let since = known.get(&(round, accused)).copied().unwrap_or(period);
+            self.shown_since.insert((round, accused), since);
+            FoundRefutation {
+                rank: refuting_rank(own, round, &accused, &claimants),
+                since,
+                refutation,
+            }
+        });
+        found.collect()
     }
 }
 

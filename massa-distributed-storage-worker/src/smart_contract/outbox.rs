@@ -39,6 +39,8 @@ pub enum Purpose {
     ClaimRewards,
     /// To refute a claim.
     Refutation,
+    /// To have the root before the first accepted one accepted.
+    EarlierRoot,
 }
 
 impl std::fmt::Display for Purpose {
@@ -50,6 +52,7 @@ impl std::fmt::Display for Purpose {
             Self::CloseRound => "close_round",
             Self::ClaimRewards => "claim_rewards",
             Self::Refutation => "refutation",
+            Self::EarlierRoot => "earlier_root",
         })
     }
 }

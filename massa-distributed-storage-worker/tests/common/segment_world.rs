@@ -352,7 +352,7 @@ impl World {
             Action::Close { round, .. } => self.model.distribute(*round, period),
             Action::SetPlacementKey { round } => self.model.set_key(&address, *round, period),
             Action::ClaimRewards { .. } => self.model.claim_rewards(&address, period).map(|_| ()),
-            Action::Refute(_) => Err("not simulated".into()),
+            Action::Refute(_) | Action::AnchorEarlier { .. } => Err("not simulated".into()),
         }
     }
 
@@ -433,6 +433,7 @@ impl World {
             beacon: (snapshot.period % PERIODS >= 2).then_some(beacon),
             closing_ranks: ranks.collect(),
             refutations: Vec::new(),
+            earlier: None,
         }
     }
 
@@ -546,6 +547,15 @@ pub fn snapshot(state: &Model, node: &Address, period: u64, roots: &Arc<BTreeMap
         state: state.state(),
         node: state.nodes.get(node).cloned(),
         rounds: rounds.map(|(round, record)| (*round, record.clone())).collect(),
+        key_round: key_round(state, node),
         accepted_roots: Arc::clone(roots),
     }
+}
+
+/// The first accepted round that opened after a node without a placement key registered.
+fn key_round(state: &Model, node: &Address) -> Option<u64> {
+    let node = state.nodes.get(node).filter(|node| node.placement_key.is_none())?;
+    let mut accepted = state.rounds.iter().filter(|(_, record)| record.beacon.is_some());
+    let first = accepted.find(|(round, _)| **round * PERIODS > node.registered_period);
+    first.map(|(round, _)| *round)
 }

@@ -7,9 +7,10 @@ use crate::rounds_world::SEGMENTS;
 use massa_distributed_storage_exports::contract::{
     ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
 };
+use massa_distributed_storage_exports::merkle::leaf_hash;
 use massa_distributed_storage_exports::registry::StorageNode;
 use massa_distributed_storage_exports::types::Digest;
-use massa_distributed_storage_exports::SegmentRoot;
+use massa_distributed_storage_exports::{MerkleProof, SegmentRoot};
 use massa_distributed_storage_worker::challenge::refutation::{Bench, Refutation};
 use massa_distributed_storage_worker::challenge::segment_answer::{check_answer, SegmentAnswer};
 use massa_distributed_storage_worker::challenge::sums::{Claim, SumPath};
@@ -197,6 +198,7 @@ impl State {
                 self.model.set_key(from, round, period)
             }
             "refuteClaim" => self.refute(parameter),
+            "anchorEarlier" => self.anchor_earlier(parameter),
             other => Err(format!("{other} is not simulated")),
         }
     }
@@ -229,6 +231,24 @@ impl State {
         let slot = &mut model.nodes.get_mut(&node).unwrap().slots[(round % 3) as usize];
         slot.as_mut().unwrap().refuted = true;
         Ok(())
+    }
+
+    fn anchor_earlier(&mut self, parameter: &[u8]) -> Result<(), String> {
+        let mut bytes = Bytes(parameter);
+        let segment = bytes.number();
+        let (header, mut path) = (bytes.sized(), Bytes(bytes.sized()));
+        let directions = u16::from_le_bytes(path.take(2).try_into().unwrap());
+        let count = path.take(1)[0];
+        let siblings = (0..count).map(|_| path.take(32).try_into().unwrap()).collect();
+        let root = MerkleProof { directions, siblings }.root(leaf_hash(header)).unwrap();
+        let roots = &mut self.model.roots;
+        let accepted = roots.get(&segment).ok_or("segment is not anchored")?;
+        assert_eq!(accepted.as_bytes(), &root);
+        let previous = header[header.len() - 32..].try_into().unwrap();
+        match roots.insert(segment - 1, SegmentRoot::from_bytes(previous)) {
+            None => Ok(()),
+            Some(_) => Err("the segment before is anchored already".into()),
+        }
     }
 
     fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {

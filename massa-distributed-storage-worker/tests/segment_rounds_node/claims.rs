@@ -102,6 +102,36 @@ fn assert_provable(
 }
 
 #[test]
+fn history_that_is_anchored_later_is_claimed_and_nothing_else_is_looked_at_for_it() {
+    let node = node_of(60, 3_000);
+    let from = |first: u64| {
+        Arc::new(
+            node.accepted(60)
+                .range(first..)
+                .map(|(of, root)| (*of, *root))
+                .collect(),
+        )
+    };
+    let claimable = |first: u64| {
+        let chunks = node.claimable(60).into_iter();
+        chunks
+            .filter(|(position, _)| position.segment >= first)
+            .collect::<Vec<_>>()
+    };
+    let mut keeping = Keeping::new(&node);
+    keeping.settle(&node, &from(50));
+    assert_eq!(keeping.claims.current().leaves, leaves(&claimable(50)));
+    keeping.keeper.set_accepted(&from(49));
+    assert!(!keeping.keeper.is_settled());
+    keeping.keeper.step().unwrap();
+    // Not all round again: that is more than a step.
+    assert!(keeping.keeper.is_settled());
+    assert_eq!(keeping.claims.current().leaves, leaves(&claimable(49)));
+    keeping.settle(&node, &from(0));
+    assert_eq!(keeping.claims.current().leaves, leaves(&claimable(0)));
+}
+
+#[test]
 fn claimed_is_what_is_anchored_held_and_assigned() {
     let mut node = node(6);
     let mut keeping = Keeping::new(&node);

@@ -223,6 +223,43 @@ fn whole_rounds_are_voted_claimed_answered_closed_and_earned() {
 }
 
 #[test]
+fn history_before_the_first_segment_of_the_registry_is_anchored_one_by_one_and_claimed() {
+    const FIRST: u64 = 5;
+    let mut bench = Bench::new(5);
+    bench.chain.with_model(|model| {
+        (model.next_segment, model.config.now.first_segment) = (FIRST, FIRST);
+        model.config.next.first_segment = FIRST;
+    });
+    let anchored = |bench: &Bench| bench.chain.with_model(|model| model.roots.keys().next().copied());
+    bench.play(2);
+    assert_eq!(anchored(&bench), Some(FIRST));
+    let chain = Arc::clone(&bench.chain);
+    let mut period = chain.period();
+    for earlier in (0..FIRST).rev() {
+        // A turn lasts three periods, and is used in the first two.
+        while anchored(&bench) != Some(earlier) {
+            period += 1;
+            bench.go_to(period);
+            if period % (2 * LEAD + 1) <= LEAD {
+                wait_for(&format!("segment {earlier}: {:?}", chain.sent()), || {
+                    anchored(&bench) <= Some(earlier)
+                });
+            }
+        }
+        let roots = chain.with_model(|model| model.roots.clone());
+        assert_eq!(roots[&earlier], bench.node.world.tables(FIRST)[earlier as usize].root());
+    }
+    bench.go_to(period + 3);
+    let sent = chain.sent();
+    let sent: Vec<_> = sent.iter().filter(|(name, _)| name == "anchorEarlier").collect();
+    assert_eq!(sent, vec![&("anchorEarlier".to_string(), None); FIRST as usize]);
+    bench.play(3);
+    let rounds = bench.rounds().clone();
+    let first = ChunkPosition::new(0, 0).unwrap();
+    wait_for("segment 0 to be claimed", || rounds.is_claimed(first));
+}
+
+#[test]
 fn a_claim_is_answered_after_a_restart_and_what_was_dropped_is_what_is_missed() {
     let mut bench = Bench::new(4);
     let claimed = bench.begin();

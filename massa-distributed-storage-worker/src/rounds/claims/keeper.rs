@@ -99,18 +99,15 @@ impl ClaimKeeper {
         }
     }
 
-    /// Takes in which roots are accepted. Roots are only ever added.
+    /// Takes in which roots are accepted. Roots are only ever added, after the last and before the first.
     pub fn set_accepted(&mut self, accepted: &Arc<BTreeMap<u64, SegmentRoot>>) {
         if Arc::ptr_eq(accepted, &self.accepted) {
             return;
         }
+        let first = self.accepted.first_key_value().map_or(0, |(first, _)| *first);
         let known = self.accepted.last_key_value().map_or(0, |(last, _)| last + 1);
-        let newer: BTreeSet<u64> = accepted.range(known..).map(|(segment, _)| *segment).collect();
-        if self.accepted.len() + newer.len() != accepted.len() {
-            // Some were added below.
-            self.begin_again();
-        }
-        self.dirty.extend(newer);
+        let added = accepted.range(..first).chain(accepted.range(known..));
+        self.dirty.extend(added.map(|(segment, _)| *segment));
         self.accepted = Arc::clone(accepted);
     }
 

@@ -44,10 +44,11 @@ pub struct Snapshot {
     pub state: RegistryState,
     /// This node's record; `None` if it is not registered.
     pub node: Option<NodeRecord>,
-    /// Records of the rounds around the open one, of those that this node has claims of, and, while it has no placement key, of those
-    /// that were accepted since it registered.
+    /// Records of the rounds around the open one, and of those that this node has claims of.
     pub rounds: BTreeMap<u64, RoundRecord>,
-    /// Accepted segment roots.
+    /// While this node has no placement key: the round that gives it, the first with an accepted beacon that opened after it registered.
+    pub key_round: Option<u64>,
+    /// Accepted segment roots, without a gap between the first and the last.
     pub accepted_roots: Arc<BTreeMap<u64, SegmentRoot>>,
 }
 
@@ -70,7 +71,33 @@ pub struct Local {
     /// How many claimants come before this node in closing a round ([`crate::rounds::timing::closing_rank`]), by round.
     pub closing_ranks: BTreeMap<u64, u64>,
     /// False claims that this node can show.
-    pub refutations: Vec<Refutation>,
+    pub refutations: Vec<FoundRefutation>,
+    /// History before the first accepted root that this node can have accepted, in its turn.
+    pub earlier: Option<EarlierHistory>,
+}
+
+/// A false claim that can be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundRefutation {
+    /// What shows it.
+    pub refutation: Refutation,
+    /// The final period in which this node could show it first.
+    pub since: u64,
+    /// How many others come before this node in showing it ([`crate::rounds::timing::refuting_rank`]).
+    pub rank: u64,
+}
+
+/// Segments before the first accepted root, of which this node has the tables of the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EarlierHistory {
+    /// The first segment with an accepted root: its header has the root before it.
+    pub segment: u64,
+    /// Segments of the archive before it.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The last period of this node's turn.
+    pub until: u64,
 }
 
 /// The claim for the next round, as it is now.
@@ -134,6 +161,11 @@ pub enum Kind {
         /// For this round.
         round: u64,
     },
+    /// Has the root before that of a segment accepted.
+    AnchorEarlier {
+        /// The segment.
+        segment: u64,
+    },
 }
 
 /// Something to send.
@@ -162,6 +194,11 @@ pub enum Action {
     },
     /// `refuteClaim`.
     Refute(Refutation),
+    /// `anchorEarlier`, with the header of this segment.
+    AnchorEarlier {
+        /// The segment.
+        segment: u64,
+    },
 }
 
 impl Action {
@@ -176,6 +213,7 @@ impl Action {
                 node: refutation.node,
                 round: refutation.round,
             },
+            Action::AnchorEarlier { segment } => Kind::AnchorEarlier { segment: *segment },
         }
     }
 }

@@ -12,13 +12,15 @@ pub(super) fn purpose(kind: &Kind) -> Purpose {
         Kind::SetPlacementKey { .. } => Purpose::PlacementKey,
         Kind::ClaimRewards { .. } => Purpose::ClaimRewards,
         Kind::Refute { .. } => Purpose::Refutation,
+        Kind::AnchorEarlier { .. } => Purpose::EarlierRoot,
     }
 }
 
-/// The round in whose books an operation is that is ordered in `open`. The one that gives the placement key may be long over.
+/// The round in whose books an operation is that is ordered in `open`. The one that gives the placement key may be long over, and an
+/// earlier segment is of none.
 pub(super) fn round_of(kind: &Kind, open: u64) -> u64 {
     match kind {
-        Kind::SetPlacementKey { .. } => open,
+        Kind::SetPlacementKey { .. } | Kind::AnchorEarlier { .. } => open,
         Kind::Submit { round } | Kind::Close { round } | Kind::ClaimRewards { round } | Kind::Refute { round, .. } => {
             *round
         }
@@ -32,6 +34,7 @@ pub(super) fn describe(kind: &Kind) -> String {
         Kind::SetPlacementKey { round } => format!("the placement key of round {round}"),
         Kind::ClaimRewards { round } => format!("the claim of rewards in round {round}"),
         Kind::Refute { node, round } => format!("the refutation of {node} in round {round}"),
+        Kind::AnchorEarlier { segment } => format!("the root before segment {segment}"),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::notes::{describe, purpose, round_of};
 use super::Worker;
+use crate::challenge::segment_answer::path_bytes;
 use crate::challenge::sums::Claim;
 use crate::rounds::decide::{Action, ClaimPlan, Kind, Outcome, Sent, SubmissionPlan};
 use crate::rounds::prover::answer_draw;
 use crate::smart_contract::outbox::Outcome as Ended;
 use crate::smart_contract::storage_registry::{self as registry, Call};
+use massa_distributed_storage_exports::segment_table::SegmentLeaf;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use tracing::{info, warn};
@@ -80,6 +82,10 @@ impl Worker {
                 let witnesses: Vec<_> = witnesses.map(|(node, path)| (*node, path.to_bytes())).collect();
                 registry::refute_claim(&refutation.node, refutation.round, &exhibit, &witnesses)
             }
+            Action::AnchorEarlier { segment } => match self.earlier_root(segment) {
+                Some(call) => call,
+                None => return,
+            },
         };
         // The key has its room in the node's row.
         let coins = match kind {
@@ -95,6 +101,14 @@ impl Worker {
             };
             self.ordered.push(Ordered { sent, round, claimed });
         }
+    }
+
+    /// Shows the header of a segment, which has the root before it.
+    fn earlier_root(&self, segment: u64) -> Option<Call> {
+        let table = self.parts.store.table(segment).ok().flatten()?;
+        let header = SegmentLeaf::Header(*table.header()).to_bytes();
+        let path = path_bytes(&table.tree().header_path());
+        Some(registry::anchor_earlier(segment, &header, &path))
     }
 
     fn submission(&mut self, node: &Address, plan: &SubmissionPlan) -> Option<Call> {
