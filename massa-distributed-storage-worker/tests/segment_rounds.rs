@@ -301,6 +301,35 @@ fn while_nothing_is_paid_every_fourth_round_is_claimed_and_roots_are_voted_for()
 }
 
 #[test]
+fn while_the_rate_is_zero_the_electorate_does_not_lapse_though_a_third_misses_every_second_claim() {
+    let mut behaviours = honest(6);
+    for _ in 0..3 {
+        behaviours.push(Behaviour {
+            silent: (12..120).step_by(8).collect(),
+            ..Behaviour::default()
+        });
+    }
+    let mut world = World::new(behaviours, POOL, 7);
+    let config = &mut world.model.config;
+    config.now.reward_per_gb_per_period = Amount::zero();
+    config.next.reward_per_gb_per_period = Amount::zero();
+    for round in 0..120 {
+        world.run_rounds(1);
+        let electorate = world.model.electorate.of(round);
+        assert!(round < 3 || electorate == 9 * STAKE, "round {round}: {electorate}");
+    }
+    assert_eq!(counted_rounds(&world), (4..120).step_by(4).collect());
+    assert!(
+        world.model.next_segment >= 118 * SEGMENTS,
+        "{}",
+        world.model.next_segment
+    );
+    // Nothing is paid, and nothing is lost by who is silent.
+    assert!(world.model.nodes.values().all(|node| node.stake.to_raw() == STAKE));
+    assert_eq!(world.model.paid, 0);
+}
+
+#[test]
 fn operations_are_spread_over_the_window_and_close_the_round_before() {
     let mut world = World::new(honest(20), POOL, 6);
     world.loss_percent = 0;

@@ -14,17 +14,16 @@ use crate::rewards::{claimable_leaves, credit, round_rate};
 use crate::rounds::settlement::settled;
 use crate::rounds::timing::{refuting_turn, RoundTimes};
 use crate::rounds::watch::refuted_until;
+use crate::smart_contract::electorate::{counts, seasoned, Seasoned};
 use crate::smart_contract::state::NodeRecord;
 use crate::smart_contract::storage_registry::ROOT_VOTES_MAX;
-use crate::smart_contract::views::{counts, ClaimState};
+use crate::smart_contract::views::ClaimState;
 use massa_distributed_storage_exports::types::LEAF_BYTES;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_models::amount::Amount;
 
 /// The same operation is not sent again in a round after it was refused so often: its fee would be paid for nothing.
 const MAX_REFUSALS: usize = 3;
-/// Rounds between coming back and weighing anything.
-const NOTICE_ROUNDS: u64 = 2;
 /// A round that pays nothing is claimed only if its number is a multiple of this, which is the same for all nodes: the electorate must
 /// prove what it holds within eight rounds, or nobody could vote for roots any more until the pool is filled again.
 const UNPAID_CLAIM_ROUNDS: u64 = 4;
@@ -282,23 +281,18 @@ impl<'a> View<'a> {
         Ok(ClaimPlan { max_leaves })
     }
 
-    /// The first round in which its entry in the electorate counts when its operation is executed: see `season` in
-    /// `massa-storage-sc/assembly/internals/electorate.ts`.
+    /// The first round in which its entry in the electorate counts when its operation is executed.
     fn entry_round(&self) -> Option<u64> {
         let round = self.times.round;
-        let entry = self.node.entry_round;
         let proven = self.settled.slots.iter().flatten().filter(|claim| {
             let passed = claim.state == ClaimState::Settled && claim.reason == Reason::Passed.code();
             passed && claim.round < round
         });
-        let proven = proven.map(|claim| claim.round + 1).max();
-        match proven.filter(|proven| entry.map_or(true, |entry| *proven > entry)) {
-            Some(proven) => Some(proven),
-            None if self.snapshot.state.proven || self.node.leave_round.is_some() => entry,
-            None => Some(entry.filter(|from| counts(*from, round)).map_or(
-                entry.filter(|from| *from > round).unwrap_or(round + NOTICE_ROUNDS),
-                |_| round,
-            )),
+        let proven = proven.map(|claim| claim.round).max();
+        let may_renew = !self.snapshot.state.proven && self.node.leave_round.is_none();
+        match seasoned(self.node.entry_round, proven, may_renew, round) {
+            Seasoned::Proven(from) | Seasoned::Renewed(from) => Some(from),
+            Seasoned::Unchanged => self.node.entry_round,
         }
     }
 

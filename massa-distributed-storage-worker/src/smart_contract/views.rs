@@ -1,6 +1,7 @@
 //! What the registry's views answer, and its rows of the same form: read, and told to people.
 
 use super::args::{ArgsReader, DecodeError};
+use super::electorate::{counts, BUCKETS};
 use super::storage_registry::{
     address, amount, parse_listeners, parsed, unless_never, whole, StorageConfig, ADDRESS_TEXT_BYTES_MAX,
     CHALLENGE_ID_BYTES_MAX, DRAWS_MAX, LISTENERS_BYTES_MAX, NODES_PAGE,
@@ -533,11 +534,6 @@ pub struct RegistryState {
     pub entries: Vec<(u64, Amount)>,
 }
 
-/// Rounds in which an entry in the electorate counts.
-const SEASON_ROUNDS: u64 = 8;
-/// Buckets of entries in the state.
-const BUCKETS: usize = 10;
-
 impl RegistryState {
     /// Whether the contract is paused in a period.
     pub fn is_paused(&self, period: u64) -> bool {
@@ -549,11 +545,6 @@ impl RegistryState {
         let counting = self.entries.iter().filter(|(from, _)| counts(*from, round));
         counting.fold(Amount::from_raw(0), |sum, (_, stake)| sum.saturating_add(*stake))
     }
-}
-
-/// Whether an entry that counts from a round on does so in another.
-pub fn counts(from: u64, round: u64) -> bool {
-    (from..from.saturating_add(SEASON_ROUNDS)).contains(&round)
 }
 
 /// Result of [`super::storage_registry::get_state`], also the row `state`.

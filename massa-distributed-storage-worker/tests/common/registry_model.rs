@@ -5,6 +5,7 @@ use super::rounds_world::{config, KEY_DOMAIN};
 use massa_distributed_storage_exports::types::Digest;
 use massa_distributed_storage_exports::SegmentRoot;
 use massa_distributed_storage_worker::challenge::RoundContext;
+use massa_distributed_storage_worker::smart_contract::electorate::{Electorate, Entry};
 use massa_distributed_storage_worker::smart_contract::state::{ConfigRecord, NodeRecord, RoundRecord};
 use massa_distributed_storage_worker::smart_contract::storage_registry::{Submission, ROOT_VOTES_MAX};
 use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RegistryState, RoundResult};
@@ -57,8 +58,7 @@ pub struct Model {
     pub paused: bool,
     beacons: BTreeMap<(u64, Digest), Votes>,
     root_votes: BTreeMap<(u64, u64, SegmentRoot), u64>,
-    /// Some node was counted with all draws passed.
-    pub proven: bool,
+    pub electorate: Electorate,
 }
 
 /// Whether an answer to the draw of a leaf of this node's claim is right.
@@ -87,7 +87,7 @@ impl Model {
             paid: 0,
             paused: false,
             beacons: BTreeMap::new(),
-            proven: false,
+            electorate: Electorate::default(),
             root_votes: BTreeMap::new(),
         }
     }
@@ -114,6 +114,7 @@ impl Model {
         self.config.round_periods()
     }
 
+    #[allow(dead_code)]
     pub fn state(&self) -> RegistryState {
         RegistryState {
             stakes: Amount::from_raw(self.stakes()),
@@ -125,7 +126,7 @@ impl Model {
             keyed_nodes: self.nodes.values().filter(|node| node.placement_key.is_some()).count() as u64,
             next_segment: self.next_segment,
             last_accepted_round: self.last_accepted,
-            proven: self.proven,
+            proven: self.electorate.is_proven,
             pause_from: 0,
             pause_until: if self.paused { u64::MAX } else { 0 },
             flags_from_round: None,
@@ -150,10 +151,9 @@ impl Model {
         node.registered_period = period;
         node.weight_from_round = round + 2;
         node.last_counted_round = round;
-        node.entry_stake = node.stake;
-        node.entry_round = None;
-        if !self.proven {
-            node.entry_round = Some(round + 2);
+        let entry = self.electorate.register(node.stake.to_raw(), round);
+        enter(&mut node, entry);
+        if !self.electorate.is_proven {
             node.placement_key = Some(key_of(&node.address, self.registry.to_string().as_bytes()));
         }
         self.nodes.insert(node.address, node);
@@ -218,38 +218,105 @@ impl Model {
         }
     }
 
-    /// The table of `massa-storage-sc/README.md`, "Who decides".
     fn season(&mut self, address: &Address, round: u64) {
-        let proven = self.proven;
-        let node = self.node(address);
+        let node = self.nodes.get_mut(address).expect("registered");
         let passed = |slot: &&RoundResult| slot.state == ClaimState::Settled && slot.reason == 0 && slot.round < round;
         let last = node.slots.iter().flatten().filter(passed).max_by_key(|slot| slot.round);
-        let last = last.map(|slot| (slot.round + 1, slot.stake));
-        match last.filter(|(from, _)| node.entry_round.map_or(true, |entry| *from > entry)) {
-            Some((from, stake)) => {
-                (node.entry_round, node.entry_stake) = (Some(from), stake);
-                self.proven = true;
+        let last = last.map(|slot| (slot.round, slot.stake.to_raw()));
+        let mut entry = entry_of(node);
+        self.electorate
+            .season(&mut entry, last, node.leave_round.is_some(), round);
+        enter(node, entry);
+    }
+
+    /// What the votes of a node weigh in a round.
+    pub fn vote_weight(&self, address: &Address, round: u64) -> u64 {
+        self.nodes.get(address).map_or(0, |node| entry_of(node).weight(round))
+    }
+
+    /// Sums of the votes of a round, for each segment.
+    #[allow(dead_code)]
+    pub fn root_tallies(&self, round: u64) -> BTreeMap<u64, u64> {
+        let mut sums = BTreeMap::new();
+        for ((_, segment, _), votes) in self.root_votes.iter().filter(|((of, ..), _)| *of == round) {
+            *sums.entry(*segment).or_default() += votes;
+        }
+        sums
+    }
+
+    /// Seasoned stake that answered a round, under whatever beacon.
+    #[allow(dead_code)]
+    pub fn answered_stake(&self, round: u64) -> u64 {
+        let of_round = self.beacons.iter().filter(|((of, _), _)| *of == round);
+        of_round.map(|(_, votes)| votes.seasoned).sum()
+    }
+
+    /// A node whose entry counts from a round on already.
+    #[allow(dead_code)]
+    pub fn insert(&mut self, mut node: NodeRecord) {
+        let from = node.entry_round.expect("seasoned");
+        let mut entry = Entry::default();
+        self.electorate.enter(&mut entry, from, node.stake.to_raw(), from);
+        enter(&mut node, entry);
+        self.nodes.insert(node.address, node);
+    }
+
+    /// A claim is refuted: credit that has not matured is gone, and so is some stake.
+    #[allow(dead_code)]
+    pub fn refute(&mut self, address: &Address, round: u64, period: u64) {
+        self.settle(address, period);
+        let now = period / self.periods();
+        let node = self.nodes.get_mut(address).expect("registered");
+        for slot in node.slots.iter_mut().flatten() {
+            if slot.state != ClaimState::Settled {
+                slot.refuted |= slot.round <= now;
+                continue;
             }
-            None if proven || node.leave_round.is_some() => (),
-            None => match node.entry_round {
-                Some(entry) if entry > round => (),
-                Some(entry) if entry + 8 > round => node.entry_round = Some(round),
-                _ => node.entry_round = Some(round + 2),
-            },
+            let credit = std::mem::replace(&mut slot.credit, Amount::from_raw(0)).to_raw();
+            self.credited -= credit;
+            self.burned += credit;
+            if slot.round == round {
+                (slot.refuted, slot.reason) = (true, 20);
+            }
         }
+        let stake = node.stake.to_raw();
+        self.take_stake(address, stake / 10);
     }
 
-    fn vote_weight(node: &NodeRecord, round: u64) -> u64 {
-        let counts = node.entry_round.is_some_and(|from| from <= round && round < from + 8);
-        if counts {
-            node.entry_stake.to_raw()
-        } else {
-            0
-        }
+    /// A registered node brings more stake.
+    #[allow(dead_code)]
+    pub fn add_stake(&mut self, address: &Address, amount: u64) {
+        let node = self.node(address);
+        node.stake = node.stake.saturating_add(Amount::from_raw(amount));
     }
 
-    fn electorate(&self, round: u64) -> u64 {
-        self.nodes.values().map(|node| Self::vote_weight(node, round)).sum()
+    /// Takes stake, as a slash or a refutation does.
+    #[allow(dead_code)]
+    pub fn take_stake(&mut self, address: &Address, amount: u64) {
+        let node = self.node(address);
+        let taken = node.stake.to_raw().min(amount);
+        node.stake = Amount::from_raw(node.stake.to_raw() - taken);
+        self.burned += taken;
+    }
+
+    /// A node leaves; ten rounds later it is paid its stake and forgotten.
+    #[allow(dead_code)]
+    pub fn leave(&mut self, address: &Address, period: u64) -> Result<(), String> {
+        let round = period / self.periods();
+        self.settle(address, period);
+        let node = self.node(address);
+        let Some(leaves) = node.leave_round else {
+            node.leave_round = Some(round + 2);
+            return Ok(());
+        };
+        refuse(round < leaves + 8, "ten rounds must pass")?;
+        let node = self.nodes.remove(address).expect("registered");
+        self.credited -= node.matured_rewards.to_raw();
+        self.paid += node.matured_rewards.to_raw() + node.stake.to_raw();
+        if !self.nodes.values().any(|node| node.placement_key.is_some()) {
+            self.electorate.is_proven = false;
+        }
+        Ok(())
     }
 
     fn node(&mut self, address: &Address) -> &mut NodeRecord {
@@ -319,6 +386,7 @@ impl Model {
         record.beacon_stake = Amount::from_raw(seasoned);
     }
 
+    #[allow(dead_code)]
     pub fn distribute(&mut self, round: u64, period: u64) -> Result<(), String> {
         refuse(
             period <= round * self.periods() + self.periods() / 2,
@@ -377,6 +445,7 @@ impl Model {
             _ => 0,
         };
         let reason = match (counted, answered, record.beacon) {
+            (true, ..) if slot.refuted => 20,
             (true, ..) => [0, 21][usize::from(missed > 0)],
             (_, _, None) => 18,
             (_, true, _) => 17,
@@ -404,8 +473,12 @@ impl Model {
         let settled = self.slot(address, round).expect("claimed");
         settled.state = ClaimState::Settled;
         settled.reason = reason;
-        settled.credit = Amount::from_raw(credit);
+        settled.credit = Amount::from_raw(if slot.refuted { 0 } else { credit });
         self.burned += slashed;
+        if slot.refuted {
+            self.credited -= credit;
+            self.burned += credit;
+        }
         let result = Settled {
             reason,
             passes: slot.passes,
@@ -461,7 +534,7 @@ impl Model {
         slot.passes = passes as u8;
         let slot = slot.clone();
         let credit = self.credit(&slot, &self.rounds[&round].clone());
-        let (weight, electorate) = (Self::vote_weight(&self.nodes[address], round), self.electorate(round));
+        let (weight, electorate) = (self.vote_weight(address, round), self.electorate.of(round));
         let votes = self.beacons.entry((round, beacon)).or_default();
         votes.seasoned += weight;
         votes.claiming += slot.stake.to_raw();
@@ -491,7 +564,7 @@ impl Model {
         let round = period / self.periods();
         refuse(roots.len() > ROOT_VOTES_MAX, "too many segment roots")?;
         let segment_periods = self.config.next.challenge_frequency_periods;
-        let (weight, electorate) = (Self::vote_weight(&self.nodes[address], round), self.electorate(round));
+        let (weight, electorate) = (self.vote_weight(address, round), self.electorate.of(round));
         let round_segments = self.config.next.round_segments;
         let node = self.node(address);
         if node.votes_round != Some(round) {
@@ -533,6 +606,7 @@ impl Model {
         let waits = node
             .claim_of(open)
             .is_some_and(|slot| slot.state == ClaimState::Claimed);
+        refuse(node.leave_round.is_some(), "node is leaving")?;
         refuse(node.placement_key.is_none(), "node has no placement key yet")?;
         refuse(round < node.no_claim_before_round, "sits out")?;
         refuse(waits, "this round must be answered before the next is claimed")?;
@@ -575,6 +649,17 @@ impl Model {
         record.leaves += leaves;
         Ok(())
     }
+}
+
+fn entry_of(node: &NodeRecord) -> Entry {
+    Entry {
+        round: node.entry_round,
+        stake: node.entry_stake.to_raw(),
+    }
+}
+
+fn enter(node: &mut NodeRecord, entry: Entry) {
+    (node.entry_round, node.entry_stake) = (entry.round, Amount::from_raw(entry.stake));
 }
 
 fn refuse(condition: bool, message: &str) -> Result<(), String> {

@@ -102,7 +102,7 @@ impl TestChain {
     pub fn new(nodes: &[&StorageNode]) -> Self {
         let mut model = Model::new(CHAIN_ID, registry(), PERIODS, 1_000_000_000_000);
         for node in nodes {
-            model.nodes.insert(node.address, node_record(node));
+            model.insert(node_record(node));
         }
         Self(Mutex::new(State {
             model,
