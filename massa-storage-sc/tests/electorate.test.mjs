@@ -2,13 +2,13 @@
 // a model that counts by brute force. STEPS and SEED in the environment make a longer run.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Dice, runOf } from './dice.mjs';
 import { user } from './host.mjs';
 import * as m from './model.mjs';
 import * as s from './segment.mjs';
 import { ADMIN, MAS, World } from './world.mjs';
 
-const STEPS = Number(process.env.STEPS ?? 6_000);
-const SEED = BigInt(process.env.SEED ?? 20_261_201);
+const RUN = runOf({ steps: 6_000, seed: 20_261_201n });
 const NEVER = (1n << 64n) - 1n;
 const ALL = ['ann', 'bob', 'cat'];
 const FOUR = [...ALL, 'dan'];
@@ -372,13 +372,6 @@ test('with half of the stake down at most eight rounds are void, nobody who is t
 
 // Random operations against a model that knows each node and sums by brute force.
 
-class Dice {
-  constructor(seed) { this.state = seed; }
-  below(n) { this.state = (this.state * 6364136223846793005n + 1442695040888963407n) & ((1n << 64n) - 1n); return Number(this.state >> 33n) % n; }
-  chance(percent) { return this.below(100) < percent; }
-  pick(list) { return list[this.below(list.length)]; }
-}
-
 const GB_STAKE = 10n * MAS;
 const BEACONS = [root(1), root(2)];
 
@@ -608,21 +601,21 @@ class Trial {
   }
 }
 
-test(`${STEPS} random operations, seed ${SEED}: the ring is what brute force counts, and results are those of their rounds`, () => {
+test(`${RUN.steps} random operations, seed ${RUN.seed}: the ring is what brute force counts, and results are those of their rounds`, () => {
   const seen = new Set();
-  const runs = Math.max(4, Math.ceil(STEPS / 1_000));
+  const runs = Math.max(4, Math.ceil(RUN.steps / 1_000));
   for (let k = 0; k < runs; k++) {
-    const trial = new Trial(SEED + BigInt(k));
-    for (let i = 0; i < STEPS / runs; i++) {
+    const trial = new Trial(RUN.seed + BigInt(k));
+    for (let i = 0; i < RUN.steps / runs; i++) {
       try {
         trial.step();
         trial.check();
       } catch (error) {
-        error.message = `step ${i}, seed ${SEED + BigInt(k)}: ${error.message}`;
+        error.message = `step ${i}, seed ${RUN.seed + BigInt(k)}: ${error.message}`;
         throw error;
       }
     }
     for (const what of trial.seen) seen.add(what);
   }
-  if (!process.env.STEPS && !process.env.SEED) assert.deepEqual([...seen].sort(), ['again', 'forget', 'key', 'leave', 'proven', 'register']);
+  if (RUN.committed) assert.deepEqual([...seen].sort(), ['again', 'forget', 'key', 'leave', 'proven', 'register']);
 });

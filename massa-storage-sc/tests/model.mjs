@@ -2,6 +2,8 @@
 // archive is in segment.mjs. Source: docs/formats.md and README.md.
 import { blake3 } from './host.mjs';
 
+export { Holding, Segment, encodeAnswer } from './segment.mjs';
+
 export const u8 = (n) => Buffer.from([n]);
 export const u16 = (n) => { const b = Buffer.alloc(2); b.writeUInt16LE(n); return b; };
 export const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32LE(n); return b; };

@@ -1,24 +1,15 @@
 // Random operations of honest and hostile callers: money is conserved, nobody gets what is not theirs, and rounds go on.
-// STEPS and SEED in the environment make a longer run; the seed of a failure is printed.
+// `npm run money -- --steps 1000000 --seed 7`, or STEPS and SEED in the environment, make a longer run; the seed of a failure is printed.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Dice, runOf } from './dice.mjs';
 import { user } from './host.mjs';
 import * as m from './model.mjs';
 import * as s from './segment.mjs';
 import { ADMIN, MAS, World } from './world.mjs';
 
-const STEPS = Number(process.env.STEPS ?? 20_000);
-const SEED = BigInt(process.env.SEED ?? 20_261_121);
-
+const RUN = runOf({ steps: 20_000, seed: 20_261_121n });
 const NEVER = (1n << 64n) - 1n;
-
-class Dice {
-  constructor(seed) { this.state = seed; }
-  next() { this.state = (this.state * 6364136223846793005n + 1442695040888963407n) & ((1n << 64n) - 1n); return Number(this.state >> 33n); }
-  below(n) { return this.next() % n; }
-  chance(percent) { return this.below(100) < percent; }
-  pick(list) { return list[this.below(list.length)]; }
-}
 
 class Chaos {
   constructor(seed) {
@@ -265,14 +256,14 @@ class Chaos {
   }
 }
 
-test(`${STEPS} random operations, seed ${SEED}`, (t) => {
-  const chaos = new Chaos(SEED);
-  for (let i = 0; i < STEPS; i++) {
+test(`${RUN.steps} random operations, seed ${RUN.seed}`, (t) => {
+  const chaos = new Chaos(RUN.seed);
+  for (let i = 0; i < RUN.steps; i++) {
     try {
       chaos.step();
       if (i % 100 === 0) chaos.audit();
     } catch (error) {
-      error.message = `step ${i}, seed ${SEED}: ${error.message}`;
+      error.message = `step ${i}, seed ${RUN.seed}: ${error.message}`;
       throw error;
     }
   }
@@ -281,7 +272,7 @@ test(`${STEPS} random operations, seed ${SEED}`, (t) => {
   for (const [fn, [taken, refused]] of [...chaos.coverage].sort()) t.diagnostic(`${fn}: ${taken}, ${refused}`);
   for (const [kind, count] of [...counts].sort()) if (/^[A-Z]/.test(kind)) t.diagnostic(`${kind}: ${count}`);
   if (process.env.SHOW) for (const reason of chaos.reasons) t.diagnostic(reason);
-  if (!process.env.STEPS && !process.env.SEED) wasReached(chaos);
+  if (RUN.committed) wasReached(chaos);
   laterRoundsGoOn(chaos, world);
 });
 

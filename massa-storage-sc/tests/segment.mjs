@@ -102,14 +102,22 @@ export class Period {
 
 /** A chunk as it is cut from a segment's body. */
 export class BodyChunk {
-  constructor(index, bytes) {
+  constructor(index, bytes, position) {
     this.index = index;
+    this.position = position;
     this.bytes = bytes;
     this.leaves = [];
     for (let at = 0; at < bytes.length; at += LEAF) this.leaves.push(leafHash(bytes.subarray(at, at + LEAF)));
     this.id = treeRoot(this.leaves);
   }
   leaf(i) { return this.bytes.subarray(i * LEAF, i * LEAF + LEAF); }
+  /** Position and chunk, as an entry of a map. */
+  * [Symbol.iterator]() { yield this.position; yield this; }
+}
+
+/** The chunks of a segment in their order; `get` finds one by its position. */
+class Chunks extends Array {
+  get(position) { return this[Number(position & 0xffffn)]; }
 }
 
 function cut(body, chunkSize) {
@@ -127,7 +135,7 @@ export class ArchiveSegment {
     this.periods = periods;
     this.body = cat(...periods.map((period) => period.bytes));
     this.bytesBefore = bytesBefore;
-    this.chunks = (parts ?? cut(this.body, chunkSize)).map((bytes, index) => new BodyChunk(index, bytes));
+    this.chunks = Chunks.from(parts ?? cut(this.body, chunkSize), (bytes, index) => new BodyChunk(index, bytes, this.position(index)));
     const header = { chainId, segment, firstPeriod: periods[0].number, periods: periods.length, threads, chunkSize, bodyLength: this.body.length, bytesBefore, previous };
     this.contents = [
       headerLeaf(header),
@@ -148,6 +156,8 @@ export class ArchiveSegment {
   }
   periodPath(number) { return treePath(this.leaves, 1 + number - this.periods[0].number); }
   chunkPath(index) { return treePath(this.leaves, 1 + this.periods.length + index); }
+  /** What an answer shows of the chunk at a position, beside the chunk and its claim. */
+  paths(position) { return { segmentPath: this.chunkPath(this.chunks.get(position).index) }; }
 }
 
 /** Pseudorandom bytes. */
@@ -159,14 +169,19 @@ function noise(length, seed) {
 }
 
 /**
- * A segment with chunks of these lengths, which no archive would cut so: the registry sees the tree alone. All bytes are its first
- * period's. `ids`: period → the ids of its threads' blocks; a period that is not there missed all.
+ * A segment with chunks of these lengths, a list or lists by period, which no archive would cut so: the registry sees the tree alone. All
+ * bytes are its first period's. `ids`: period → the ids of its threads' blocks; a period that is not there missed all.
  */
 export function madeSegment({ chainId = 77n, threads = 2, segment, periods, chunkLengths, previous, ids = new Map() }) {
-  const parts = chunkLengths.map((length, index) => noise(length, `${segment} ${index}`));
+  const parts = Object.values(chunkLengths).flat().map((length, index) => noise(length, `${segment} ${index}`));
   const missed = new Array(threads).fill(undefined);
   const of = (k) => new Period(segment * periods + k, 0, ids.get(segment * periods + k) ?? missed, k === 0 ? cat(...parts) : Buffer.alloc(0));
   return new ArchiveSegment({ chainId, threads, segment, periods: Array.from({ length: periods }, (_, k) => of(k)), chunkSize: 1 << 20, previous, parts });
+}
+
+/** A made segment, by `new`. */
+export class Segment {
+  constructor(options) { return madeSegment(options); }
 }
 
 export const headerLeaf = (h) =>
@@ -188,8 +203,7 @@ export class Holding {
   }
   chunkParts(position) {
     const chunk = this.chunks.get(position);
-    const segmentPath = this.segments.get(position >> 16n).chunkPath(chunk.index);
-    return { position, length: chunk.bytes.length, id: chunk.id, ...this.claim.path(position), leaf: Buffer.alloc(0), leafPath: [], segmentPath };
+    return { position, length: chunk.bytes.length, id: chunk.id, ...this.claim.path(position), leaf: Buffer.alloc(0), leafPath: [], ...this.segments.get(position >> 16n).paths(position) };
   }
   answer(j) { return encodeAnswer(this.parts(j)); }
   /** What shows that a claim has a chunk which somebody else exhibits. */
@@ -201,14 +215,15 @@ export class Holding {
   exhibit(position) { return encodeAnswer(this.chunkParts(position)); }
 }
 
-export const encodeAnswer = ({ position, length, id, mask, siblings, leaf, leafPath, segmentPath }) =>
+/** `length` and `id` are those of `chunk`, if they are not given. */
+export const encodeAnswer = ({ position, chunk, length = chunk.bytes.length, id = chunk.id, mask, siblings, leaf, leafPath, segmentPath }) =>
   cat(u64(position), u32(length), id, u64(mask), ...siblings.flatMap((s) => [u64(s.sum), s.hash]), u16(leaf.length), leaf,
     encodePath(leafPath), encodePath(segmentPath));
 
 /** The answer to a manual challenge for a leaf of a chunk: without a sum path. */
 export function manualAnswer(segment, index, leaf) {
   const chunk = segment.chunks[index];
-  return encodeAnswer({ position: segment.position(index), length: chunk.bytes.length, id: chunk.id, mask: 0n, siblings: [],
+  return encodeAnswer({ position: segment.position(index), chunk, mask: 0n, siblings: [],
     leaf: chunk.leaf(leaf), leafPath: treePath(chunk.leaves, leaf), segmentPath: segment.chunkPath(index) });
 }
 

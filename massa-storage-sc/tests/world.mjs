@@ -167,8 +167,9 @@ export class World {
     const args = (name, round, list, options) => world.refutation(name, round, list, position, options);
     return { world, ranked, args, address };
   }
-  /** What refutes the claim of `name` to a position: witnesses that hold what `holdings` says, by default all the same. */
-  refutation(name, round, witnesses, position, { proof, holdings = {} } = {}) {
+  /** What refutes the claim of `name` to a position: witnesses that hold what `holdings` says, by default all the same. Or a proof alone. */
+  refutation(name, round, witnesses, position, options = {}) {
+    const { proof, holdings = {} } = Buffer.isBuffer(options) ? { proof: options } : options;
     const address = (n) => this.nodes.get(n).address;
     const held = (n) => holdings[n] ?? this.holding;
     const sorted = [...witnesses].sort((a, b) => (address(a) < address(b) ? -1 : 1));
