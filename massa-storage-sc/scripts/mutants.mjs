@@ -1,0 +1,122 @@
+// Whether the tests bite: breaks the contract in each way of mutations.mjs, one at a time, and looks for the test that notices.
+//
+//   npm run mutants                      all; writes the table of README.md
+//   npm run mutants -- rounds.ts slash   those whose file or words have one of these; writes nothing
+//
+// Works on a copy in a temporary folder, compiled without optimisation. Ends with what survived, and fails if that is not meant to.
+import asc from 'assemblyscript/asc';
+import { spawn } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MUTATIONS } from './mutations.mjs';
+
+/** Tried after those that a mutation names: the quickest first. The files that compare bytes with what is committed say nothing of behaviour. */
+const OTHERS = ['guards', 'flaws', 'pool', 'segments', 'rounds', 'attacks', 'electorate', 'money', 'arithmetic', 'vectors', 'answer'];
+/** Of the walks of random operations. */
+const STEPS = '3000';
+/** A broken loop never ends. */
+const FILE_MS_MAX = 240_000;
+/** Gas is that of optimised code. */
+const OF_OPTIMISED = /\bgas\b/;
+
+const root = new URL('..', import.meta.url).pathname;
+const folder = mkdtempSync(join(tmpdir(), 'mutants-'));
+const copy = join(folder, 'contract');
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+function makeCopy() {
+  mkdirSync(copy);
+  for (const part of ['assembly', 'tests', 'scripts', 'package.json']) cpSync(join(root, part), join(copy, part), { recursive: true });
+  mkdirSync(join(copy, 'build'));
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+  symlinkSync(join(root, '../tests'), join(folder, 'tests'));
+  const config = JSON.parse(readFileSync(join(root, 'asconfig.json'), 'utf8'));
+  Object.assign(config.targets.release, { optimizeLevel: 0, shrinkLevel: 0, converge: false });
+  writeFileSync(join(copy, 'asconfig.json'), JSON.stringify(config));
+}
+
+async function compile() {
+  const { error, stderr } = await asc.main(['assembly/contracts/storage-registry.ts', '-o', 'build/storage-registry.wasm', '--baseDir', copy]);
+  if (error) throw new Error(`does not compile: ${stderr}`);
+}
+
+/** The first test of a file that fails; null if all pass. */
+function firstFailure(name) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--test-reporter=tap', `tests/${name}.test.mjs`], { cwd: copy, env: { ...process.env, STEPS }, stdio: ['ignore', 'pipe', 'ignore'] });
+    let [failed, rest] = [null, ''];
+    const fail = (test) => { failed ??= test; child.kill('SIGKILL'); };
+    const timer = setTimeout(() => fail('does not end'), FILE_MS_MAX);
+    child.stdout.on('data', (text) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop();
+      for (const line of lines) {
+        const [, test] = /^not ok \d+ - (.*)/.exec(line) ?? [];
+        if (test && !OF_OPTIMISED.test(test)) fail(test);
+      }
+    });
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      // A test that fails for its gas makes the code 1 and nothing else.
+      resolve(failed ?? (signal || code > 1 ? 'does not load' : null));
+    });
+  });
+}
+
+/** Which test notices, as file and name; null if none does. */
+async function killer(first) {
+  for (const name of new Set([...first, ...OTHERS])) {
+    const test = await firstFailure(name);
+    if (test !== null) return { name, test };
+  }
+  return null;
+}
+
+async function run({ file, find, becomes, first }) {
+  const path = join(copy, 'assembly/internals', file);
+  const source = readFileSync(path, 'utf8');
+  if (source.split(find).length !== 2) throw new Error(`${file}: not there exactly once: ${find}`);
+  // A function, so that no character of it is special.
+  writeFileSync(path, source.replace(find, () => becomes));
+  try {
+    await compile();
+    return await killer(first);
+  } finally {
+    writeFileSync(path, source);
+  }
+}
+
+const all = Object.entries(MUTATIONS).flatMap(([file, list]) =>
+  list.map(([what, find, becomes, first, reason]) => ({ file, what, find, becomes, first: first.split(' '), reason })));
+const words = process.argv.slice(2);
+const chosen = words.length === 0 ? all : all.filter(({ file, what }) => words.some((word) => file === word || what.includes(word)));
+
+makeCopy();
+await compile();
+const already = await killer([]);
+if (already) throw new Error(`without any mutation, ${already.name} fails: ${already.test}`);
+
+const begin = Date.now();
+const [rows, survivors] = [[], []];
+for (const [i, mutation] of chosen.entries()) {
+  const by = await run(mutation);
+  const result = by ? `${by.name}: ${by.test}` : `survives${mutation.reason ? `: ${mutation.reason}` : ''}`;
+  console.log(`${i + 1}/${chosen.length} ${Math.round((Date.now() - begin) / 1000)} s  ${mutation.file}: ${mutation.what} → ${result}`);
+  rows.push(`| ${mutation.file} | ${mutation.what} | ${by ? `${by.name}: ${by.test.replace(/\|/g, '\\|')}` : `nothing changes: ${mutation.reason}`} |`);
+  if (!by && !mutation.reason) survivors.push(`${mutation.file}: ${mutation.what}`);
+  if (by && mutation.reason) survivors.push(`${mutation.file}: ${mutation.what} was said to change nothing, and is noticed`);
+}
+console.log(`\n${['| file of `assembly/internals/` | broken | noticed by |', '|---|---|---|', ...rows].join('\n')}\n`);
+console.log(survivors.length === 0 ? `${chosen.length} mutations, all noticed or without effect` : `survivors:\n${survivors.join('\n')}`);
+if (words.length === 0 && survivors.length === 0) writeTable();
+process.exitCode = survivors.length === 0 ? 0 : 1;
+
+function writeTable() {
+  const path = join(root, 'README.md');
+  const text = readFileSync(path, 'utf8');
+  const table = ['<!-- mutants: begin -->', '| file of `assembly/internals/` | broken | noticed by |', '|---|---|---|', ...rows, '<!-- mutants: end -->'].join('\n');
+  if (!/<!-- mutants: begin -->[^]*<!-- mutants: end -->/.test(text)) throw new Error('README.md has no place for the table');
+  writeFileSync(path, text.replace(/<!-- mutants: begin -->[^]*<!-- mutants: end -->/, () => table));
+}
