@@ -1,19 +1,11 @@
 // Sums, differences and products of money never wrap.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
+import { pureParts } from './compiled.mjs';
 import { Chain } from './host.mjs';
 import * as m from './model.mjs';
 
-const root = new URL('..', import.meta.url).pathname;
-const folder = mkdtempSync(join(tmpdir(), 'arithmetic-'));
-const out = join(folder, 'pure.wasm');
-execFileSync(join(root, 'node_modules/.bin/asc'), ['assembly/testing/pure.ts', '-o', out], { cwd: root, stdio: 'pipe' });
-const pure = new Chain(readFileSync(out));
-rmSync(folder, { recursive: true });
+const pure = new Chain(pureParts());
 const MAX = (1n << 64n) - 1n;
 const [SUM, DIFFERENCE, PRODUCT] = [0, 1, 2];
 const run = (which, a, b) => pure.call('arithmetic', m.cat(m.u8(which), m.u64(a), m.u64(b)));

@@ -526,6 +526,171 @@ test('refuting oneself costs nine tenths of what it takes, and does not free the
   assert.ok(wealth() < before - 89n * MAS);
 });
 
+// Small programs of attackers, each played to its end.
+
+test('more stake than all others have, that never claims, stops beacons and roots in the first phase until all entries have lapsed, and never again', () => {
+  const world = World.running();
+  world.register('eve', 1, { stake: 301n * MAS, coins: 400n * MAS });
+  const [anchored, accepted] = [[], []];
+  for (let r = 2; r < 16; r++) {
+    world.at(r, 3);
+    const next = Number(world.state().nextSegment);
+    for (const name of ALL) {
+      world.submit(name, { beacon: world.beacon(r), answers: world.answersFor(name, world.holding, r, world.beacon(r)), claim: world.holding.claim, roots: [[next, root(1)]] });
+    }
+    if (r % 8 === 0) world.submit('eve', {});
+    anchored.push(Number(world.state().nextSegment) - next);
+    accepted.push(world.stats(r).accepted);
+  }
+  // Registered in round 1, it counts in rounds 3 to 10: what it never proved is not renewed. Then those that claim go on, and season.
+  assert.equal(accepted.join(''), '10000000011111');
+  assert.equal(anchored.join(''), '10000000001111');
+  assert.ok(ALL.every((name) => world.info(name).stake === 100n * MAS));
+});
+
+test('a third that lies while half of the stake sits out anchors nothing and has no beacon accepted: who sits out is still of the electorate', () => {
+  const stakes = { ann: 165n * MAS, bob: 495n * MAS, eve: 340n * MAS };
+  const world = new World();
+  for (const [name, stake] of Object.entries(stakes)) world.register(name, 10, { stake, coins: stake + MAS });
+  const segment = world.segment(0);
+  world.holding = new s.Holding([segment]);
+  world.anchor(segment);
+  world.at(1, 70);
+  for (const name of Object.keys(stakes)) world.submit(name, { claim: world.holding.claim });
+  round(world, 2, ['ann', 'eve']);
+  world.at(3, 3).submit('eve', { beacon: root(7), roots: [[1, root(9)]], claim: { root: root(5), sum: 1n } });
+  assert.deepEqual([world.stats(2).accepted, world.stats(3).accepted, world.state().nextSegment], [1, 0, 1n]);
+  settle(world.at(3, 60), ...Object.keys(stakes));
+  assert.equal(world.info('bob').noClaimBefore, 6n);
+  assert.deepEqual([world.result('eve', 3).reason, world.result('eve', 3).credit], [18, 0n]);
+});
+
+test('who lies about the beacon each time that it may loses a tenth of its stake each time, and no round', () => {
+  const world = World.running(FOUR);
+  const lies = [];
+  for (let r = 2; r < 22; r++) {
+    world.at(r, 5);
+    for (const name of ALL) world.honest(name);
+    settle(world, 'dan');
+    const open = world.view('getRoundResult', m.cat(m.sized(world.nodes.get('dan').address), m.u64(r)))[104] === 1;
+    const told = world.told(world.submit('dan', { beacon: open ? root(7) : undefined, claim: world.holding.claim }));
+    if (told.answers === 'answered') lies.push(r);
+    assert.deepEqual([world.stats(r).accepted, world.stats(r).beacon], [1, world.beacon(r)]);
+  }
+  // A claim that was made together with a lie stands: so lies come in pairs, and the second is paid as the first.
+  assert.deepEqual(lies, [2, 3, 7, 8, 12, 13, 17, 18]);
+  settle(world.at(21, 60), 'dan');
+  let stake = 100n * MAS;
+  for (let pair = 0; pair < 4; pair++) stake -= 2n * (stake / 10n);
+  assert.equal(world.info('dan').stake, stake, 'claimed together, both of the stake of then');
+  assert.equal(world.view('calculatePendingRewards', m.sized(world.nodes.get('dan').address)).readBigUInt64LE(), 0n);
+});
+
+test('air of 100 GB and a false beacon leave everybody filled, and cost a tenth of the stake', () => {
+  const names = Array.from({ length: 8 }, (_, i) => 'n' + i);
+  const world = World.running(names, SMALL_CHUNKS);
+  round(world, 2, names);
+  world.register('eve', 100);
+  for (const r of [3, 4, 5, 6]) round(world, r, names);
+  const eve = world.nodes.get('eve').address;
+  if (!world.info('eve').hasKey) world.ok('setPlacementKey', m.cat(m.sized(eve), m.u64(3)), admin);
+  for (const r of [7, 8]) round(world, r, names);
+  world.submit('eve', { claim: { root: root(5), sum: 100n << 20n } });
+  round(world, 9, names);
+  world.submit('eve', { beacon: root(7) });
+  settle(world.at(9, 60), ...names, 'eve');
+  for (let r = 10; r < 15; r++) {
+    round(world, r, names);
+    assert.ok(names.every((name) => world.info(name).filled), `round ${r}`);
+  }
+  assert.deepEqual([world.result('eve', 9).reason, world.info('eve').stake], [17, 90n * MAS]);
+});
+
+test('near full, nobody is refuted by who has no room, nor by a whale of a claim of one chunk that makes the network look roomy', () => {
+  const names = Array.from({ length: 5 }, (_, i) => 'node' + i);
+  const world = new World({ config: { replicationFactor: 1n } });
+  for (const name of names) world.register(name);
+  world.register('whale', 100);
+  const segment = world.segment(0);
+  world.anchor(segment);
+  const [first, ...others] = [...segment.chunks].map((chunk) => [chunk.position, { leaves: chunk.leaves.length, id: chunk.id }]);
+  const ranked = [...names].sort((a, b) => (m.score(first[1].id, world.key(a), 10n) < m.score(first[1].id, world.key(b), 10n) ? -1 : 1));
+  const [best, last] = [ranked[0], ranked[4]];
+  /** Claims of so many tenths of a GB: some chunks, and air. */
+  const upTo = (tenths, list) => {
+    const held = list.reduce((sum, [, { leaves }]) => sum + leaves, 0);
+    return new m.Claim([...list, [segment.position(9), { leaves: Math.floor((tenths * (1 << 20)) / 10) - held, id: root(0) }]]);
+  };
+  const claims = new Map(names.map((name) => [name, upTo(89, name === best ? others : [first, ...others])]));
+  claims.set('whale', new m.Claim([others[0]]));
+  const play = (r, answers) => { world.at(r, 3); for (const [name, claim] of claims) world.submit(name, { ...(answers && { beacon: world.beacon(r) }), claim }); };
+  play(1, false);
+  for (let r = 2; r < 9; r++) play(r, true);
+  assert.ok([best, 'whale'].every((name) => world.info(name).filled));
+  const holding = (name) => Object.assign(new s.Holding([segment]), { claim: claims.get(name) });
+  const proof = holding(last).exhibit(first[0]);
+  const holdings = { [best]: holding(best), whale: holding('whale') };
+  for (const name of [best, 'whale']) {
+    const message = `witness does not claim the chunk: ${world.nodes.get(name).address}`;
+    world.refuses(message, 'refuteClaim', world.refutation(last, 8, [name], first[0], { proof, holdings }), admin);
+  }
+  world.ok('refuteClaim', world.refutation(last, 8, [ranked[1]], first[0], { proof, holdings: { [ranked[1]]: holding(ranked[1]) } }), admin);
+});
+
+test('an outage of a round costs what the round would have paid, and three rounds of sitting out', () => {
+  const world = World.running(FOUR);
+  const sum = 3n << 20n;
+  for (const r of [2, 3]) {
+    round(world, r);
+    if (r === 2) world.submit('dan', { beacon: world.beacon(2), answers: world.answersFor('dan', world.holding, 2, world.beacon(2)), claim: { root: root(5), sum } });
+  }
+  settle(world.at(3, 60), 'dan');
+  const pay = (sum * BigInt(world.P) * world.stats(3).rate) >> 20n;
+  assert.equal(world.stats(3).rate, 1_000_000n);
+  assert.deepEqual([100n * MAS - world.info('dan').stake, world.info('dan').noClaimBefore], [pay, 7n]);
+});
+
+test('an invented segment is anchored by no stake of a moment, and who claims it is paid nothing and slashed', () => {
+  const world = World.running(FOUR);
+  round(world, 2);
+  world.honest('dan', { claim: null });
+  round(world, 3);
+  world.register('eve', 1, { stake: 801n * MAS, coins: 900n * MAS });
+  const forged = world.segment(1, [4 << 10, 4 << 10]);
+  world.skips('only seasoned stake votes for segment roots', 'eve', { roots: [[1, forged.root]] });
+  world.ok('unregisterStorageNode', undefined, as(world, 'eve'));
+  const fake = new s.Holding([forged]);
+  world.submit('dan', { claim: fake.claim });
+  for (let r = 4; r < 16; r++) {
+    round(world, r);
+    assert.deepEqual(world.told(world.honest('dan', { holding: fake, claim: fake.claim })).draws, ['7', '7', '7', '7']);
+  }
+  settle(world.at(15, 60), 'dan');
+  assert.equal(world.view('getSegmentRoot', m.u64(1)).length, 0);
+  assert.equal(world.info('dan').stake, 100n * MAS - 12n * (MAS / 10n), 'for each of twelve rounds');
+  const earned = (world.holding.claim.sum * 100n * 1_000_000n) >> 20n;
+  assert.equal(world.view('calculatePendingRewards', m.sized(world.nodes.get('dan').address)).readBigUInt64LE(), earned, 'for round 2, which it answered');
+});
+
+test('who is left alone for a round and grinds a beacon that asks for what it has is not paid for air', () => {
+  const world = World.running(['ann', 'bob']);
+  const [segment] = world.segments;
+  const held = segment.chunks.map((chunk) => [chunk.position, { leaves: chunk.leaves.length, id: chunk.id }]);
+  const real = held.reduce((sum, [, { leaves }]) => sum + leaves, 0);
+  const holding = new s.Holding([segment]);
+  holding.claim = new m.Claim([...held, [segment.position(9), { leaves: 3 * real, id: root(1) }]]);
+  world.at(2, 3).submit('ann', { beacon: world.beacon(2), claim: holding.claim });
+  world.at(3, 3);
+  const base = { chainId: world.chain.chainId, registry: world.registry, round: 3, key: world.key('ann'), leaves: holding.claim.sum };
+  const drawn = (beacon) => [0, 1, 2, 3].map((d) => m.drawnLeaf({ ...base, beacon, d }));
+  let beacon = root(0);
+  while (!drawn(beacon).every((j) => holding.chunks.has(holding.claim.find(j).position))) beacon = m.hash(beacon);
+  const told = world.told(world.submit('ann', { beacon, answers: drawn(beacon).map((j, d) => [d, holding.answer(j)]) }));
+  assert.deepEqual(told.draws, ['0', '0', '0', '0']);
+  settle(world.at(3, 60), 'ann');
+  assert.deepEqual([world.stats(3).accepted, world.result('ann', 3).reason, world.result('ann', 3).credit], [0, 18, 0n]);
+});
+
 // Gas.
 
 test('gas does not grow with what others wrote: nodes, minority beacons, root votes, challenges', () => {

@@ -1,12 +1,10 @@
 // Our deployer, with the datastore that massa-web3 writes and the events that it reads.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Args, ArrayTypes } from '@massalabs/massa-web3';
 import { populateDatastore } from '../node_modules/@massalabs/massa-web3/dist/cmd/smartContracts/deployerUtils.js';
+import { compiled } from './compiled.mjs';
 import { Chain, user } from './host.mjs';
 import * as m from './model.mjs';
 import { ADMIN, MAS, WASM } from './world.mjs';
@@ -25,15 +23,7 @@ const datastore = (contracts) => new Map([...populateDatastore(contracts)].map((
 const registry = { data: WASM, args: argsOf(), coins: MAS };
 
 test('the committed deployer is what its source gives', () => {
-  const root = new URL('..', import.meta.url).pathname;
-  const folder = mkdtempSync(join(tmpdir(), 'deployer-'));
-  try {
-    const out = join(folder, 'deployer.wasm');
-    execFileSync(join(root, 'node_modules/.bin/asc'), ['assembly/contracts/deployer.ts', '-o', out, '--runtime', 'stub'], { cwd: root, stdio: 'pipe' });
-    assert.ok(readFileSync(out).equals(DEPLOYER));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  assert.ok(compiled('assembly/contracts/deployer.ts', '--runtime', 'stub').equals(DEPLOYER));
 });
 
 test('it makes the registry, calls its constructor with parameter and coins, and names the address as the client reads it', () => {

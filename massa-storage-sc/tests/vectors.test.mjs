@@ -1,23 +1,14 @@
 // The pure parts against committed vectors, which the Rust code is held to, too; and the compiled contract against tampering.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { compiled, pureParts } from './compiled.mjs';
 import { Chain } from './host.mjs';
 import * as m from './model.mjs';
-import { ADMIN, MAS, World } from './world.mjs';
+import { ADMIN, MAS, WASM, World } from './world.mjs';
 import { text } from '../scripts/make-formula-vectors.mjs';
 
-const root = new URL('..', import.meta.url).pathname;
-const folder = mkdtempSync(join(tmpdir(), 'storage-sc-'));
-after(() => rmSync(folder, { recursive: true }));
-const compile = (entry, out) => {
-  execFileSync(join(root, 'node_modules/.bin/asc'), [entry, '-o', out], { cwd: root, stdio: 'pipe' });
-  return readFileSync(out);
-};
-const pure = new Chain(compile('assembly/testing/pure.ts', join(folder, 'pure.wasm')));
+const pure = new Chain(pureParts());
 const run = (fn, ...args) => {
   const done = pure.call(fn, m.cat(...args));
   assert.equal(done.error, undefined);
@@ -27,10 +18,6 @@ const number = (fn, ...args) => run(fn, ...args.map(m.u64)).readBigUInt64LE();
 const data = (name) => JSON.parse(readFileSync(new URL(`../../tests/data/${name}`, import.meta.url)));
 const hex = (s) => Buffer.from(s, 'hex');
 const vectors = data('contract-formula-vectors.json');
-
-test('the committed wasm is what the sources give', () => {
-  assert.ok(compile('assembly/contracts/storage-registry.ts', join(folder, 'registry.wasm')).equals(readFileSync(join(root, 'build/storage-registry.wasm'))));
-});
 
 test('the committed formula vectors are what their script gives', () => {
   assert.equal(readFileSync(new URL('../../tests/data/contract-formula-vectors.json', import.meta.url), 'utf8'), text);
@@ -161,4 +148,8 @@ test('Rust: the header of an accepted segment has the root before it accepted', 
   world.chain.data.set(`segment_${segment}`, m.cat(hex(accepted), m.u64(1)));
   world.ok('anchorEarlier', hex(args), { from: ADMIN.address, coins: MAS });
   assert.equal(world.chain.data.get(`segment_${segment - 1}`).subarray(0, 32).toString('hex'), previous);
+});
+
+test('the committed wasm is what the sources give', () => {
+  assert.ok(compiled('assembly/contracts/storage-registry.ts').equals(WASM));
 });

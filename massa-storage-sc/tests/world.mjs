@@ -56,6 +56,24 @@ export class World {
     return { ...Object.fromEntries(names.map((name, i) => [name, b.readBigUInt64LE(8 * i)])), proven: b[72] === 1, pauseFrom: b.readBigUInt64LE(80), pauseUntil: b.readBigUInt64LE(112), flagsFrom: b.readBigUInt64LE(104) };
   }
 
+  /** What nodes have earned and were not paid, counted one by one in their records: credit, and what answers of closed rounds will have. */
+  creditOfNodes() {
+    const rows = [...this.chain.data];
+    const at = (b, offset) => b.readBigUInt64LE(offset);
+    let sum = 0n;
+    for (const [, node] of rows.filter(([key]) => key.startsWith('node_'))) {
+      sum += at(node, 144);
+      for (const slot of [0, 1, 2].map((i) => node.subarray(208 + 128 * i, 336 + 128 * i))) {
+        sum += at(slot, 96);
+        if (slot[104] !== 2) continue;
+        const round = this.chain.data.get(`period_${at(slot, 0) * BigInt(this.P)}`);
+        const counted = round[106] === 1 && round[105] === 1 && round.subarray(112, 144).equals(slot.subarray(64, 96));
+        if (counted) sum += (at(slot, 8) * BigInt(this.P) * at(round, 56) * BigInt(slot[106])) / (BigInt(slot[105]) << 20n);
+      }
+    }
+    return sum;
+  }
+
   /** Goes to a period of a round. */
   at(round, inRound) { this.chain.period = round * this.P + inRound; return this; }
 
