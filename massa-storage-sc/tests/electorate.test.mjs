@@ -514,6 +514,27 @@ class Trial {
     this.world.ok('resolveExpiredChallenges', m.texts([this.world.nodes.get(name).address]), this.options(name));
     this.brute.settle(node, this.v, this.windowOver);
   }
+  /** Somebody has all settled. */
+  settleAll() {
+    const names = [...this.brute.nodes.keys()];
+    if (names.length === 0) return;
+    // What does not fit the events of an operation is left.
+    const { result } = settle(this.world, ...names);
+    names.forEach((name, i) => { if (result[i] === 3) this.brute.settle(this.brute.nodes.get(name), this.v, this.windowOver); });
+  }
+  /** What has become of claims: of each node, and in all. */
+  outcome() {
+    for (const name of this.brute.nodes.keys()) settle(this.world, name);
+    const { stakes, credited, reserves, pool, toBurn, burned } = this.world.state();
+    const nodes = [...this.brute.nodes.keys()].map((name) => {
+      const b = this.world.chain.data.get('node_' + this.world.nodes.get(name).address);
+      const at = (offset) => b.readBigUInt64LE(offset);
+      const slots = [0, 1, 2].map((i) => 208 + 128 * i);
+      return { name, stake: at(24), entry: [at(104), at(592)], sitsOut: at(112), draws: [at(120), at(128)],
+        credit: slots.reduce((sum, from) => sum + at(from + 96), at(144)), results: slots.map((from) => [at(from), b[from + 104], b[from + 107]]) };
+    });
+    return { nodes, stakes, credited, reserves, pool, burned: toBurn + burned };
+  }
   key(name, node) {
     const rounds = [...this.brute.rounds].filter(([r, record]) => record.accepted !== null && r * 8 > node.period).map(([r]) => r);
     if (rounds.length === 0) return;
@@ -598,6 +619,8 @@ class Trial {
     assert.equal(row?.[105] ?? 0, accepted === null ? 0 : 1, 'acceptance');
     if (accepted) assert.deepEqual(row.subarray(112, 144), accepted);
     assert.equal(world.state().proven, brute.proven, 'proven');
+    // 5: what nodes have earned is what is owed.
+    if (this.dice.state % 16n === 0n) assert.equal(world.state().credited, world.creditOfNodes(), 'credited');
   }
 }
 
@@ -618,4 +641,22 @@ test(`${RUN.steps} random operations, seed ${RUN.seed}: the ring is what brute f
     for (const what of trial.seen) seen.add(what);
   }
   if (RUN.committed) assert.deepEqual([...seen].sort(), ['again', 'forget', 'key', 'leave', 'proven', 'register']);
+});
+
+test('the same operations, with everybody settled after each of them or as late as can be: results, pay, slashes, sitting out and entries are the same', () => {
+  const runs = Math.max(4, Math.ceil(RUN.steps / 2_000));
+  let slashed = 0n;
+  for (let k = 0; k < runs; k++) {
+    const [late, early] = [false, true].map((eager) => {
+      const trial = new Trial(RUN.seed + BigInt(k));
+      for (let i = 0; i < 250; i++) {
+        trial.step();
+        if (eager) trial.settleAll();
+      }
+      return trial.outcome();
+    });
+    assert.deepEqual(early, late, `seed ${RUN.seed + BigInt(k)}`);
+    slashed += late.burned;
+  }
+  if (RUN.committed) assert.ok(slashed > 0n);
 });

@@ -274,6 +274,48 @@ test('a node is found by its address and by its P2P identity', () => {
   assert.equal(world.info('ann').stake, 101n * MAS);
 });
 
+test('a node that is forgotten leaves no row behind, and its P2P identity is free', () => {
+  const world = new World();
+  const rows = () => [...world.chain.data.keys()].filter((key) => /^(node|index|p2p)_/.test(key));
+  world.register('ann', 10, { identity: true });
+  const { nodeId } = world.nodes.get('ann');
+  assert.equal(rows().length, 3);
+  world.ok('unregisterStorageNode', undefined, as(world, 'ann'));
+  world.at(10, 0).ok('unregisterStorageNode', undefined, as(world, 'ann'));
+  assert.deepEqual(rows(), []);
+  assert.equal(world.info(nodeId), null);
+  world.register('ann', 10, { identity: true });
+  assert.equal(world.info(nodeId).address, world.nodes.get('ann').address);
+});
+
+test('pending rewards are what settling gives: for who is counted, missed, lied, was refuted, in a round that is over, open or void', () => {
+  const { world, ranked, args, address } = World.steady();
+  const [liar, misser] = ranked;
+  const last = ranked[8];
+  const others = ranked.filter((name) => ![liar, misser].includes(name));
+  world.at(9, 3);
+  for (const name of others) world.honest(name);
+  world.honest(misser, { change: (a) => a.slice(1) });
+  world.submit(liar, { beacon: m.hash(m.u8(7)) });
+  world.ok('refuteClaim', args(last, 9, ranked.slice(2, 5)), admin);
+  const pending = (name) => world.view('calculatePendingRewards', m.sized(address(name))).readBigUInt64LE();
+  const credit = (name) => { const b = world.chain.data.get('node_' + address(name)); return [96, 224, 352].reduce((sum, at) => sum + b.readBigUInt64LE(208 + at), b.readBigUInt64LE(144)); };
+  const open = ranked.map(pending);
+  assert.deepEqual(open, ranked.map(credit), 'of a round that is open nothing is told');
+  world.at(9, 51).ok('distributeRewards', m.u64(900), admin);
+  const told = ranked.map(pending);
+  settle(world, ...ranked);
+  assert.deepEqual(told, ranked.map(credit));
+  assert.deepEqual(ranked.map(pending), told);
+  const [whole, part] = [told[3] - open[3], told[1] - open[1]];
+  assert.deepEqual([whole, part].map((v) => v > 0n), [true, true]);
+  assert.deepEqual([told[0] - open[0], told[8] - open[8], part < whole], [0n, 0n, true]);
+  // A void round: nobody but one answers.
+  world.at(10, 3).honest(ranked[3]);
+  world.at(10, 51).ok('distributeRewards', m.u64(1000), admin);
+  assert.equal(pending(ranked[3]), told[3]);
+});
+
 // Refutation.
 
 test('a chunk that was not assigned is refuted: ten times the percentage and unmatured credit, a tenth to the reporter', () => {
