@@ -4,7 +4,7 @@
 //   npm run mutants -- rounds.ts slash   those whose file or words have one of these; writes nothing
 //   npm run mutants -- --named …         with the tests that they name only: quicker, and says which names are wrong
 //
-// Works on a copy in a temporary folder, compiled without optimisation. Ends with what survived, and fails if that is not meant to.
+// Works on a copy in a temporary folder, compiled without optimisation. The test that the table names is tried alone first. Ends with what survived, and fails if that is not meant to.
 import asc from 'assemblyscript/asc';
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -46,10 +46,11 @@ async function compile(entry, out) {
   if (error) throw new Error(`does not compile: ${stderr}`);
 }
 
-/** The first test of a file that fails; null if all pass. */
-function firstFailure(name) {
+/** The first test of a file that fails, or whether `only` does; null if none. */
+function firstFailure(name, only) {
+  const filter = only ? [`--test-name-pattern=^${only.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`] : [];
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--test-reporter=tap', `tests/${name}.test.mjs`], { cwd: copy, env: { ...process.env, STEPS, PURE_WASM: join(copy, PURE_OUT) }, stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(process.execPath, ['--test-reporter=tap', ...filter, `tests/${name}.test.mjs`], { cwd: copy, env: { ...process.env, STEPS, PURE_WASM: join(copy, PURE_OUT) }, stdio: ['ignore', 'pipe', 'ignore'] });
     let [failed, rest] = [null, ''];
     const fail = (test) => { failed ??= test; child.kill('SIGKILL'); };
     const timer = setTimeout(() => fail('does not end'), FILE_MS_MAX);
@@ -69,29 +70,36 @@ function firstFailure(name) {
   });
 }
 
-/** Which test notices, as file and name; null if none does. */
-async function killer(names) {
+/** Which test notices, as file and name, of those in the files, `known` first; null if none does. */
+async function killer(names, known) {
   await compile('assembly/contracts/storage-registry.ts', 'build/storage-registry.wasm');
   let pure = false;
-  for (const name of names) {
+  for (const [name, only] of [...(known ? [known] : []), ...[...names].map((name) => [name])]) {
     if (OF_PURE.includes(name) && !pure) {
       await compile('assembly/testing/pure.ts', PURE_OUT);
       pure = true;
     }
-    const test = await firstFailure(name);
+    const test = await firstFailure(name, only);
     if (test !== null) return { name, test };
   }
   return null;
 }
 
-async function run({ file, find, becomes, first }) {
+/** What the table of README.md says: row without its last field → file and name of a test. */
+function knownKillers() {
+  const rows = readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^(\| [\w-]+\.ts \| .* \|) (\w+): (.*) \|$/gm);
+  return new Map([...rows].map(([, row, name, test]) => [row, [name, test.replace(/\\\|/g, '|')]]));
+}
+const rowOf = ({ file, what }) => `| ${file} | ${what} |`;
+
+async function run({ file, what, find, becomes, first }) {
   const path = join(copy, 'assembly/internals', file);
   const source = readFileSync(path, 'utf8');
   if (source.split(find).length !== 2) throw new Error(`${file}: not there exactly once: ${find}`);
   // A function, so that no character of it is special.
   writeFileSync(path, source.replace(find, () => becomes));
   try {
-    return await killer(new Set(named ? first : [...first, ...OTHERS]));
+    return await killer(new Set(named ? first : [...first, ...OTHERS]), known.get(rowOf({ file, what })));
   } finally {
     writeFileSync(path, source);
   }
@@ -103,6 +111,7 @@ const named = process.argv.includes('--named');
 const words = process.argv.slice(2).filter((word) => word !== '--named');
 const chosen = words.length === 0 ? all : all.filter(({ file, what }) => words.some((word) => file === word || what.includes(word)));
 
+const known = knownKillers();
 makeCopy();
 const already = await killer(new Set(named ? chosen.flatMap(({ first }) => first) : OTHERS));
 if (already) throw new Error(`without any mutation, ${already.name} fails: ${already.test}`);
@@ -113,7 +122,7 @@ for (const [i, mutation] of chosen.entries()) {
   const by = await run(mutation);
   const result = by ? `${by.name}: ${by.test}` : `survives${mutation.reason ? `: ${mutation.reason}` : ''}`;
   console.log(`${i + 1}/${chosen.length} ${Math.round((Date.now() - begin) / 1000)} s  ${mutation.file}: ${mutation.what} → ${result}`);
-  rows.push(`| ${mutation.file} | ${mutation.what} | ${by ? `${by.name}: ${by.test.replace(/\|/g, '\\|')}` : `nothing changes: ${mutation.reason}`} |`);
+  rows.push(`${rowOf(mutation)} ${by ? `${by.name}: ${by.test.replace(/\|/g, '\\|')}` : `nothing changes: ${mutation.reason}`} |`);
   if (!by && !mutation.reason) survivors.push(`${mutation.file}: ${mutation.what}`);
   if (by && mutation.reason) survivors.push(`${mutation.file}: ${mutation.what} was said to change nothing, and is noticed`);
 }

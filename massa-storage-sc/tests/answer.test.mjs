@@ -83,6 +83,16 @@ test('a claim that counts air, hides a chunk or overflows is worth nothing', () 
   assert.equal(reasonBeside({ sum: (1n << 64n) - 1n, hash: some }), s.SUM_PATH);
 });
 
+test('the leaf after a chunk is not in it: where both have one whole leaf, its path would fit', () => {
+  const segment = s.madeSegment({ segment: 0, periods: 4, chunkLengths: [1024, 1024] });
+  const holding = new s.Holding([segment]);
+  const { claim } = holding;
+  const check = (drawn, answer) => run('check', claim.root, m.u64(claim.sum), m.u64(drawn), segment.root, m.sized(answer))[0];
+  const [first, second] = [0n, 1n].map((j) => holding.answer(j));
+  assert.deepEqual([check(0n, first), check(1n, second)], [s.PASSED, s.PASSED]);
+  assert.deepEqual([check(1n, first), check(0n, second)], [s.NOT_DRAWN, s.NOT_DRAWN]);
+});
+
 test('a header is read field by field, and its hash begins its path', () => {
   for (const { segment, leaf, hash, root: segmentRoot, path } of vectors.headers) {
     const bytes = hex(leaf);

@@ -128,6 +128,24 @@ test('the rate is what the pool can pay, and what is credited is always payable'
   assert.equal(stats.reserve, (sum * 100n * stats.rate) >> 20n);
 });
 
+test('two rounds that are over are closed together, in order, by whatever comes next', () => {
+  const world = World.running();
+  world.at(2, 3);
+  for (const name of ALL) world.honest(name);
+  const done = settle(world.at(4, 0), 'ann');
+  assert.deepEqual(done.events.filter((e) => e.startsWith('REWARDS_DISTRIBUTED')).map((e) => e.split(/[:,]/)[1]), ['200', '300']);
+  assert.deepEqual([2, 3].map((r) => [world.stats(r).closed, world.stats(r).accepted, world.stats(r).previousAccepted]), [[1, 1, (1n << 64n) - 1n], [1, 0, 2n]]);
+});
+
+test('a claim of more leaves than its tree has is worth nothing', () => {
+  const world = World.running().at(2, 3);
+  const more = new s.Holding(world.segments);
+  more.claim.sum += 1n;
+  for (const name of ALL) world.honest(name, { claim: more.claim });
+  const done = world.at(3, 3).honest('ann', { holding: more });
+  assert.deepEqual(world.told(done).draws, ['3', '3', '3', '3']);
+});
+
 test('closing late changes no amount', () => {
   const amounts = [51, 5000].map((late) => {
     const world = World.running();
@@ -550,8 +568,7 @@ test('a manual challenge can be answered until its deadline, to the millisecond,
 
 test('answers are taken from the third period of a round to its middle, both included', () => {
   const world = World.running();
-  world.at(2, 3).honest('ann');
-  world.at(2, 50).honest('bob');
+  for (const [inRound, name] of [[3, 'ann'], [50, 'bob']]) assert.equal(world.told(world.at(2, inRound).honest(name)).answers, 'answered');
   world.refuses('answers to this round are still taken', 'distributeRewards', m.u64(200), admin);
   world.at(2, 51).skips('this round is answered or over', 'cat', { beacon: world.beacon(2) });
   assert.equal(world.stats(2).closed, 1, 'by whatever came next');
