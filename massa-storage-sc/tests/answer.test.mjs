@@ -93,6 +93,24 @@ test('the leaf after a chunk is not in it: where both have one whole leaf, its p
   assert.deepEqual([check(1n, first), check(0n, second)], [s.NOT_DRAWN, s.NOT_DRAWN]);
 });
 
+test('a leaf is shown with the path of its own place: another may have the same sides, and fewer siblings', () => {
+  const segment = s.madeSegment({ segment: 0, periods: 4, chunkLengths: [3072] });
+  const holding = new s.Holding([segment]);
+  const parts = [0n, 1n, 2n].map((j) => holding.parts(j));
+  const sides = ({ leafPath }) => leafPath.map(([left]) => left);
+  assert.deepEqual([sides(parts[1]), sides(parts[2])], [[1, 0], [1]]);
+  const check = (drawn, answer) => run('check', holding.claim.root, m.u64(3), m.u64(drawn), segment.root, m.sized(s.encodeAnswer(answer)))[0];
+  assert.deepEqual([check(1n, parts[1]), check(2n, parts[2]), check(1n, parts[2]), check(2n, parts[1])], [s.PASSED, s.PASSED, s.LEAF_PATH, s.LEAF_PATH]);
+});
+
+test('a claim has forty levels: a sibling above them makes an answer malformed', () => {
+  const segment = s.madeSegment({ segment: 0, periods: 4, chunkLengths: [1024, 1024] });
+  const holding = new s.Holding([segment]);
+  const { mask, siblings, ...parts } = holding.parts(0n);
+  const above = s.encodeAnswer({ ...parts, mask: mask | (1n << 40n), siblings: [...siblings, { sum: 1n, hash: m.hash(m.u8(1)) }] });
+  assert.equal(run('check', holding.claim.root, m.u64(2), m.u64(0), segment.root, m.sized(above))[0], s.MALFORMED);
+});
+
 test('a header is read field by field, and its hash begins its path', () => {
   for (const { segment, leaf, hash, root: segmentRoot, path } of vectors.headers) {
     const bytes = hex(leaf);

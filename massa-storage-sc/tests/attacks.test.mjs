@@ -453,6 +453,11 @@ test('a witness that does not claim the chunk itself proves nothing, nor does an
   const position = world.segments[0].position(0);
   const proof = world.holding.exhibit(position);
   const sumPath = world.holding.sumPath(position);
+  const above = m.cat(m.u64(sumPath.readBigUInt64LE() | (1n << 40n)), sumPath.subarray(8), m.u64(1), root(1));
+  for (const longer of [m.cat(sumPath, m.u8(0)), above]) {
+    world.refuses(`witness does not claim the chunk: ${address(ranked[1])}`, 'refuteClaim',
+      args(ranked[8], 9, [ranked[1], ranked[2], ranked[3]], { proof, holdings: { [ranked[1]]: { sumPath: () => longer } } }), admin);
+  }
   for (let at = 8; at < sumPath.length; at += 9) {
     const changed = Buffer.from(sumPath);
     changed[at] ^= 1;

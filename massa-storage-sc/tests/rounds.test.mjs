@@ -1,6 +1,7 @@
 // What a round does: claims, beacons, answers, results, money.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { user } from './host.mjs';
 import * as m from './model.mjs';
 import * as s from './segment.mjs';
 import { ADMIN, MAS, World } from './world.mjs';
@@ -11,6 +12,7 @@ test('an honest round pays every node by the formula, after the round that follo
   for (const name of ['ann', 'bob', 'cat']) {
     const done = world.honest(name);
     assert.deepEqual(world.told(done).draws, ['0', '0', '0', '0']);
+    assert.equal(world.info(name).lastChallengedPeriod, 203n);
   }
   world.at(2, 51);
   const done = world.ok('distributeRewards', m.u64(200), { from: ADMIN.address });
@@ -126,6 +128,15 @@ test('the rate is what the pool can pay, and what is credited is always payable'
   const byPool = (before << 12n) / (sum * 100n);
   assert.equal(stats.rate, byPool < 1_000_000n ? byPool : 1_000_000n);
   assert.equal(stats.reserve, (sum * 100n * stats.rate) >> 20n);
+});
+
+test('a round that is not closed has no previous one', () => {
+  const world = World.running();
+  for (const round of [2, 3]) {
+    world.at(round, 3);
+    for (const name of ALL) world.honest(name);
+  }
+  assert.deepEqual([2, 3, 4].map((r) => world.stats(r).previousAccepted), [(1n << 64n) - 1n, 2n, (1n << 64n) - 1n]);
 });
 
 test('two rounds that are over are closed together, in order, by whatever comes next', () => {
@@ -334,6 +345,21 @@ test('pending rewards are what settling gives: for who is counted, missed, lied,
   assert.equal(pending(ranked[3]), told[3]);
 });
 
+test('the least and the largest allocation, and the least stake, are allowed, and nothing beyond', () => {
+  const world = new World({ config: { minAllocatedGb: 4n, maxAllocatedGb: 150n } });
+  const who = user('eve');
+  world.give(who.address);
+  const options = { from: who.address, coins: 300n * MAS };
+  const args = (gb, stake) => m.cat(m.u64(gb), m.u64(stake), m.u64(0), m.texts([]), m.texts([]), m.texts([]));
+  world.refuses('allocatedGb: at least 4', 'registerStorageNode', m.u64(3), options);
+  world.refuses('allocatedGb: at most 150', 'registerStorageNode', m.u64(151), options);
+  world.refuses('stake: at least 100000000000', 'registerStorageNode', args(4, 100n * MAS - 1n), options);
+  world.refuses('stake: at least 150000000000', 'registerStorageNode', args(150, 150n * MAS - 1n), options);
+  world.register('ann', 4, { stake: 100n * MAS });
+  world.register('bob', 150, { stake: 150n * MAS });
+  assert.deepEqual(['ann', 'bob'].map((name) => world.info(name).stake), [100n * MAS, 150n * MAS]);
+});
+
 // Refutation.
 
 test('a chunk that was not assigned is refuted: ten times the percentage and unmatured credit, a tenth to the reporter', () => {
@@ -368,6 +394,15 @@ test('refuted after its result is fixed, a claim is told as refuted', () => {
   assert.ok(world.result(last, 8).credit > 0n);
   world.ok('refuteClaim', args(last, 8, ranked.slice(0, 3)), admin);
   assert.deepEqual([world.result(last, 8).reason, world.result(last, 8).credit], [20, 0n]);
+});
+
+test('a refutation after the window settles the claim first: what it earned is lost, with a tenth for the reporter', () => {
+  const { world, ranked, args, address } = World.steady();
+  const last = ranked[8];
+  const credit = (world.holding.claim.sum * 100n * 1_000_000n) >> 20n;
+  const done = world.at(8, 51).ok('refuteClaim', args(last, 8, ranked.slice(0, 3)), admin);
+  assert.ok(done.events.includes(`CLAIM_REFUTED:${address(last)},8,${ADMIN.address},${100n * MAS + 2n * credit}`), 'of rounds 7 and 8');
+  assert.deepEqual([world.result(last, 8).reason, world.result(last, 8).credit, world.result(last, 8).state], [20, 0n, 3]);
 });
 
 test('refutation: each guard', () => {
