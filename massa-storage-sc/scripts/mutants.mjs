@@ -41,9 +41,11 @@ function makeCopy() {
   writeFileSync(join(copy, 'asconfig.json'), JSON.stringify(config));
 }
 
+class NoContract extends Error {}
+
 async function compile(entry, out) {
   const { error, stderr } = await asc.main([entry, '-o', out, '--baseDir', copy]);
-  if (error) throw new Error(`does not compile: ${stderr}`);
+  if (error) throw new NoContract(`does not compile: ${stderr}`);
 }
 
 /** The first test of a file that fails, or whether `only` does; null if none. */
@@ -119,7 +121,11 @@ if (already) throw new Error(`without any mutation, ${already.name} fails: ${alr
 const begin = Date.now();
 const [rows, survivors] = [[], []];
 for (const [i, mutation] of chosen.entries()) {
-  const by = await run(mutation);
+  const by = await run(mutation).catch((error) => {
+    if (!(error instanceof NoContract)) throw error;
+    survivors.push(`${mutation.file}: ${mutation.what} ${error.message}`);
+    return { name: 'nothing', test: 'does not compile' };
+  });
   const result = by ? `${by.name}: ${by.test}` : `survives${mutation.reason ? `: ${mutation.reason}` : ''}`;
   console.log(`${i + 1}/${chosen.length} ${Math.round((Date.now() - begin) / 1000)} s  ${mutation.file}: ${mutation.what} → ${result}`);
   rows.push(`${rowOf(mutation)} ${by ? `${by.name}: ${by.test.replace(/\|/g, '\\|')}` : `nothing changes: ${mutation.reason}`} |`);

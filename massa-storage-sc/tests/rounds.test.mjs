@@ -48,6 +48,7 @@ test('a missed draw earns less and costs a quarter of ten percent of the stake f
   assert.equal(result.credit, (world.holding.claim.sum * 100n * 1_000_000n * 3n) / (4n << 20n));
   assert.equal(world.info('ann').totalChallenges, 4n);
   assert.equal(world.info('ann').passedChallenges, 3n);
+  assert.deepEqual([world.stats(2).challengesIssued, world.stats(2).challengesPassed], [12n, 11n]);
   assert.deepEqual([world.state().burned, world.state().toBurn], [0n, slash]);
 });
 
@@ -472,6 +473,21 @@ test('a node is filled once it passes with nine tenths of its share less 8 chunk
   assert.equal(play(10, 40), true);
 });
 
+test('a node that is unset and set again in the same round stays filled', () => {
+  const world = World.running(ALL, { config: { chunkSizeBytes: 65_536n }, chunkLengths: Array(40).fill(65_536) });
+  const few = new s.Holding(world.segments, (position) => position < 15n);
+  const holdings = { 2: world.holding, 3: world.holding, 4: few, 5: world.holding, 6: world.holding };
+  for (const round of [2, 3, 4, 5]) {
+    world.at(round, 3);
+    for (const name of ['bob', 'cat']) world.honest(name);
+    world.honest('ann', { holding: holdings[round], claim: holdings[round + 1].claim });
+    // Round 4, with too little, is settled with the answer to round 5.
+    if (round !== 4) settle(world.at(round, 51), ...ALL);
+  }
+  assert.deepEqual([world.result('ann', 4).reason, world.result('ann', 5).reason], [0, 0]);
+  assert.deepEqual([5, 6, 7, 8].map((round) => world.at(round, 60).info('ann').filled), [true, true, true, true]);
+});
+
 test('while nobody has passed anything, everybody is filled', () => {
   const world = World.running(ALL);
   world.at(2, 3);
@@ -497,7 +513,7 @@ test('a claim is covered by the stake that is left', () => {
   world.at(3, 0).skips('this round must be answered before the next is claimed', 'ann', { claim: { root: Buffer.alloc(32), sum: covered } });
   world.at(3, 51).submit('ann', {});
   world.at(7, 0).skips('claim is more than the stake covers', 'ann', { claim: { root: Buffer.alloc(32), sum: covered + 1n } });
-  world.submit('ann', { claim: { root: m.hash(m.u8(1)), sum: covered } });
+  assert.equal(world.told(world.submit('ann', { claim: { root: m.hash(m.u8(1)), sum: covered } })).claim, String(covered));
 });
 
 test('a node without stake claims nothing', () => {

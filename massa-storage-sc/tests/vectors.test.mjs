@@ -52,6 +52,11 @@ test('slashes: stake · percent / 100 · missed / K', () => {
   assert.equal(number('slash', 7, 10, 1, 4), 0n);
 });
 test('128-bit division agrees with big integers', () => {
+  const edges = [1n, 2n, 3n, 1n << 32n, (1n << 63n) - 1n, 1n << 63n, (1n << 64n) - 2n, (1n << 64n) - 1n];
+  for (const a of edges) for (const b of edges) for (const c of edges) {
+    const exact = (a * b) / c;
+    assert.equal(number('divide', a, b, c), exact >> 64n ? (1n << 64n) - 1n : exact, `${a} · ${b} / ${c}`);
+  }
   let seed = 1n;
   const next = () => { seed = (seed * 6364136223846793005n + 1442695040888963407n) & ((1n << 64n) - 1n); return seed >> (seed & 63n); };
   for (let i = 0; i < 3000; i++) {
