@@ -303,7 +303,8 @@ function laterRoundsGoOn(chaos, world) {
     for (const name of names) world.submit(name, { beacon: world.beacon(world.round), answers: chaos.answers(name, chaos.holdings[0], world.beacon(world.round)) });
   };
   world.chain.period += 24;
-  if (left.length > 0) {
+  // Where the first phase has begun again, who is new has a key, and an entry before those have whose entries lapsed.
+  if (left.length > 0 && world.state().proven) {
     play(left);
     assert.equal(world.stats(world.round).accepted, 1);
     for (const name of fresh) world.ok('setPlacementKey', m.cat(m.sized(chaos.address(name)), m.u64(world.round)), admin);
