@@ -423,6 +423,16 @@ test('accused and witnesses are scored by what they had declared when the round 
   world.ok('refuteClaim', args(last, 9, ranked.slice(0, 3)), admin);
 });
 
+test('a witness is scored by what it had declared when the round was claimed, whatever it changed twice since', () => {
+  const { world, ranked, args, address } = World.steady();
+  const [witness, accused] = [ranked[2], ranked[3]];
+  world.ok('updateStorageAllocation', m.u64(1), as(world, witness));
+  for (const r of [9, 10]) round(world, r, ranked);
+  world.refuses(`witness has no lower score: ${address(witness)}`, 'refuteClaim', args(accused, 10, ranked.slice(0, 3)), admin);
+  world.ok('updateStorageAllocation', m.u64(2), as(world, witness));
+  world.ok('refuteClaim', args(accused, 9, ranked.slice(0, 3)), admin);
+});
+
 test('a witness that had lapsed proves nothing', () => {
   const { world, ranked, args, address } = World.steady();
   const [best, ...others] = ranked;
@@ -522,6 +532,29 @@ test('a refutation takes what is unmatured, not what the next round may earn', (
   settle(world.at(9, 51), last);
   assert.deepEqual([world.result(last, 8).credit, world.result(last, 9).reason, world.result(last, 9).refuted], [0n, 0, 0]);
   assert.ok(world.result(last, 9).credit > 0n);
+});
+
+test('a refutation takes what the open answer of its round would earn, and what that of the next has earned', () => {
+  const { world, ranked, args } = World.steady();
+  const last = ranked[8];
+  round(world, 9, ranked);
+  world.ok('refuteClaim', args(last, 8, ranked.slice(0, 3)), admin);
+  settle(world.at(9, 51), ...ranked);
+  assert.deepEqual([world.result(last, 9).reason, world.result(last, 9).credit], [20, 0n]);
+  world.at(11, 0);
+  for (const name of ranked) world.ok('claimRewards', undefined, as(world, name));
+  assert.equal(world.state().credited, 0n);
+});
+
+test('lies in two rounds that were claimed with the same stake take no more than there is', () => {
+  const world = World.running(FOUR, { config: { slashPercentage: 100n } });
+  round(world, 2);
+  world.submit('dan', { beacon: root(7), claim: world.holding.claim });
+  round(world, 3);
+  world.submit('dan', { beacon: root(7) });
+  const done = settle(world.at(3, 60), 'dan');
+  assert.ok(done.events.includes(`STORAGE_NODE_SLASHED:${world.nodes.get('dan').address},0,minority beacon`));
+  assert.equal(world.info('dan').stake, 0n);
 });
 
 test('refuting oneself costs nine tenths of what it takes, and does not free the stake', () => {

@@ -241,6 +241,18 @@ test('weight lapses after eight rounds without a counted one, and returns two ro
   assert.equal(world.at(12, 0).info('ann').weight, 10n);
 });
 
+test('a weight has a gap of a round if the counted round was the last before it lapses, and none if it was the one before', () => {
+  for (const [counted, weights] of [[7, [10n, 10n, 10n]], [8, [10n, 0n, 10n]]]) {
+    const world = World.running();
+    world.at(counted - 1, 60);
+    for (const name of ALL) world.submit(name, { claim: world.holding.claim });
+    world.at(counted, 3);
+    for (const name of ALL) world.honest(name);
+    settle(world.at(counted, 51), 'ann');
+    assert.deepEqual([8, 9, 10].map((round) => world.at(round, 60).info('ann').weight), weights, `counted in round ${counted}`);
+  }
+});
+
 test('a pause touches a round: nobody is slashed for it, and the rounds after it go on', () => {
   const world = World.running();
   world.at(2, 10).ok('setPaused', m.u8(1), admin);
@@ -361,6 +373,14 @@ test('the least and the largest allocation, and the least stake, are allowed, an
   assert.deepEqual(['ann', 'bob'].map((name) => world.info(name).stake), [100n * MAS, 150n * MAS]);
 });
 
+test('who comes pays the stake of the configuration that counts when it will count', () => {
+  const world = new World();
+  world.ok('updateConfig', m.encodeConfig({ ...m.DEFAULT_CONFIG, minStake: 200n * MAS }), admin);
+  world.at(5, 99).register('ann');
+  world.at(6, 0).register('bob');
+  assert.deepEqual(['ann', 'bob'].map((name) => world.info(name).stake), [100n * MAS, 200n * MAS]);
+});
+
 // Refutation.
 
 test('a chunk that was not assigned is refuted: ten times the percentage and unmatured credit, a tenth to the reporter', () => {
@@ -395,6 +415,7 @@ test('refuted after its result is fixed, a claim is told as refuted', () => {
   assert.ok(world.result(last, 8).credit > 0n);
   world.ok('refuteClaim', args(last, 8, ranked.slice(0, 3)), admin);
   assert.deepEqual([world.result(last, 8).reason, world.result(last, 8).credit], [20, 0n]);
+  world.refuses('this claim is refuted already', 'refuteClaim', args(last, 8, ranked.slice(0, 3)), admin);
 });
 
 test('a refutation after the window settles the claim first: what it earned is lost, with a tenth for the reporter', () => {
@@ -471,6 +492,7 @@ test('a node is filled once it passes with nine tenths of its share less 8 chunk
   assert.equal(play(8, 40), false);
   assert.equal(play(9, 40, (a) => a.slice(1)), false, 'all that there is, but a draw is missed');
   assert.equal(play(10, 40), true);
+  assert.equal(world.state().flagsFrom, 5n, 'since the first flag');
 });
 
 test('a node that is unset and set again in the same round stays filled', () => {
