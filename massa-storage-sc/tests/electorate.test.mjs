@@ -50,6 +50,20 @@ test('in the first phase an entry that has lapsed returns after two rounds', () 
   assert.equal(world.state().nextSegment, 1n);
 });
 
+test('a proven round replaces no entry that begins with the round after it: stake that was added decides, and the first phase ends, a round later', () => {
+  const world = new World();
+  world.register('ann');
+  const segment = world.segment(0);
+  world.anchor(segment);
+  const holding = new s.Holding([segment]);
+  world.at(11, 0).ok('updateStorageAllocation', m.cat(m.u64(10), m.u64(50n * MAS)), as(world, 'ann', 60n * MAS));
+  world.at(12, 0).submit('ann', { claim: holding.claim });
+  for (const [r, weight, proven] of [[13, 0n, false], [14, 100n, false], [15, 150n, true]]) {
+    world.at(r, 3).honest('ann', { holding, claim: holding.claim });
+    assert.deepEqual([world.info('ann').voteWeight, world.state().proven], [weight * MAS, proven], `round ${r}`);
+  }
+});
+
 test('a leaving node does not renew its entry in the first phase', () => {
   const world = new World();
   world.register('ann');

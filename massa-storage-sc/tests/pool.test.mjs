@@ -263,6 +263,16 @@ test('where the pool cannot pay for a row, the caller does', () => {
   assert.equal(world.state().pool + world.stats(2).reserve, left);
 });
 
+test('a pool that has just enough for a row pays it', () => {
+  const row = BigInt('period_300'.length + 176 + 4) * 100_000n;
+  for (const [left, paid] of [[row, row], [row - 1n, 0n]]) {
+    const world = World.running(ALL, { config: { rewardPerGbPerPeriod: 0n } });
+    emptyPool(world, left);
+    world.at(2, 3).honest('ann');
+    assert.equal(world.state().pool, left - paid);
+  }
+});
+
 test('false roots cost the pool nothing', () => {
   const world = World.running(FOUR);
   play(world, 2, FOUR);

@@ -573,6 +573,7 @@ test('events of the admin, of keys and of leaving', () => {
   const [ann, dan] = [world.nodes.get('ann').address, (world.at(1, 99).register('dan'), world.nodes.get('dan').address)];
   assert.deepEqual(world.ok('addChallenger', m.sized(ann), admin).events, [`CHALLENGER_ADDED:${ann}`]);
   assert.deepEqual(world.ok('removeChallenger', m.sized(ann), admin).events, [`CHALLENGER_REMOVED:${ann}`]);
+  world.refuses('is not a challenger', 'removeChallenger', m.sized(ann), admin);
   assert.deepEqual(world.ok('setPaused', m.u8(1), admin).events, ['PAUSED:true']);
   assert.deepEqual(world.ok('setPaused', m.u8(0), admin).events, ['PAUSED:false']);
   world.at(2, 3);
@@ -624,6 +625,36 @@ test('a node that registers in the first period of a round gets its key from the
   }
   world.refuses('round opened before the registration', 'setPlacementKey', set(4), admin);
   world.ok('setPlacementKey', set(5), admin);
+});
+
+test('a manual challenge is failed by an answer with a sum path, of another chunk, in no segment, or under another root: each with its reason', () => {
+  const world = World.running();
+  const ann = world.nodes.get('ann').address;
+  world.ok('addChallenger', m.sized(ADMIN.address), admin);
+  const [segment] = world.segments;
+  const [chunk, other] = segment.chunks;
+  const parts = (of, change) => s.encodeAnswer({ position: of.position, chunk: of, mask: 0n, siblings: [], leaf: of.leaf(0), leafPath: m.treePath(of.leaves, 0), ...segment.paths(of.position), ...change });
+  const [[side, sibling], ...rest] = segment.paths(chunk.position).segmentPath;
+  const answers = [
+    [parts(chunk), undefined],
+    [parts(chunk, { mask: 1n, siblings: [{ sum: 1n, hash: m.hash(m.u8(1)) }] }), 'malformed'],
+    [parts(other), 'not the drawn leaf'],
+    [parts(chunk, { position: 9n << 16n }), 'segment not anchored'],
+    [parts(chunk, { segmentPath: [[side, m.hash(sibling)], ...rest] }), 'archive path does not end in the segment root'],
+    [parts(chunk, { leaf: chunk.leaf(1) }), 'leaf path does not end in the chunk id'],
+  ];
+  for (const [n, [answer, reason]] of answers.entries()) {
+    const id = m.hash(m.u8(n)).toString('hex');
+    world.ok('issueChallenge', m.cat(m.sized(id), m.sized(ann), m.sized(chunk.id.toString('hex')), m.u64(0)), admin);
+    assert.equal(world.ok('submitProof', m.submitArgs(id, answer), as(world, 'ann')).events[0].split(',')[2], reason);
+  }
+});
+
+test('draws and results are those of the round that is named, though another has its slot', () => {
+  const world = World.running();
+  const ann = m.sized(world.nodes.get('ann').address);
+  const lengths = (round) => [world.view('getRoundResult', m.cat(ann, m.u64(round))).length, world.view('getDraws', m.cat(ann, m.u64(round), world.beacon(2))).length];
+  assert.deepEqual([2, 5, 3].map(lengths), [[128, 4 * 76], [0, 0], [0, 0]]);
 });
 
 test('a manual challenge can be answered until its deadline, to the millisecond, and expires after it', () => {
