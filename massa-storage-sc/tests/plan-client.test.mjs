@@ -160,7 +160,8 @@ test('what is no UTF-8 is refused', () => {
   for (const hex of ['61c3', '80', 'c181', 'e0819f', 'eda080', 'edb080', 'f4908080', 'f8888080', 'ff']) {
     world.refuses('argument challengeId: not UTF-8', 'issueChallenge', issue(Buffer.from(hex, 'hex')), admin);
   }
-  for (const hex of ['00', '0a', '7f']) world.refuses('argument challengeId: no control characters and commas', 'issueChallenge', issue(Buffer.from(hex, 'hex')), admin);
+  for (const hex of ['00', '0a', '7f', '612c62']) world.refuses('argument challengeId: no control characters and commas', 'issueChallenge', issue(Buffer.from(hex, 'hex')), admin);
+  world.refuses('argument challengeId: empty', 'issueChallenge', issue(''), admin);
 });
 
 test('a relayer shows the node\'s signature over the id and the proof, which serves nothing else', () => {

@@ -117,6 +117,7 @@ export class BodyChunk {
 
 /** The chunks of a segment in their order; `get` finds one by its position. */
 class Chunks extends Array {
+  static get [Symbol.species]() { return Array; }
   get(position) { return this[Number(position & 0xffffn)]; }
 }
 
