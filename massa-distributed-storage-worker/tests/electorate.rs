@@ -538,7 +538,8 @@ impl Contest {
         }
     }
 
-    fn honest_submission(&self, node: &Address) -> Submission {
+    /// What a node sends that does its part, with a true beacon and true roots or not.
+    fn submission(&self, node: &Address, (true_beacon, true_roots): (bool, bool)) -> Submission {
         let world = &self.world;
         let (round, next) = (world.round(), world.model.next_segment);
         let claimed = world.model.nodes[node].claim_of(round).is_some();
@@ -547,32 +548,37 @@ impl Contest {
         let weighs = world.model.vote_weight(node, round) > 0 || round >= 2;
         let roots = segments
             .filter(|_| weighs)
-            .map(|segment| (segment, root_of(segment, true)));
+            .map(|segment| (segment, root_of(segment, true_roots)));
         Submission {
             round,
-            beacon: claimed.then(|| (beacon_of(round, true), answers(true))),
+            beacon: claimed.then(|| (beacon_of(round, true_beacon), answers(true))),
             roots: roots.collect(),
             // An allocation counts from the second round after the registration on.
             claim: (round >= 1).then_some(([2; 32], 1 << 10)),
         }
     }
 
-    /// One round: everybody's operation in a random order, in the window.
+    /// One round: everybody's operation in a random order, in the window. The others agree on what they lie about, or do what they like.
     fn play(&mut self, round: u64) {
         self.world.period = round * PERIODS + 4;
+        let lie = (self.world.chance(50), self.world.chance(30));
         let mut left: Vec<Address> = self.honest.iter().chain(&self.others).copied().collect();
         while !left.is_empty() {
             let node = left.swap_remove(self.world.random.gen_range(0..left.len()));
             self.world.operations += 1;
             if self.honest.contains(&node) {
-                let mut what = self.honest_submission(&node);
+                let mut what = self.submission(&node, (true, true));
                 if self.world.submit(node, &what) == Done::Nothing {
                     // Its stake weighs nothing yet, or any more.
                     what.roots.clear();
                     assert_eq!(self.world.submit(node, &what), Done::Submitted, "{what:?}");
                 }
             } else if self.world.chance(80) {
-                let what = self.world.random_submission(&node);
+                let together = self.world.chance(80);
+                let what = match together {
+                    true => self.submission(&node, lie),
+                    false => self.world.random_submission(&node),
+                };
                 self.world.submit(node, &what);
             }
             self.note_accepted();
