@@ -538,6 +538,15 @@ test('a claim is covered by the stake that is left', () => {
   assert.equal(world.told(world.submit('ann', { claim: { root: m.hash(m.u8(1)), sum: covered } })).claim, String(covered));
 });
 
+test('a change of an allocation settles first, and wants the stake of what is left', () => {
+  const world = World.running([...ALL, 'dan'], { config: { stakePerGb: 10n * MAS, slashPercentage: 100n } }).at(2, 3);
+  for (const name of ALL) world.honest(name);
+  world.at(2, 51).refuses('stake: at least 100000000000', 'updateStorageAllocation', m.u64(10), as(world, 'dan'));
+  assert.equal(world.info('dan').stake, 100n * MAS, 'what is refused settles nothing');
+  settle(world, 'dan');
+  assert.equal(world.info('dan').stake, 90n * MAS);
+});
+
 test('a node without stake claims nothing', () => {
   const world = World.running([...ALL, 'dan'], { config: { stakePerGb: 0n, slashPercentage: 100n } }).at(2, 3);
   for (const name of ALL) world.honest(name);
