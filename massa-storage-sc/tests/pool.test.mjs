@@ -159,6 +159,18 @@ test('a round after a pause slashes again, and one that was touched is shielded 
   assert.equal(world.info('dan').stake, 100n * MAS - MAS / 10n);
 });
 
+test('a round that a pause touched is shielded also if nobody did anything until the next pause', () => {
+  const world = World.running(FOUR);
+  play(world, 2, FOUR);
+  world.at(3, 2).ok('setPaused', m.u8(1), admin);
+  world.at(3, 4).ok('setPaused', m.u8(0), admin);
+  for (const name of ALL) world.honest(name);
+  world.at(11, 0).ok('setPaused', m.u8(1), admin);
+  world.at(12, 0).ok('setPaused', m.u8(0), admin);
+  settle(world, 'dan');
+  assert.deepEqual([world.info('dan').stake, world.result('dan', 3).reason], [100n * MAS, 19]);
+});
+
 // What a miss costs.
 
 test('a miss costs the stake for the GB that were claimed, begun ones whole, at most all', () => {

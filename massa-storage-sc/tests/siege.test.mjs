@@ -212,5 +212,6 @@ test('below half, whatever attackers do, no round is void, no root is late by mo
 });
 
 test('with any stake and honest nodes that are often away, what is false is accepted by more than half, and the truth slashed by more than two thirds', () => {
+  sees(play({ budget: 180, absences: 20 }, RUN.steps / 3), 'false beacon', 'silent');
   sees(play({ budget: 600, absences: 30 }, RUN.steps / 3), 'false beacon', 'false root', 'silent', 'minority beacon');
 });
