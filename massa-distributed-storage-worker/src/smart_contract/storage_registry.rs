@@ -34,7 +34,7 @@ pub const DRAWS_MAX: usize = 16;
 /// Texts of [`resolve_expired_challenges`] at most.
 pub const RESOLVED_MAX: usize = 20;
 /// Gas that a call may take beyond its trial run, because of what is different by the time it is executed. A round is over: settling
-/// the caller's two open claims, with closing both rounds and slashes, takes 1.44 million (`massa-storage-sc/README.md`, gas table).
+/// the caller's two open claims, with closing both rounds and slashes, takes 1.61 million (`massa-storage-sc/README.md`, gas table).
 /// Roots that others' operations had accepted in the trial run are not yet, or the vote is the one that accepts them: eight root
 /// votes take 2.3 million. Twice both, and a little: gas that is not used costs nothing, and a submission that lacks some is lost.
 pub const SETTLING_GAS: u64 = 8_000_000;
