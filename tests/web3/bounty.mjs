@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 const contract = new URL('../../massa-storage-sc/', import.meta.url);
 const require = createRequire(contract);
 const { Account, Args, JsonRpcProvider, OperationStatus, SmartContract, parseMas } = require('@massalabs/massa-web3');
-const { default: base58check } = await import(require.resolve('bs58check'));
+const { default: base58check } = require('bs58check');
 const wasm = readFileSync(new URL('build/history-bounty.wasm', contract));
 
 /** First byte of what `checkBlock` answers. */
