@@ -2,6 +2,7 @@
 //! (`tests/data/contract-state-vectors.json`).
 
 use massa_distributed_storage_worker::smart_contract::args::DecodeError;
+use massa_distributed_storage_worker::smart_contract::electorate::counts;
 use massa_distributed_storage_worker::smart_contract::state::{
     challenge_key, parse_node_key, round_key, segment_key, BeaconRecord, ConfigRecord, NodeRecord, RootVotes,
     RoundRecord, CONFIG_KEY, NODE_PREFIX, STATE_KEY, TOTAL_NODES_KEY,
