@@ -322,7 +322,8 @@ test('a placement key that comes late gives no weight at once, also if the alloc
   for (const r of [2, 3]) round(world, r);
   world.register('dan', 10);
   for (const r of [4, 5]) round(world, r);
-  world.at(6, 0).ok('updateStorageAllocation', m.u64(20), as(world, 'dan'));
+  assert.equal(world.at(6, 0).info('dan').weight, 0n, 'nor any before it comes');
+  world.ok('updateStorageAllocation', m.u64(20), as(world, 'dan'));
   world.ok('setPlacementKey', m.cat(m.sized(world.nodes.get('dan').address), m.u64(4)), admin);
   assert.deepEqual([6, 7, 8].map((r) => world.at(r, 0).info('dan').weight), [0n, 0n, 20n]);
 });
