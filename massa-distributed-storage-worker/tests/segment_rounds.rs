@@ -984,7 +984,7 @@ fn the_root_before_the_first_accepted_one_is_asked_for_in_turn_where_it_pays() {
             until: u64::MAX,
         });
         let settings = Settings {
-            claim_fee: Amount::from_raw(nano),
+            fee: Amount::from_raw(nano),
             ..settings(address(0))
         };
         let decision = decide(&settings, &case.snapshot, &case.local, &[]);

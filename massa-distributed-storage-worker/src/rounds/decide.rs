@@ -407,7 +407,7 @@ impl<'a> View<'a> {
         let copies = self.snapshot.config.at(next).replication_factor;
         let periods = self.times.periods.saturating_mul(EARLIER_REPAID_ROUNDS);
         let earned = credit(leaves.saturating_mul(copies), periods, self.expected_rate(next), 1, 1);
-        let cost = self.settings.claim_fee.saturating_add(ROOT_DEPOSIT);
+        let cost = self.settings.fee.saturating_add(ROOT_DEPOSIT);
         if Amount::from_raw(earned) > cost {
             let segment = earlier.segment;
             self.send(decision, Action::AnchorEarlier { segment }, earlier.until);
