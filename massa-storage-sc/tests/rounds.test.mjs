@@ -541,7 +541,7 @@ test('a claim is covered by the stake that is left', () => {
 test('a change of an allocation settles first, and wants the stake of what is left', () => {
   const world = World.running([...ALL, 'dan'], { config: { stakePerGb: 10n * MAS, slashPercentage: 100n } }).at(2, 3);
   for (const name of ALL) world.honest(name);
-  world.at(2, 51).refuses('stake: at least 100000000000', 'updateStorageAllocation', m.u64(10), as(world, 'dan'));
+  world.at(2, 51).refuses('coins: 9 MAS more are needed: 10 for stake and 0 for storage', 'updateStorageAllocation', m.u64(10), as(world, 'dan'));
   assert.equal(world.info('dan').stake, 100n * MAS, 'what is refused settles nothing');
   settle(world, 'dan');
   assert.equal(world.info('dan').stake, 90n * MAS);
