@@ -52,6 +52,12 @@ pub enum ApiError {
     /// The client asks the archive for more than its share.
     #[error("too many requests: {0}")]
     TooManyRequests(String),
+    /// The answer would be larger than answers may be.
+    #[error("response is too big: more than {max} bytes; ask for less at a time")]
+    TooLarge {
+        /// Bytes of an answer.
+        max: usize,
+    },
 }
 
 impl ApiError {
@@ -71,6 +77,8 @@ impl ApiError {
             ApiError::Pool(_) => -32021,
             ApiError::Storage(_) => -32050,
             ApiError::TooManyRequests(_) => -32051,
+            // What the server itself answers when an answer has become too large.
+            ApiError::TooLarge { .. } => -32008,
         }
     }
 }
@@ -92,6 +100,7 @@ impl From<StorageApiError> for ApiError {
             | StorageApiError::NotArchived { .. }
             | StorageApiError::Lost(_)
             | StorageApiError::Pruned { .. } => ApiError::NotFound(error.to_string()),
+            StorageApiError::TooLarge { max } => ApiError::TooLarge { max },
             StorageApiError::OverLimit(reason) => ApiError::TooManyRequests(reason),
             StorageApiError::Internal(reason) => ApiError::InternalServerError(reason),
             error => ApiError::Storage(error),

@@ -76,38 +76,38 @@ pub trait MassaRpc {
     fn get_graph_interval(&self, interval: TimeInterval) -> RpcResult<Vec<BlockSummary>>;
 
     /// Values of datastores.
-    #[method(name = "get_datastore_entries", blocking)]
+    #[method(name = "get_datastore_entries", blocking, with_extensions)]
     fn get_datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>>;
 
     /// Addresses.
-    #[method(name = "get_addresses", blocking)]
+    #[method(name = "get_addresses", blocking, with_extensions)]
     fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>>;
 
     /// Bytecodes of contracts; no bytes where there is none.
-    #[method(name = "get_addresses_bytecode", blocking)]
+    #[method(name = "get_addresses_bytecode", blocking, with_extensions)]
     fn get_addresses_bytecode(&self, addresses: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>>;
 
     /// Keys of datastores.
-    #[method(name = "get_addresses_datastore_keys", blocking)]
+    #[method(name = "get_addresses_datastore_keys", blocking, with_extensions)]
     fn get_addresses_datastore_keys(&self, requests: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>>;
 
     /// Checks operations, tells them to the peers and puts them into the pool.
     #[method(name = "send_operations", blocking)]
     fn send_operations(&self, operations: Vec<OperationInput>) -> RpcResult<Vec<OperationId>>;
 
-    /// Events of contracts.
-    #[method(name = "get_filtered_sc_output_event", blocking)]
+    /// Events of contracts. Of more than fit an answer the newest are told; its header `massa-answer-cut` says so.
+    #[method(name = "get_filtered_sc_output_event", blocking, with_extensions)]
     fn get_filtered_sc_output_event(&self, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>>;
 
     /// Runs modules on the state after the last executed slot, and changes nothing.
-    #[method(name = "execute_read_only_bytecode", blocking)]
+    #[method(name = "execute_read_only_bytecode", blocking, with_extensions)]
     fn execute_read_only_bytecode(
         &self,
         executions: Vec<ReadOnlyBytecodeExecution>,
     ) -> RpcResult<Vec<ExecuteReadOnlyResponse>>;
 
     /// Calls contracts on the state after the last executed slot, and changes nothing.
-    #[method(name = "execute_read_only_call", blocking)]
+    #[method(name = "execute_read_only_call", blocking, with_extensions)]
     fn execute_read_only_call(&self, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>>;
 
     /// What the node archives, holds and misses, and why it does not more.

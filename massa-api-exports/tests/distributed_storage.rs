@@ -211,6 +211,10 @@ impl ReadBudget for Nothing {
     fn take(&self) -> Result<(), StorageApiError> {
         Err(StorageApiError::OverLimit("nothing left".into()))
     }
+
+    fn hold(&self, _: usize) -> Result<(), StorageApiError> {
+        unreachable!("nothing is read")
+    }
 }
 
 fn disabled(problem: Option<&str>) -> DisabledStorage {

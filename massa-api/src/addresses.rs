@@ -1,6 +1,7 @@
 //! Addresses and stakers.
 
-use crate::api::Node;
+use crate::answer::ID_BYTES;
+use crate::api::{Asker, Node};
 use massa_api_exports::address::AddressInfo;
 use massa_api_exports::page::PageRequest;
 use massa_api_exports::ApiError;
@@ -18,17 +19,34 @@ struct Draws {
     endorsements: Vec<IndexedSlot>,
 }
 
+/// What an answer tells of an address.
+fn info_bytes(info: &AddressInfo) -> usize {
+    let keys = info.final_datastore_keys.iter().chain(&info.candidate_datastore_keys);
+    let ids = info.created_blocks.len() + info.created_operations.len() + info.created_endorsements.len();
+    let draws = info.next_block_draws.len() + info.next_endorsement_draws.len();
+    keys.map(Vec::len).sum::<usize>() + (ids + draws) * ID_BYTES
+}
+
 impl Node {
     /// What is known of each address. An address that nobody has used yet has no coins.
-    pub fn addresses(&self, addresses: &[Address], now: MassaTime) -> Result<Vec<AddressInfo>, ApiError> {
+    pub fn addresses(
+        &self,
+        asker: &Asker,
+        addresses: &[Address],
+        now: MassaTime,
+    ) -> Result<Vec<AddressInfo>, ApiError> {
         self.check_arguments("addresses", addresses.len())?;
-        let ledger = self.context.execution_controller.get_addresses_infos(addresses);
         let draws = self.next_draws(addresses, now)?;
-        let infos = addresses.iter().zip(ledger).map(|(address, ledger)| {
+        let mut answer = self.answer(asker);
+        // One at a time: each may have hundreds of keys.
+        let infos = addresses.iter().map(|address| {
+            let ledger = self.context.execution_controller.get_addresses_infos(&[*address]).pop();
             let draws = draws.get(address).cloned().unwrap_or_default();
-            self.address_info(*address, ledger, draws)
+            let info = self.address_info(*address, ledger.unwrap_or_default(), draws);
+            answer.add_object(info_bytes(&info))?;
+            Ok(info)
         });
-        Ok(infos.collect())
+        infos.collect()
     }
 
     fn address_info(&self, address: Address, ledger: ExecutionAddressInfo, draws: Draws) -> AddressInfo {

@@ -1,7 +1,10 @@
 //! The methods, as both servers offer them.
 
+use crate::answer::Answer;
 use crate::context::ApiContext;
 use crate::limiter::ArchiveLimiter;
+use crate::memory::Held;
+use crate::request::ClientAddress;
 use crate::turns::Turns;
 use crate::ApiConfig;
 use jsonrpsee::core::{async_trait, RpcResult};
@@ -37,7 +40,7 @@ use massa_models::operation::OperationId;
 use massa_models::slot::Slot;
 use massa_protocol_exports::PeerId;
 use massa_time::MassaTime;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -66,12 +69,17 @@ pub(crate) struct Node {
     pub context: ApiContext,
     pub started: MassaTime,
     pub limiter: Mutex<ArchiveLimiter>,
+    /// A call that read the archive ended.
+    pub archive_call_ended: Condvar,
     pub read_only_turns: Turns,
 }
 
-/// Where a request comes from; the server adds it to each.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientAddress(pub IpAddr);
+/// Who asks, and what the request takes. The server tells both with each.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub client: IpAddr,
+    pub held: Option<Arc<Held>>,
+}
 
 /// The methods of one server.
 #[derive(Clone)]
@@ -90,6 +98,7 @@ impl MassaApi {
             context,
             started: MassaTime::now(),
             limiter,
+            archive_call_ended: Condvar::new(),
             read_only_turns,
         });
         [Side::Public, Side::Private].map(|side| Self {
@@ -115,10 +124,13 @@ impl MassaApi {
     }
 }
 
-/// Where a request comes from. Requests that no server handed over count as one client.
-fn client(extensions: &Extensions) -> IpAddr {
+/// Who asks. Requests that no server handed over count as one client.
+fn asker(extensions: &Extensions) -> Asker {
     let address = extensions.get::<ClientAddress>();
-    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.0)
+    Asker {
+        client: address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.0),
+        held: extensions.get::<Arc<Held>>().cloned(),
+    }
 }
 
 #[async_trait]
@@ -162,11 +174,11 @@ impl MassaRpcServer for MassaApi {
     }
 
     fn get_operations(&self, extensions: &Extensions, ids: Vec<OperationId>) -> RpcResult<Vec<OperationInfo>> {
-        Ok(self.public()?.operations(client(extensions), &ids)?)
+        Ok(self.public()?.operations(&asker(extensions), &ids)?)
     }
 
     fn get_blocks(&self, extensions: &Extensions, ids: Vec<BlockId>) -> RpcResult<Vec<BlockInfo>> {
-        Ok(self.public()?.blocks(client(extensions), &ids)?)
+        Ok(self.public()?.blocks(&asker(extensions), &ids)?)
     }
 
     fn get_blockclique_block_by_slot(&self, slot: Slot) -> RpcResult<Option<Block>> {
@@ -177,39 +189,40 @@ impl MassaRpcServer for MassaApi {
         Ok(self.public()?.graph_interval(interval)?)
     }
 
-    fn get_datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
-        Ok(self.public()?.datastore_entries(entries)?)
+    fn get_datastore_entries(&self, extensions: &Extensions, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
+        Ok(self.public()?.datastore_entries(&asker(extensions), entries)?)
     }
 
-    fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
-        Ok(self.public()?.addresses(&addresses, MassaTime::now())?)
+    fn get_addresses(&self, extensions: &Extensions, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
+        Ok(self.public()?.addresses(&asker(extensions), &addresses, MassaTime::now())?)
     }
 
-    fn get_addresses_bytecode(&self, addresses: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
-        Ok(self.public()?.bytecodes(&addresses)?)
+    fn get_addresses_bytecode(&self, extensions: &Extensions, addresses: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
+        Ok(self.public()?.bytecodes(&asker(extensions), &addresses)?)
     }
 
-    fn get_addresses_datastore_keys(&self, requests: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
-        Ok(self.public()?.datastore_keys(requests)?)
+    fn get_addresses_datastore_keys(&self, extensions: &Extensions, requests: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
+        Ok(self.public()?.datastore_keys(&asker(extensions), requests)?)
     }
 
     fn send_operations(&self, operations: Vec<OperationInput>) -> RpcResult<Vec<OperationId>> {
         Ok(self.public()?.send(operations, MassaTime::now())?)
     }
 
-    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
-        Ok(self.public()?.events(filter))
+    fn get_filtered_sc_output_event(&self, extensions: &Extensions, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+        Ok(self.public()?.events(&asker(extensions), &filter)?)
     }
 
     fn execute_read_only_bytecode(
         &self,
+        extensions: &Extensions,
         executions: Vec<ReadOnlyBytecodeExecution>,
     ) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
-        Ok(self.public()?.execute_bytecodes(executions)?)
+        Ok(self.public()?.execute_bytecodes(&asker(extensions), executions)?)
     }
 
-    fn execute_read_only_call(&self, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
-        Ok(self.public()?.execute_calls(calls)?)
+    fn execute_read_only_call(&self, extensions: &Extensions, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+        Ok(self.public()?.execute_calls(&asker(extensions), calls)?)
     }
 
     fn get_storage_status(&self) -> RpcResult<StorageStatus> {
@@ -237,7 +250,7 @@ impl MassaRpcServer for MassaApi {
 
     fn get_archived_period(&self, extensions: &Extensions, period: u64) -> RpcResult<ArchivedPeriodInfo> {
         let node = self.public()?;
-        Ok(node.read_archive(client(extensions), 1, |archive, budget| {
+        Ok(node.read_archive_object(&asker(extensions), |archive, budget| {
             archive.archived_period(period, budget)
         })?)
     }
@@ -245,14 +258,14 @@ impl MassaRpcServer for MassaApi {
     fn get_archived_block(&self, extensions: &Extensions, block: BlockOrSlot) -> RpcResult<ArchivedSlot> {
         let node = self.public()?;
         node.check_block_or_slot(&block)?;
-        Ok(node.read_archive(client(extensions), 1, |archive, budget| {
+        Ok(node.read_archive_object(&asker(extensions), |archive, budget| {
             archive.archived_block(&block, budget)
         })?)
     }
 
     fn get_archived_operation(&self, extensions: &Extensions, id: OperationId) -> RpcResult<ArchivedOperationInfo> {
         let node = self.public()?;
-        Ok(node.read_archive(client(extensions), 1, |archive, budget| {
+        Ok(node.read_archive_object(&asker(extensions), |archive, budget| {
             archive.archived_operation(&id, budget)
         })?)
     }
@@ -293,6 +306,11 @@ pub(crate) fn check_count(field: &str, count: usize, max: usize) -> Result<(), A
 }
 
 impl Node {
+    /// An answer to be collected.
+    pub fn answer(&self, asker: &Asker) -> Answer {
+        Answer::new(asker, self.config.max_response_body_size as usize)
+    }
+
     /// Refuses lists that are too long.
     pub fn check_arguments(&self, field: &str, count: usize) -> Result<(), ApiError> {
         check_count(field, count, self.config.max_arguments)

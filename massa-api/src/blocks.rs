@@ -1,6 +1,8 @@
 //! Blocks: from the graph while it has them, then from the archive.
 
-use crate::api::Node;
+use crate::answer::{Answer, ID_BYTES};
+use crate::api::{Asker, Node};
+use crate::operations::unless_known;
 use massa_api_exports::block::{BlockInfo, BlockInfoContent, BlockSummary};
 use massa_api_exports::distributed_storage::ArchivedBlock;
 use massa_api_exports::page::TimeInterval;
@@ -10,15 +12,16 @@ use massa_models::block_id::BlockId;
 use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
 use massa_models::timeslots::time_range_to_slot_range;
-use std::net::IpAddr;
 
 impl Node {
     /// The blocks that are known, in the order of `ids`.
     ///
     /// A final block that the graph forgot may still be in memory, on its way into the archive: the archive tells then.
-    pub fn blocks(&self, client: IpAddr, ids: &[BlockId]) -> Result<Vec<BlockInfo>, ApiError> {
+    /// What is in memory is told even when the archive fails or refuses.
+    pub fn blocks(&self, asker: &Asker, ids: &[BlockId]) -> Result<Vec<BlockInfo>, ApiError> {
         self.check_arguments("ids", ids.len())?;
         let statuses = self.context.consensus_controller.get_block_statuses(ids);
+        let mut answer = self.answer(asker);
         let mut found: PreHashMap<BlockId, BlockInfo> = PreHashMap::default();
         let mut forgotten = Vec::new();
         for (id, status) in ids.iter().zip(statuses) {
@@ -27,23 +30,26 @@ impl Node {
                 forgotten.push(*id);
             }
             if let Some(block) = block {
+                answer.add_object(block_bytes(&block))?;
                 found.insert(*id, block_info(*id, block, status));
             }
         }
         forgotten.sort_unstable();
         forgotten.dedup();
-        for block in self.archived_blocks(client, &forgotten)?.into_iter().flatten() {
+        let archived = self.archived_blocks(asker, &mut answer, &forgotten);
+        for block in unless_known(archived, found.is_empty())?.into_iter().flatten() {
             let content = block.verified().block().content.clone();
+            answer.add_object(block_bytes(&content))?;
             found.insert(block.id(), block_info(block.id(), content, BlockGraphStatus::Final));
         }
         Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }
 
-    fn archived_blocks(&self, client: IpAddr, ids: &[BlockId]) -> Result<Vec<Option<ArchivedBlock>>, ApiError> {
+    fn archived_blocks(&self, asker: &Asker, answer: &mut Answer, ids: &[BlockId]) -> Result<Vec<Option<ArchivedBlock>>, ApiError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.read_archive(client, ids.len(), |archive, budget| archive.blocks(ids, budget))
+        self.read_archive(asker, answer, ids.len(), |archive, budget| archive.blocks(ids, budget))
     }
 
     fn stored_block(&self, id: &BlockId) -> Option<Block> {
@@ -88,6 +94,12 @@ impl Node {
         summaries.sort_by_key(|summary| (summary.slot, summary.id));
         Ok(summaries)
     }
+}
+
+/// What a block tells: ids of operations, and a header with the ids of its parents.
+fn block_bytes(block: &Block) -> usize {
+    let ids = block.operations.len() + block.header.content.parents.len();
+    ids * ID_BYTES
 }
 
 fn block_info(id: BlockId, block: Block, status: BlockGraphStatus) -> BlockInfo {

@@ -1,5 +1,6 @@
 //! Settings of the servers.
 
+use crate::access::AllowedHost;
 use crate::limiter::ArchiveLimits;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -12,6 +13,9 @@ use massa_time::MassaTime;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+/// Each has a thread while it runs.
+const MAX_CONNECTIONS: u32 = 10_000;
+
 /// Settings of the servers, and the constants of the chain that they tell. Fields with upstream's names have upstream's
 /// meaning and values.
 #[derive(Clone, Debug)]
@@ -20,8 +24,19 @@ pub struct ApiConfig {
     pub bind_private: SocketAddr,
     /// Where the public server listens.
     pub bind_public: SocketAddr,
-    /// Requests that each server works on at a time; more are refused. Four times as many connections may be open.
+    /// Hosts under which the public server is asked, if there are any here, and those under which the private server is
+    /// asked beside its own address and loopback names; pages of these ask it too. `name`, `name:port` or `name:*`.
+    pub allow_hosts: Vec<String>,
+    /// Proxies whose word counts for whom they ask.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Requests that the public server works on at a time; more are refused. Four times as many connections may be open.
     pub max_connections: u32,
+    /// Those of one client: of an IPv4 address or an IPv6 network.
+    pub max_connections_per_ip: u32,
+    /// How long a request may take to arrive, all of it.
+    pub request_timeout: MassaTime,
+    /// Bytes of requests that arrive and answers that are collected or sent, all of them together.
+    pub max_memory_size: usize,
     /// Bytes of a request.
     pub max_request_body_size: u32,
     /// Bytes of an answer.
@@ -38,13 +53,13 @@ pub struct ApiConfig {
     pub max_read_only_gas: u64,
     /// Calls at a time whose executions run: each takes all of a processor.
     pub read_only_at_once: usize,
-    /// Calls that wait for that; more are refused. With those that run, fewer than there are threads for calls.
+    /// Calls that wait for that; more are refused.
     pub read_only_waiting: usize,
     /// How long the executions of one call may wait and take, but for the last of them.
     pub read_only_deadline: MassaTime,
     /// Periods ahead for which draws are told.
     pub draw_lookahead_period_count: u64,
-    /// Connections on which nothing arrives for so long are closed. Longer than `archive_deadline`.
+    /// How long a client may take to receive an answer and to ask again. The connection is closed then.
     pub idle_timeout: MassaTime,
     /// How long one call may read from the archive.
     pub archive_deadline: MassaTime,
@@ -85,7 +100,12 @@ impl Default for ApiConfig {
         Self {
             bind_private: SocketAddr::from((Ipv4Addr::LOCALHOST, 33034)),
             bind_public: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 33035)),
+            allow_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             max_connections: 100,
+            max_connections_per_ip: 50,
+            request_timeout: MassaTime::from_millis(20_000),
+            max_memory_size: 512 << 20,
             max_request_body_size: 50 << 20,
             max_response_body_size: 50 << 20,
             batch_request_limit: 16,
@@ -136,6 +156,9 @@ impl ApiConfig {
     pub fn check(&self) -> Result<(), ApiConfigError> {
         let counts = [
             ("max_connections", u64::from(self.max_connections)),
+            ("max_connections_per_ip", u64::from(self.max_connections_per_ip)),
+            ("request_timeout", self.request_timeout.as_millis()),
+            ("idle_timeout", self.idle_timeout.as_millis()),
             ("max_request_body_size", u64::from(self.max_request_body_size)),
             ("max_response_body_size", u64::from(self.max_response_body_size)),
             ("batch_request_limit", u64::from(self.batch_request_limit)),
@@ -169,13 +192,25 @@ impl ApiConfig {
                 reason,
             });
         }
-        if self.idle_timeout <= self.archive_deadline {
-            let reason = "must be longer than archive_deadline".to_string();
+        if self.max_connections > MAX_CONNECTIONS {
+            let reason = format!("must be at most {MAX_CONNECTIONS}");
             return Err(ApiConfigError {
-                field: "idle_timeout",
+                field: "max_connections",
+                reason,
+            });
+        }
+        if let Some(host) = self.allow_hosts.iter().find(|host| AllowedHost::parse(host).is_none()) {
+            let reason = format!("{host:?} is not a host, nor one with a port");
+            return Err(ApiConfigError {
+                field: "allow_hosts",
                 reason,
             });
         }
         Ok(())
+    }
+
+    /// [`ApiConfig::allow_hosts`], those that are hosts.
+    pub(crate) fn allowed_hosts(&self) -> Vec<AllowedHost> {
+        self.allow_hosts.iter().filter_map(|host| AllowedHost::parse(host)).collect()
     }
 }

@@ -9,6 +9,7 @@ use massa_pos_exports::SelectorController;
 use massa_protocol_exports::ProtocolController;
 use massa_signature::KeyPair;
 use massa_storage::Storage;
+use massa_wallet::ApiToken;
 use std::sync::Arc;
 
 /// What the servers need of the node.
@@ -30,6 +31,8 @@ pub struct ApiContext {
     pub storage_api: Arc<dyn StorageApi>,
     /// The node's key.
     pub node_keypair: KeyPair,
+    /// Who has it rules the node.
+    pub token: ApiToken,
     /// Asks the node to stop. Called on a thread of the servers: it must only signal, since stopping the servers from
     /// there would wait for itself.
     pub stop_node: Arc<dyn Fn() + Send + Sync>,

@@ -1,6 +1,7 @@
 //! What contracts have stored and said.
 
-use crate::api::{check_count, Node};
+use crate::answer::Answer;
+use crate::api::{check_count, Asker, Node};
 use massa_api_exports::address::AddressFilter;
 use massa_api_exports::datastore::{
     DatastoreEntryInput, DatastoreEntryOutput, DatastoreKeysInput, DatastoreKeysOutput,
@@ -11,16 +12,29 @@ use massa_execution_exports::DatastoreKeysRequest;
 use massa_models::address::Address;
 use massa_models::config::MAX_DATASTORE_KEY_LENGTH;
 use std::ops::Bound;
+use tracing::debug;
+
+/// Bytes of an address as text, in quotes.
+const ADDRESS_TEXT_BYTES: usize = 60;
+/// What an event has beside its text and its call stack: names of fields, a slot, two ids.
+const EVENT_TEXT_BYTES: usize = 400;
 
 impl Node {
     /// (final, candidate) values, in the order of `entries`; all of one state.
-    pub fn datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> Result<Vec<DatastoreEntryOutput>, ApiError> {
+    pub fn datastore_entries(
+        &self,
+        asker: &Asker,
+        entries: Vec<DatastoreEntryInput>,
+    ) -> Result<Vec<DatastoreEntryOutput>, ApiError> {
         self.check_arguments("entries", entries.len())?;
         for (index, entry) in entries.iter().enumerate() {
             check_key(&format!("entries[{index}].key"), &entry.key)?;
         }
-        let asked = entries.into_iter().map(|entry| (entry.address, entry.key)).collect();
-        let values = self.context.execution_controller.get_final_and_active_data_entry(asked);
+        let asked: Vec<(Address, Vec<u8>)> = entries.into_iter().map(|entry| (entry.address, entry.key)).collect();
+        let mut answer = self.answer(asker);
+        let mut keep = |value: &[u8]| answer.keeps(|answer| answer.add_bytes(value));
+        let values = self.context.execution_controller.read_data_entries(&asked, &mut keep);
+        answer.check()?;
         let outputs = values
             .into_iter()
             .map(|(final_value, candidate_value)| DatastoreEntryOutput {
@@ -31,29 +45,38 @@ impl Node {
     }
 
     /// Keys of datastores, in the order of `requests`.
-    pub fn datastore_keys(&self, requests: Vec<DatastoreKeysInput>) -> Result<Vec<DatastoreKeysOutput>, ApiError> {
+    pub fn datastore_keys(
+        &self,
+        asker: &Asker,
+        requests: Vec<DatastoreKeysInput>,
+    ) -> Result<Vec<DatastoreKeysOutput>, ApiError> {
         check_count("requests", requests.len(), self.config.max_datastore_keys_queries)?;
         let checked = requests.into_iter().enumerate().map(|(index, request)| {
             let prefix = format!("requests[{index}]");
             keys_request(&prefix, request, self.config.max_datastore_keys)
         });
         let checked = checked.collect::<Result<Vec<_>, _>>()?;
-        let outputs = checked.into_iter().map(|request| DatastoreKeysOutput {
-            address: request.address,
-            is_final: request.is_final,
-            keys: self.context.execution_controller.get_datastore_keys(&request),
+        let mut answer = self.answer(asker);
+        let outputs = checked.into_iter().map(|request| {
+            let keys = self.context.execution_controller.get_datastore_keys(&request);
+            keys.iter().try_for_each(|key| answer.add_bytes(key))?;
+            Ok(DatastoreKeysOutput {
+                address: request.address,
+                is_final: request.is_final,
+                keys,
+            })
         });
-        Ok(outputs.collect())
+        outputs.collect()
     }
 
     /// Bytecodes, in the order of `filters`; no bytes where there is none.
-    pub fn bytecodes(&self, filters: &[AddressFilter]) -> Result<Vec<Vec<u8>>, ApiError> {
+    pub fn bytecodes(&self, asker: &Asker, filters: &[AddressFilter]) -> Result<Vec<Vec<u8>>, ApiError> {
         self.check_arguments("addresses", filters.len())?;
         let addresses: Vec<Address> = filters.iter().map(|filter| filter.address).collect();
-        let bytecodes = self
-            .context
-            .execution_controller
-            .get_final_and_candidate_bytecode(&addresses);
+        let mut answer = self.answer(asker);
+        let mut keep = |bytecode: &[u8]| answer.keeps(|answer| answer.add_bytes(bytecode));
+        let bytecodes = self.context.execution_controller.read_bytecodes(&addresses, &mut keep);
+        answer.check()?;
         let wanted = filters.iter().zip(bytecodes).map(|(filter, (last_final, candidate))| {
             let wanted = if filter.is_final { last_final } else { candidate };
             wanted.unwrap_or_default()
@@ -61,10 +84,34 @@ impl Node {
         Ok(wanted.collect())
     }
 
-    /// Events that match.
-    pub fn events(&self, filter: EventFilter) -> Vec<SCOutputEvent> {
-        self.context.execution_controller.get_filtered_sc_output_event(filter)
+    /// Events that match; of too many the newest, and the header of the answer says so: the first that is told says from
+    /// where on they are complete.
+    pub fn events(&self, asker: &Asker, filter: &EventFilter) -> Result<Vec<SCOutputEvent>, ApiError> {
+        let mut answer = self.answer(asker);
+        let mut keep = |event: &SCOutputEvent| answer.keeps(|answer| add_event(answer, event));
+        let found = self.context.execution_controller.read_events(filter, &mut keep);
+        match answer.check() {
+            Ok(()) | Err(ApiError::TooLarge { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if found.cut {
+            answer.note_cut();
+            debug!(events = found.events.len(), "the oldest events are left out of an answer");
+        }
+        Ok(found.events)
     }
+}
+
+/// Counts an event.
+pub(crate) fn add_event(answer: &mut Answer, event: &SCOutputEvent) -> Result<(), ApiError> {
+    let written = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    let text: usize = event.data.bytes().map(written).sum();
+    let context = event.context.call_stack.len() * ADDRESS_TEXT_BYTES + EVENT_TEXT_BYTES;
+    answer.add(text + context, event.data.len() + context)
 }
 
 /// Checks a request; `name` says which it is.

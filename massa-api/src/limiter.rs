@@ -182,7 +182,7 @@ impl Bucket {
 }
 
 /// The address itself, or the network of 2⁶⁴ addresses that an IPv6 subscriber has.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,

@@ -1,6 +1,7 @@
 //! Operations: from memory while it has them, then from the archive; and new ones.
 
-use crate::api::Node;
+use crate::answer::Answer;
+use crate::api::{Asker, Node};
 use massa_api_exports::distributed_storage::ArchivedOperation;
 use massa_api_exports::operation::{OperationInfo, OperationInput};
 use massa_api_exports::ApiError;
@@ -13,7 +14,7 @@ use massa_models::prehash::PreHashMap;
 use massa_models::timeslots::get_latest_block_slot_at_timestamp;
 use massa_signature::verify_signature_batch;
 use massa_time::MassaTime;
-use std::net::IpAddr;
+use tracing::debug;
 
 /// How long the pool may take to answer.
 pub(crate) const POOL_TIMEOUT: MassaTime = MassaTime::from_millis(1_000);
@@ -26,17 +27,20 @@ const MIN_MODULE_GAS: u64 = 2_100_000;
 type ExecStatus = (Option<bool>, Option<bool>);
 
 impl Node {
-    /// The operations that are known, in the order of `ids`.
-    pub fn operations(&self, client: IpAddr, ids: &[OperationId]) -> Result<Vec<OperationInfo>, ApiError> {
+    /// The operations that are known, in the order of `ids`. What is in memory is told even when the archive fails or
+    /// refuses.
+    pub fn operations(&self, asker: &Asker, ids: &[OperationId]) -> Result<Vec<OperationInfo>, ApiError> {
         self.check_arguments("ids", ids.len())?;
         let context = &self.context;
         let statuses = context.execution_controller.get_ops_exec_status(ids);
         let in_pool = context.pool_controller.contains_operations(ids, Some(POOL_TIMEOUT))?;
+        let mut answer = self.answer(asker);
         let mut found: PreHashMap<OperationId, OperationInfo> = PreHashMap::default();
         let mut forgotten = Vec::new();
         for ((id, status), in_pool) in ids.iter().zip(&statuses).zip(in_pool) {
             match self.stored_operation(id) {
                 Some((operation, in_blocks)) => {
+                    answer.add_object(operation.serialized_size())?;
                     let info = self.operation_info(operation, in_blocks, *status);
                     found.insert(*id, OperationInfo { in_pool, ..info });
                 }
@@ -46,7 +50,9 @@ impl Node {
         forgotten.sort_unstable();
         forgotten.dedup();
         let statuses: PreHashMap<OperationId, ExecStatus> = ids.iter().copied().zip(statuses).collect();
-        for operation in self.archived_operations(client, &forgotten)?.into_iter().flatten() {
+        let archived = self.archived_operations(asker, &mut answer, &forgotten);
+        for operation in unless_known(archived, found.is_empty())?.into_iter().flatten() {
+            answer.add_object(operation.operation().serialized_size())?;
             let info = self.archived_info(&operation, &statuses);
             found.insert(info.id, info);
         }
@@ -55,13 +61,14 @@ impl Node {
 
     fn archived_operations(
         &self,
-        client: IpAddr,
+        asker: &Asker,
+        answer: &mut Answer,
         ids: &[OperationId],
     ) -> Result<Vec<Option<ArchivedOperation>>, ApiError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.read_archive(client, ids.len(), |archive, budget| archive.operations(ids, budget))
+        self.read_archive(asker, answer, ids.len(), |archive, budget| archive.operations(ids, budget))
     }
 
     fn archived_info(
@@ -152,6 +159,18 @@ impl Node {
             return Ok(Err(format!("fee: {fee} is less than this node's minimum, {least}")));
         }
         Ok(check_size(operation, config.max_block_size).and_then(|()| check_gas(operation)))
+    }
+}
+
+/// What the archive has of a list of ids. Where memory has a part of the list, the archive's failure does not take it away;
+/// but a list that is too large is not told in part.
+pub(crate) fn unless_known<T>(archived: Result<Vec<T>, ApiError>, nothing_known: bool) -> Result<Vec<T>, ApiError> {
+    match archived {
+        Err(error) if !nothing_known && !matches!(error, ApiError::TooLarge { .. }) => {
+            debug!(%error, "only what is in memory is told");
+            Ok(Vec::new())
+        }
+        archived => archived,
     }
 }
 

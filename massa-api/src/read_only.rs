@@ -1,6 +1,7 @@
 //! Executions that change nothing.
 
-use crate::api::Node;
+use crate::api::{Asker, Node};
+use crate::contracts::add_event;
 use massa_api_exports::execution::{
     ExecuteReadOnlyResponse, ReadOnlyBytecodeExecution, ReadOnlyCall, ReadOnlyResult, StateChanges,
 };
@@ -23,6 +24,7 @@ impl Node {
     /// Runs modules, in their order.
     pub fn execute_bytecodes(
         &self,
+        asker: &Asker,
         executions: Vec<ReadOnlyBytecodeExecution>,
     ) -> Result<Vec<ExecuteReadOnlyResponse>, ApiError> {
         self.check_arguments("executions", executions.len())?;
@@ -30,29 +32,33 @@ impl Node {
             let request = self.bytecode_request(execution);
             request.map_err(|reason| ApiError::BadRequest(format!("executions[{index}].{reason}")))
         });
-        self.execute_all("executions", requests.collect::<Result<_, _>>()?)
+        self.execute_all((asker, "executions"), requests.collect::<Result<_, _>>()?)
     }
 
     /// Calls contracts, in the order of `calls`.
-    pub fn execute_calls(&self, calls: Vec<ReadOnlyCall>) -> Result<Vec<ExecuteReadOnlyResponse>, ApiError> {
+    pub fn execute_calls(
+        &self,
+        asker: &Asker,
+        calls: Vec<ReadOnlyCall>,
+    ) -> Result<Vec<ExecuteReadOnlyResponse>, ApiError> {
         self.check_arguments("calls", calls.len())?;
         let requests = calls.into_iter().enumerate().map(|(index, call)| {
             let request = self.call_request(call);
             request.map_err(|reason| ApiError::BadRequest(format!("calls[{index}].{reason}")))
         });
-        self.execute_all("calls", requests.collect::<Result<_, _>>()?)
+        self.execute_all((asker, "calls"), requests.collect::<Result<_, _>>()?)
     }
 
     fn execute_all(
         &self,
-        field: &str,
+        (asker, field): (&Asker, &str),
         requests: Vec<ReadOnlyExecutionRequest>,
     ) -> Result<Vec<ExecuteReadOnlyResponse>, ApiError> {
         let deadline = Instant::now() + self.config.read_only_deadline.to_duration();
         let busy = || ApiError::TooManyRequests("too many executions at a time; try again later".to_string());
         let _turn = self.read_only_turns.take(deadline).ok_or_else(busy)?;
         let mut responses = Vec::with_capacity(requests.len());
-        let count = requests.len();
+        let (count, mut answer) = (requests.len(), self.answer(asker));
         for request in requests {
             if Instant::now() >= deadline {
                 let done = responses.len();
@@ -61,6 +67,10 @@ impl Node {
                 )));
             }
             let output = self.context.execution_controller.execute_readonly_request(request)?;
+            if let Ok(returned) = &output.call_result {
+                answer.add_bytes(returned)?;
+            }
+            output.events.iter().try_for_each(|event| add_event(&mut answer, event))?;
             responses.push(response(output));
         }
         Ok(responses)

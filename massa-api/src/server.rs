@@ -1,32 +1,37 @@
 //! Sockets, connections and the runtime that serves them.
 
-use crate::api::{ClientAddress, MassaApi, Side};
+use crate::access::Access;
+use crate::api::{MassaApi, Side};
+use crate::connection::{Connection, Deadlines, Socket};
+use crate::memory::Memory;
+use crate::places::{ConnectionPlace, Places, RESERVE};
+use crate::request::{Origin, Requests, CUT_HEADER};
+use crate::rpc::RpcLayer;
 use crate::{ApiConfig, ApiConfigError, ApiContext};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use jsonrpsee::server::{
-    serve_with_graceful_shutdown, stop_channel, BatchRequestConfig, Methods, Server, ServerHandle, StopHandle,
+    stop_channel, BatchRequestConfig, Methods, RpcServiceBuilder, Server, ServerHandle, StopHandle, TowerServiceBuilder,
 };
 use massa_api_exports::rpc::MassaRpcServer;
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutStream;
-use tower::ServiceBuilder;
-use tower_http::add_extension::AddExtensionLayer;
+use tower::layer::util::{Identity, Stack};
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use tracing::{debug, info, warn};
 
 /// How long running calls may take to end once the servers are stopped.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
-/// Threads for calls. More than the archive may keep busy, so that the other methods answer meanwhile.
-const CALL_THREADS: usize = 48;
 /// Pause after a failed accept: it fails at once again while there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections for each request at a time. Browsers and indexers keep theirs open between requests.
-const CONNECTIONS_PER_REQUEST: usize = 4;
+/// Bytes that are kept of what arrives on a connection or waits to be sent, beside bodies: the head of a request has to fit.
+const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
 
 /// Why the servers did not start.
 #[non_exhaustive]
@@ -110,16 +115,21 @@ impl Drop for ApiHandle {
 /// [`StartApiError`].
 pub fn start_api(config: ApiConfig, context: ApiContext) -> Result<ApiHandle, StartApiError> {
     config.check()?;
+    // One for each call that may run: none waits for another to end.
+    let call_threads = config.max_connections as usize + 3 * RESERVE;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(CALL_THREADS)
+        .max_blocking_threads(call_threads)
         .thread_name("massa-api")
         .enable_all()
         .build()
         .map_err(StartApiError::Runtime)?;
-    let [public, private] = MassaApi::both(config.clone(), context);
-    let (public_address, public) = start_server(Side::Public, public, &config, &runtime)?;
-    let (private_address, private) = start_server(Side::Private, private, &config, &runtime)?;
+    let memory = Memory::new(config.max_memory_size);
+    let [public, private] = [Side::Public, Side::Private].map(|side| requests(side, &config, &context, &memory));
+    let apis = MassaApi::both(config.clone(), context);
+    let [public_api, private_api] = apis;
+    let (public_address, public) = start_server(public, public_api, &config, &runtime)?;
+    let (private_address, private) = start_server(private, private_api, &config, &runtime)?;
     Ok(ApiHandle {
         public_address,
         private_address,
@@ -130,11 +140,12 @@ pub fn start_api(config: ApiConfig, context: ApiContext) -> Result<ApiHandle, St
 
 /// Starts one of the servers; tells where it listens.
 fn start_server(
-    side: Side,
+    requests: Requests,
     api: MassaApi,
     config: &ApiConfig,
     runtime: &Runtime,
 ) -> Result<(SocketAddr, ServerHandle), StartApiError> {
+    let side = requests.access.side;
     let wanted = match side {
         Side::Public => config.bind_public,
         Side::Private => config.bind_private,
@@ -149,7 +160,7 @@ fn start_server(
     let listener = listen(wanted).and_then(TcpListener::from_std).map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     let (stop_handle, server_handle) = stop_channel();
-    runtime.spawn(Acceptor::new(config, api.into_rpc().into(), stop_handle).run(listener));
+    runtime.spawn(Acceptor::new(config, requests, api.into_rpc().into(), stop_handle).run(listener));
     info!(server = side.name(), %address, "api listens");
     Ok((address, server_handle))
 }
@@ -160,7 +171,28 @@ fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(listener)
 }
 
-/// Browsers of any origin may ask, as upstream allows.
+/// How a server takes requests.
+fn requests(side: Side, config: &ApiConfig, context: &ApiContext, memory: &Arc<Memory>) -> Requests {
+    let places = match side {
+        Side::Public => Places::new(config.max_connections as usize, config.max_connections_per_ip as usize),
+        // One operator needs few.
+        Side::Private => Places::new(RESERVE, RESERVE),
+    };
+    Requests {
+        access: Access {
+            side,
+            allow_hosts: config.allowed_hosts(),
+            token: context.token.clone(),
+            trusted_proxies: config.trusted_proxies.iter().map(|proxy| proxy.to_canonical()).collect(),
+        },
+        places,
+        memory: Arc::clone(memory),
+        max_request_body_size: config.max_request_body_size as usize,
+        cors: (side == Side::Public).then(cors),
+    }
+}
+
+/// Pages of any origin may ask the public server, as upstream allows.
 fn cors() -> CorsLayer {
     let methods = ["POST", "OPTIONS"].map(|method| method.parse().expect("the constant is a method"));
     let headers = ["content-type"].map(|header| header.parse().expect("the constant is a header"));
@@ -168,33 +200,39 @@ fn cors() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods(AllowMethods::list(methods))
         .allow_headers(AllowHeaders::list(headers))
+        .expose_headers([CUT_HEADER])
 }
 
 /// Accepts the connections of one server.
 struct Acceptor {
-    service: jsonrpsee::server::TowerServiceBuilder<tower::layer::util::Identity, tower::layer::util::Identity>,
+    service: TowerServiceBuilder<Stack<RpcLayer, Identity>, Identity>,
     methods: Methods,
     stop_handle: StopHandle,
-    connections: Arc<Semaphore>,
-    idle_timeout: Duration,
+    requests: Arc<Requests>,
+    deadlines: Deadlines,
 }
 
 impl Acceptor {
-    fn new(config: &ApiConfig, methods: Methods, stop_handle: StopHandle) -> Self {
+    fn new(config: &ApiConfig, requests: Requests, methods: Methods, stop_handle: StopHandle) -> Self {
+        // What may run is decided before: here is a place for all of it.
+        let places = config.max_connections + 2 * RESERVE as u32;
         let service = Server::builder()
             .http_only()
-            .max_connections(config.max_connections)
+            .max_connections(places)
             .max_request_body_size(config.max_request_body_size)
             .max_response_body_size(config.max_response_body_size)
             .set_batch_request_config(BatchRequestConfig::Limit(config.batch_request_limit))
+            .set_rpc_middleware(RpcServiceBuilder::new().layer(RpcLayer))
             .to_service_builder();
-        let connections = config.max_connections as usize * CONNECTIONS_PER_REQUEST;
         Self {
-            service: service.max_connections(config.max_connections),
+            service: service.max_connections(places),
             methods,
             stop_handle,
-            connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
-            idle_timeout: config.idle_timeout.to_duration(),
+            requests: Arc::new(requests),
+            deadlines: Deadlines {
+                request: config.request_timeout.to_duration(),
+                idle: config.idle_timeout.to_duration(),
+            },
         }
     }
 
@@ -205,10 +243,9 @@ impl Acceptor {
                 () = self.stop_handle.clone().shutdown() => return,
             };
             match accepted {
-                // When there are too many, the newest is closed at once.
-                Ok((socket, from)) => match Arc::clone(&self.connections).try_acquire_owned() {
-                    Ok(permit) => self.serve(socket, from, permit),
-                    Err(_) => debug!(%from, "too many connections"),
+                Ok((socket, peer)) => match self.place(peer) {
+                    Some(place) => self.serve(socket, peer, place),
+                    None => debug!(%peer, "too many connections"),
                 },
                 Err(error) => {
                     debug!(error = &error as &dyn std::error::Error, "connection not accepted");
@@ -218,23 +255,51 @@ impl Acceptor {
         }
     }
 
-    fn serve(&self, socket: TcpStream, from: SocketAddr, permit: OwnedSemaphorePermit) {
-        let middleware = ServiceBuilder::new()
-            .layer(cors())
-            .layer(AddExtensionLayer::new(ClientAddress(from.ip())));
-        let service = self.service.clone().set_http_middleware(middleware);
-        let service = service.build(self.methods.clone(), self.stop_handle.clone());
-        let stopped = self.stop_handle.clone().shutdown();
+    fn place(&self, peer: SocketAddr) -> Option<ConnectionPlace> {
+        let client = (!self.requests.access.is_proxy(peer.ip())).then_some(peer.ip());
+        self.requests.places.connect(client, Instant::now())
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: ConnectionPlace) {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
         // Latency only; a socket without it works too.
-        let _ = socket.set_nodelay(true);
-        let mut socket = TimeoutStream::new(socket);
-        socket.set_read_timeout(Some(self.idle_timeout));
-        socket.set_write_timeout(Some(self.idle_timeout));
+        let _ = stream.set_nodelay(true);
+        let connection = Connection::new(self.deadlines, place);
+        let origin = Origin {
+            peer,
+            local,
+            connection: Arc::clone(&connection),
+        };
+        let calls = self.service.clone().build(self.methods.clone(), self.stop_handle.clone());
+        let requests = Arc::clone(&self.requests);
+        let service = tower::service_fn(move |request| {
+            let answer = Arc::clone(&requests).serve(request, origin.clone(), calls.clone());
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let socket = TokioIo::new(Socket {
+            stream,
+            connection: Arc::clone(&connection),
+        });
+        let mut http = http1::Builder::new();
+        // The connection's own deadline is one for head and body.
+        http.max_buf_size(CONNECTION_BUFFER_BYTES).header_read_timeout(None);
+        let served = http.serve_connection(socket, TowerToHyperService::new(service));
+        let stopped = self.stop_handle.clone().shutdown();
         tokio::spawn(async move {
-            if let Err(error) = serve_with_graceful_shutdown(Box::pin(socket), service, stopped).await {
-                debug!(%from, error, "connection ended");
+            tokio::pin!(served, stopped);
+            let ended = tokio::select! {
+                ended = &mut served => ended,
+                reason = connection.is_over() => return debug!(%peer, reason, "connection closed"),
+                () = &mut stopped => {
+                    served.as_mut().graceful_shutdown();
+                    served.await
+                }
+            };
+            if let Err(error) = ended {
+                debug!(%peer, %error, "connection ended");
             }
-            drop(permit);
         });
     }
 }

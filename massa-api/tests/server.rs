@@ -206,7 +206,7 @@ fn a_request_is_bounded() {
 #[test]
 fn only_so_many_requests_run_at_a_time_and_the_others_are_told() {
     let mut config = config();
-    config.max_connections = 1;
+    config.max_connections_per_ip = 1;
     let node = TestNode::start_with(config);
     let gate = common::gate::Gate::default();
     node.world().archive_gate = Some(gate.clone());
@@ -229,8 +229,7 @@ fn only_so_many_requests_run_at_a_time_and_the_others_are_told() {
 fn silent_connections_do_not_keep_others_out_and_are_closed() {
     let mut config = config();
     config.max_connections = 2;
-    config.archive_deadline = MassaTime::from_millis(100);
-    config.idle_timeout = MassaTime::from_millis(300);
+    config.request_timeout = MassaTime::from_millis(300);
     let node = TestNode::start_with(config);
     let silent: Vec<TcpStream> = (0..7)
         .map(|_| TcpStream::connect(node.public_address()).unwrap())
@@ -301,6 +300,10 @@ fn settings_out_of_range_are_named() {
         "batch_request_limit: must be at least 1"
     );
     assert!(refused(|config| config.archive_limits.burst = 127).starts_with("archive_limits.burst: 127 is less than"));
-    assert!(refused(|config| config.idle_timeout = config.archive_deadline).starts_with("idle_timeout: "));
+    assert!(refused(|config| config.idle_timeout = MassaTime::from_millis(0)).starts_with("idle_timeout: "));
+    assert!(refused(|config| config.request_timeout = MassaTime::from_millis(0)).starts_with("request_timeout: "));
+    assert!(refused(|config| config.max_connections_per_ip = 0).starts_with("max_connections_per_ip: "));
+    assert!(refused(|config| config.max_connections = 20_000).starts_with("max_connections: "));
+    assert!(refused(|config| config.allow_hosts = vec!["http://a".into()]).starts_with("allow_hosts: \"http://a\""));
     assert!(refused(|config| config.thread_count = 0).starts_with("thread_count: "));
 }

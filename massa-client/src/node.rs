@@ -5,16 +5,18 @@
 
 use clap::Args;
 use jsonrpsee::core::client::Error as ClientError;
-use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use jsonrpsee_http_client::transport::Error as TransportError;
+use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
 use massa_distributed_storage_exports::segment_proof::check::CheckError;
 use massa_distributed_storage_exports::verification::VerifyBlockError;
 use massa_distributed_storage_worker::smart_contract::args::DecodeError;
 use massa_models::operation::OperationId;
-use massa_wallet::WalletError;
+use massa_wallet::{ApiToken, WalletError};
 use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -22,6 +24,9 @@ use tokio::runtime::Runtime;
 const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 /// Bytes of an answer: what a node sends at most.
 const ANSWER_BYTES_MAX: u32 = 50 << 20;
+
+/// Names the file with the token, if no option does.
+pub const TOKEN_FILE_VARIABLE: &str = "MASSA_API_TOKEN_FILE";
 
 /// Where the node is.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +40,18 @@ pub struct NodeArguments {
     /// Port of the node's private API.
     #[arg(long, value_name = "PORT", default_value_t = 33034, global = true)]
     pub private_port: u16,
+    /// File with the token of the node's private API [default: config/api_token, as in the folder of a node; or what
+    /// MASSA_API_TOKEN_FILE names].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+}
+
+impl NodeArguments {
+    fn token_path(&self) -> PathBuf {
+        let named = self.token_file.clone();
+        let named = named.or_else(|| std::env::var_os(TOKEN_FILE_VARIABLE).map(PathBuf::from));
+        named.unwrap_or_else(|| PathBuf::from(ApiToken::DEFAULT_PATH))
+    }
 }
 
 /// Why a call was not answered.
@@ -56,6 +73,35 @@ pub enum NodeError {
     /// The node did not answer in time.
     #[error("the node at {ip} port {port} did not answer within {} s", CALL_TIMEOUT.as_secs())]
     Timeout {
+        /// Address of the node.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The private API needs a token, and there is none to be sent.
+    #[error("the private API needs the node's token: run massa-cli in the folder of the node, or name the file that its api.token_file names, with --token-file or {TOKEN_FILE_VARIABLE}")]
+    NoToken(#[source] WalletError),
+    /// The token is not the one of the node.
+    #[error("the node at {ip} port {port} does not accept the token in {path}: it is another node's, or an old one (--token-file names the file)")]
+    TokenRefused {
+        /// Address of the node.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+        /// The file.
+        path: String,
+    },
+    /// The node is not asked under this address.
+    #[error("the node at {ip} port {port} is not to be asked under this address: add it to the node's api.allow_hosts")]
+    HostRefused {
+        /// Address of the node.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The node has no place or no memory for the request.
+    #[error("the node at {ip} port {port} is busy: try again later")]
+    Busy {
         /// Address of the node.
         ip: IpAddr,
         /// The port.
@@ -239,41 +285,61 @@ impl NodeCommandError {
 
 /// One of the APIs of a node.
 pub struct Node {
-    server: &'static str,
+    server: Server,
     client: HttpClient,
-    address: SocketAddr,
     runtime: Runtime,
 }
 
+/// What is asked.
+struct Server {
+    name: &'static str,
+    address: SocketAddr,
+    token_path: PathBuf,
+}
+
 impl Node {
-    /// Prepares calls of the public API; the connection is made by the first one.
+    /// Prepares calls of the public API; the connection is made by the first one. A node on this machine is sent the token,
+    /// if there is one: it has a place for its operator when it has none for others.
     ///
     /// # Errors
     /// [`NodeError::Prepare`].
     pub fn public(arguments: &NodeArguments) -> Result<Self, NodeError> {
-        Self::new("public", SocketAddr::new(arguments.ip, arguments.public_port))
+        let token = arguments.ip.is_loopback().then(|| ApiToken::load(&arguments.token_path()));
+        let token = token.and_then(Result::ok);
+        Self::new("public", arguments.public_port, arguments, token.as_ref())
     }
 
     /// Prepares calls of the private API.
     ///
     /// # Errors
-    /// [`NodeError::Prepare`].
+    /// [`NodeError::NoToken`], [`NodeError::Prepare`].
     pub fn private(arguments: &NodeArguments) -> Result<Self, NodeError> {
-        Self::new("private", SocketAddr::new(arguments.ip, arguments.private_port))
+        let token = ApiToken::load(&arguments.token_path()).map_err(NodeError::NoToken)?;
+        Self::new("private", arguments.private_port, arguments, Some(&token))
     }
 
-    fn new(server: &'static str, address: SocketAddr) -> Result<Self, NodeError> {
+    fn new(
+        name: &'static str,
+        port: u16,
+        arguments: &NodeArguments,
+        token: Option<&ApiToken>,
+    ) -> Result<Self, NodeError> {
+        let server = Server {
+            name,
+            address: SocketAddr::new(arguments.ip, port),
+            token_path: arguments.token_path(),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(NodeError::Prepare)?;
         let client = HttpClientBuilder::default()
             .request_timeout(CALL_TIMEOUT)
             .max_response_size(ANSWER_BYTES_MAX)
             .max_request_size(ANSWER_BYTES_MAX)
-            .build(format!("http://{address}"));
+            .set_headers(headers(token))
+            .build(format!("http://{}", server.address));
         Ok(Self {
-            client: client.map_err(|error| node_error(server, address, &error))?,
+            client: client.map_err(|error| server.error(&error))?,
             server,
-            address,
             runtime,
         })
     }
@@ -287,38 +353,74 @@ impl Node {
         F: Future<Output = Result<T, ClientError>> + 'a,
     {
         let answer = self.runtime.block_on(call(&self.client));
-        answer.map_err(|error| node_error(self.server, self.address, &error))
+        answer.map_err(|error| self.server.error(&error))
     }
 }
 
-fn node_error(server: &'static str, address: SocketAddr, error: &ClientError) -> NodeError {
-    let (ip, port) = (address.ip(), address.port());
-    match error {
-        ClientError::Call(error) => NodeError::Call {
-            code: error.code(),
-            message: error.message().to_string(),
-            detail: error
-                .data()
-                .map(|data| data.get().trim_matches('"').to_string())
-                .unwrap_or_default(),
-        },
-        ClientError::RequestTimeout => NodeError::Timeout { ip, port },
-        ClientError::Transport(error) => {
-            if causes(error.as_ref()).any(is_refused) {
-                return NodeError::Refused { ip, port, server };
+/// What is sent with each call.
+fn headers(token: Option<&ApiToken>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        let value: HeaderValue = format!("Bearer {}", token.secret())
+            .parse()
+            .expect("digits are a header's value");
+        headers.insert("authorization", value);
+    }
+    headers
+}
+
+impl Server {
+    fn error(&self, error: &ClientError) -> NodeError {
+        let (server, ip, port) = (self.name, self.address.ip(), self.address.port());
+        match error {
+            ClientError::Call(error) => NodeError::Call {
+                code: error.code(),
+                message: error.message().to_string(),
+                detail: error
+                    .data()
+                    .map(|data| data.get().trim_matches('"').to_string())
+                    .unwrap_or_default(),
+            },
+            ClientError::RequestTimeout => NodeError::Timeout { ip, port },
+            ClientError::Transport(error) => {
+                if let Some(TransportError::Rejected { status_code }) = error.downcast_ref() {
+                    return self.refusal(*status_code);
+                }
+                if causes(error.as_ref()).any(is_refused) {
+                    return NodeError::Refused { ip, port, server };
+                }
+                // The innermost cause tells most; those around it say that a request failed.
+                let reason = causes(error.as_ref())
+                    .last()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                NodeError::Connection { ip, port, reason }
             }
-            // The innermost cause tells most; those around it say that a request failed.
-            let reason = causes(error.as_ref())
-                .last()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            NodeError::Connection { ip, port, reason }
+            error => NodeError::NotANode {
+                ip,
+                port,
+                reason: error.to_string(),
+            },
         }
-        error => NodeError::NotANode {
-            ip,
-            port,
-            reason: error.to_string(),
-        },
+    }
+
+    /// The node, or what stands before it, did not take the request.
+    fn refusal(&self, status: u16) -> NodeError {
+        let (ip, port) = (self.address.ip(), self.address.port());
+        match status {
+            401 => NodeError::TokenRefused {
+                ip,
+                port,
+                path: self.token_path.display().to_string(),
+            },
+            403 => NodeError::HostRefused { ip, port },
+            429 | 503 => NodeError::Busy { ip, port },
+            _ => NodeError::NotANode {
+                ip,
+                port,
+                reason: format!("HTTP status {status}"),
+            },
+        }
     }
 }
 

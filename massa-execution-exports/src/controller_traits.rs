@@ -17,6 +17,15 @@ use std::collections::HashMap;
 /// (final, candidate) value; `None` where there is none.
 pub type FinalAndCandidateBytes = (Option<Vec<u8>>, Option<Vec<u8>>);
 
+/// Events that pass a filter, oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilteredEvents {
+    /// The newest of them.
+    pub events: Vec<SCOutputEvent>,
+    /// Whether older ones were left out.
+    pub cut: bool,
+}
+
 /// The final blocks of a period with their ids, one for each thread, `None` for a miss.
 pub type FinalPeriod = Vec<Option<(BlockId, FinalBlock)>>;
 
@@ -37,16 +46,41 @@ pub trait ExecutionController: Send + Sync {
     fn get_final_and_candidate_balance(&self, addresses: &[Address]) -> Vec<(Option<Amount>, Option<Amount>)>;
 
     /// (final, candidate) value of each (address, key) of a datastore; all of one state.
-    fn get_final_and_active_data_entry(&self, input: Vec<(Address, Vec<u8>)>) -> Vec<FinalAndCandidateBytes>;
+    fn get_final_and_active_data_entry(&self, input: Vec<(Address, Vec<u8>)>) -> Vec<FinalAndCandidateBytes> {
+        self.read_data_entries(&input, &mut |_| true)
+    }
+
+    /// The same, while `keep` agrees: it is shown each value before the next is read, since one may have megabytes.
+    /// Shorter than `input` if it did not.
+    fn read_data_entries(
+        &self,
+        input: &[(Address, Vec<u8>)],
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<FinalAndCandidateBytes>;
 
     /// Keys of a datastore, ascending; none where there is no such address.
     fn get_datastore_keys(&self, request: &DatastoreKeysRequest) -> Vec<Vec<u8>>;
 
     /// (final, candidate) bytecode of each address.
-    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<FinalAndCandidateBytes>;
+    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<FinalAndCandidateBytes> {
+        self.read_bytecodes(addresses, &mut |_| true)
+    }
 
-    /// Events of contracts: those of candidate slots, and those of the last final ones.
-    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent>;
+    /// The same, while `keep` agrees: it is shown each bytecode before the next is read. Shorter than `addresses` if it
+    /// did not.
+    fn read_bytecodes(
+        &self,
+        addresses: &[Address],
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<FinalAndCandidateBytes>;
+
+    /// Events of contracts: those of candidate slots, and those of the last final ones; the newest, if there are too many.
+    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent> {
+        self.read_events(&filter, &mut |_| true).events
+    }
+
+    /// The same, while `keep` agrees: it is shown the events from the newest on.
+    fn read_events(&self, filter: &EventFilter, keep: &mut dyn FnMut(&SCOutputEvent) -> bool) -> FilteredEvents;
 
     /// Runs something on the candidate state and changes nothing. Waits for it.
     ///

@@ -2,7 +2,7 @@
 
 use crate::config::ExecutionConfig;
 use crate::contract::{Engine, EXECUTION_STACK_BYTES};
-use crate::events::{filtered, FinalEvents};
+use crate::events::{newest, FinalEvents};
 use crate::execute::{Outcome, Rules};
 use crate::ledger::{FinalLedger, LedgerError};
 use crate::readonly::ReadOnlyExecutor;
@@ -10,7 +10,7 @@ use crate::state::{overlaid_keys, Bytes, KeyRange, StateView};
 use crate::worker::{ExecutionState, Inbox, Shared, Worker};
 use massa_execution_exports::{
     DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionController, ExecutionError,
-    ExecutionManager, ExecutionStats, FinalAndCandidateBytes, FinalBlock, FinalPeriod, ReadOnlyExecutionOutput,
+    ExecutionManager, ExecutionStats, FilteredEvents, FinalAndCandidateBytes, FinalBlock, FinalPeriod, ReadOnlyExecutionOutput,
     ReadOnlyExecutionRequest,
 };
 use massa_models::address::Address;
@@ -145,14 +145,18 @@ impl ExecutionController for Controller {
         addresses.iter().map(|address| balances(&state, address)).collect()
     }
 
-    fn get_final_and_active_data_entry(&self, input: Vec<(Address, Vec<u8>)>) -> Vec<FinalAndCandidateBytes> {
+    fn read_data_entries(
+        &self,
+        input: &[(Address, Vec<u8>)],
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<FinalAndCandidateBytes> {
         let state = self.shared.state.read();
         let both = |(address, key): &(Address, Vec<u8>)| {
             let last_final = || read("entry", state.ledger.entry(address, key));
             let candidate = state.candidates.entry(address, key);
-            (owned(last_final()), owned(candidate.unwrap_or_else(last_final)))
+            kept(keep, last_final(), || candidate.unwrap_or_else(last_final))
         };
-        input.iter().map(both).collect()
+        input.iter().map_while(both).collect()
     }
 
     fn get_datastore_keys(&self, request: &DatastoreKeysRequest) -> Vec<Vec<u8>> {
@@ -163,20 +167,24 @@ impl ExecutionController for Controller {
         keys(&state, &request.address, &range, request.count, request.is_final)
     }
 
-    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<FinalAndCandidateBytes> {
+    fn read_bytecodes(
+        &self,
+        addresses: &[Address],
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<FinalAndCandidateBytes> {
         let state = self.shared.state.read();
         let both = |address: &Address| {
             let last_final = || read("bytecode", state.ledger.bytecode(address));
             let candidate = state.candidates.bytecode(address);
-            (owned(last_final()), owned(candidate.or_else(last_final)))
+            kept(keep, last_final(), || candidate.or_else(last_final))
         };
-        addresses.iter().map(both).collect()
+        addresses.iter().map_while(both).collect()
     }
 
-    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent> {
+    fn read_events(&self, filter: &EventFilter, keep: &mut dyn FnMut(&SCOutputEvent) -> bool) -> FilteredEvents {
         let state = self.shared.state.read();
         let candidates = state.candidates.outputs().flat_map(|output| &output.events);
-        filtered(&filter, state.events.iter().chain(candidates))
+        newest(filter, state.events.iter().chain(candidates), keep)
     }
 
     fn execute_readonly_request(
@@ -284,8 +292,17 @@ fn key_range(request: &DatastoreKeysRequest) -> Option<KeyRange> {
     (!is_empty).then_some((start, end))
 }
 
-fn owned(bytes: Option<Bytes>) -> Option<Vec<u8>> {
-    bytes.map(|bytes| bytes.to_vec())
+/// Both values, if whoever asks keeps them; the second is read when it keeps the first.
+fn kept(
+    keep: &mut dyn FnMut(&[u8]) -> bool,
+    last_final: Option<Bytes>,
+    candidate: impl FnOnce() -> Option<Bytes>,
+) -> Option<FinalAndCandidateBytes> {
+    let mut owned = |bytes: Option<Bytes>| match bytes {
+        None => Some(None),
+        Some(bytes) => keep(&bytes).then(|| Some(bytes.to_vec())),
+    };
+    Some((owned(last_final)?, owned(candidate())?))
 }
 
 /// What was read; nothing when it cannot be read.

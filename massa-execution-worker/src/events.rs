@@ -1,5 +1,6 @@
 //! Events of the last final slots.
 
+use massa_execution_exports::FilteredEvents;
 use massa_models::execution::EventFilter;
 use massa_models::output_event::SCOutputEvent;
 use std::collections::VecDeque;
@@ -29,18 +30,27 @@ impl FinalEvents {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &SCOutputEvent> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &SCOutputEvent> {
         self.events.iter()
     }
 }
 
-/// The first events that pass a filter.
-pub(crate) fn filtered<'a>(
+/// The newest events that pass a filter, while `keep` agrees. `events` begin with the oldest.
+pub(crate) fn newest<'a>(
     filter: &EventFilter,
-    events: impl Iterator<Item = &'a SCOutputEvent>,
-) -> Vec<SCOutputEvent> {
-    let passing = events.filter(|event| passes(filter, event));
-    passing.take(ANSWER_EVENTS_MAX).cloned().collect()
+    events: impl DoubleEndedIterator<Item = &'a SCOutputEvent>,
+    keep: &mut dyn FnMut(&SCOutputEvent) -> bool,
+) -> FilteredEvents {
+    let mut found = FilteredEvents::default();
+    for event in events.rev().filter(|event| passes(filter, event)) {
+        if found.events.len() == ANSWER_EVENTS_MAX || !keep(event) {
+            found.cut = true;
+            break;
+        }
+        found.events.push(event.clone());
+    }
+    found.events.reverse();
+    found
 }
 
 fn passes(filter: &EventFilter, event: &SCOutputEvent) -> bool {
@@ -58,4 +68,59 @@ fn passes(filter: &EventFilter, event: &SCOutputEvent) -> bool {
 /// Whether a value is the wanted one, if one is wanted.
 fn is<T: PartialEq>(wanted: &Option<T>, value: Option<&T>) -> bool {
     wanted.is_none() || wanted.as_ref() == value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use massa_models::output_event::EventExecutionContext;
+    use massa_models::slot::Slot;
+
+    fn events(count: u64) -> Vec<SCOutputEvent> {
+        let event = |index| SCOutputEvent {
+            context: EventExecutionContext {
+                slot: Slot::new(index, 0),
+                block: None,
+                read_only: false,
+                index_in_slot: 0,
+                call_stack: VecDeque::new(),
+                origin_operation_id: None,
+                is_final: false,
+                is_error: false,
+                deferred_call_id: None,
+                async_msg_id: None,
+            },
+            data: String::new(),
+        };
+        (0..count).map(event).collect()
+    }
+
+    fn periods(found: &FilteredEvents) -> (u64, u64) {
+        let period = |event: Option<&SCOutputEvent>| event.unwrap().context.slot.period;
+        (period(found.events.first()), period(found.events.last()))
+    }
+
+    #[test]
+    fn of_too_many_events_the_newest_are_told_in_their_order_and_that_some_are_left_out() {
+        let all = events(ANSWER_EVENTS_MAX as u64 + 3);
+        let found = newest(&EventFilter::default(), all.iter(), &mut |_| true);
+        assert!(found.cut);
+        assert_eq!((found.events.len(), periods(&found)), (ANSWER_EVENTS_MAX, (3, 7_002)));
+
+        let found = newest(&EventFilter::default(), all[3..].iter(), &mut |_| true);
+        assert!(!found.cut, "all of them are told");
+        assert_eq!(periods(&found), (3, 7_002));
+    }
+
+    #[test]
+    fn who_asks_may_stop_before() {
+        let (all, mut left) = (events(10), 4);
+        let mut keep = |_: &SCOutputEvent| {
+            left -= 1;
+            left >= 0
+        };
+        let found = newest(&EventFilter::default(), all.iter(), &mut keep);
+        assert!(found.cut);
+        assert_eq!(periods(&found), (6, 9));
+    }
 }

@@ -7,7 +7,7 @@ use crate::genesis::{
 use crate::wait::{wait_for, WaitError};
 use massa_models::address::Address;
 use massa_models::node::NodeId;
-use massa_wallet::{load_or_create_keypair, Wallet, WalletError};
+use massa_wallet::{load_or_create_keypair, ApiToken, Wallet, WalletError};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -380,6 +380,11 @@ impl Node {
     /// The wallet of its operator.
     pub fn wallet_path(&self) -> PathBuf {
         self.directory.join(STAKING_WALLET)
+    }
+
+    /// The token of its private API.
+    pub fn token_path(&self) -> PathBuf {
+        self.directory.join(ApiToken::DEFAULT_PATH)
     }
 
     /// Where it looks for the registry's address.

@@ -183,6 +183,7 @@ impl Member {
                 ip: ports.public.ip(),
                 public_port: ports.public.port(),
                 private_port: ports.private.port(),
+                token_file: Some(node.token_path()),
             },
             client: node.client().clone(),
             wallet: node.wallet_path(),

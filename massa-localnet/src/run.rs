@@ -211,10 +211,11 @@ fn introduction(network: &Network, directory: &Path) -> Vec<String> {
     let command = |node: &Node, words: &str| {
         let ports = node.ports();
         format!(
-            "  {} --public-port {} --private-port {} {words}",
+            "  {} --public-port {} --private-port {} --token-file {} {words}",
             program.display(),
             ports.public.port(),
-            ports.private.port()
+            ports.private.port(),
+            node.token_path().display()
         )
     };
     let first = &network.nodes()[0];

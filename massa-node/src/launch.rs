@@ -35,7 +35,7 @@ use massa_protocol_worker::{
 };
 use massa_signature::KeyPair;
 use massa_storage::Storage;
-use massa_wallet::{load_or_create_keypair, Wallet};
+use massa_wallet::{load_or_create_keypair, ApiToken, Wallet};
 use parking_lot::RwLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ type Protocol = Box<dyn ProtocolController>;
 const CONSENSUS_CHANNEL_SIZE: usize = 10_000;
 /// Share of the memory limit that requests for archived pages may fill.
 const MEMORY_SHARE_IN_FLIGHT: u64 = 32;
+/// Share of the memory limit that requests and answers of the API may fill.
+const MEMORY_SHARE_API: u64 = 4;
 
 /// Why the node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +117,7 @@ struct Base {
     genesis: Genesis,
     genesis_id: [u8; 32],
     keypair: KeyPair,
+    token: ApiToken,
     wallet: Arc<RwLock<Wallet>>,
     storage: Storage,
     selector: Box<dyn SelectorController>,
@@ -124,6 +127,7 @@ impl Base {
     fn new(settings: Settings) -> Result<Self, LaunchError> {
         let (genesis, genesis_id) = Genesis::load(&settings.network.genesis_file).map_err(part("genesis"))?;
         let keypair = load_or_create_keypair(&settings.network.keypair_file).map_err(part("node key"))?;
+        let token = ApiToken::load_or_create(&settings.api.token_file).map_err(part("token of the private API"))?;
         let wallet = Wallet::new(settings.factory.staking_wallet_path.clone(), genesis.chain_id);
         let wallet = Arc::new(RwLock::new(wallet.map_err(part("staking wallet"))?));
         let seed = genesis.seed().map_err(part("genesis"))?;
@@ -133,6 +137,7 @@ impl Base {
             genesis,
             genesis_id,
             keypair,
+            token,
             wallet,
             storage: Storage::create_root(),
             selector: Box::new(selector),
@@ -342,6 +347,7 @@ impl Node {
             selector_controller: base.selector.clone(),
             storage: base.storage.clone_without_refs(),
             node_keypair: base.keypair.clone(),
+            token: base.token.clone(),
             stop_node: stop,
         };
         let api = start_api(base.api_config(), context).map_err(part("API"))?;
@@ -560,10 +566,22 @@ impl Base {
     }
 
     fn api_config(&self) -> ApiConfig {
+        let settings = &self.settings.api;
         let routable = self.settings.protocol.routable_addresses.first();
+        let memory = (self.settings.memory.memory_limit_mb << 20) / MEMORY_SHARE_API;
         ApiConfig {
-            bind_private: self.settings.api.bind_private,
-            bind_public: self.settings.api.bind_public,
+            bind_private: settings.bind_private,
+            bind_public: settings.bind_public,
+            allow_hosts: settings.allow_hosts.clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            max_connections: settings.max_connections,
+            max_connections_per_ip: settings.max_connections_per_ip,
+            max_request_body_size: settings.max_request_body_size,
+            max_response_body_size: settings.max_response_body_size,
+            batch_request_limit: settings.batch_request_limit,
+            request_timeout: settings.request_timeout,
+            idle_timeout: settings.idle_timeout,
+            max_memory_size: usize::try_from(memory).unwrap_or(usize::MAX),
             node_ip: routable.map(std::net::SocketAddr::ip),
             chain_id: self.genesis.chain_id,
             genesis_timestamp: self.genesis.genesis_timestamp,

@@ -7,7 +7,7 @@ use massa_models::amount::Amount;
 use massa_protocol_exports::PeerId;
 use massa_time::MassaTime;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -180,6 +180,16 @@ pub struct FactorySettings {
 pub struct ApiSettings {
     pub bind_public: SocketAddr,
     pub bind_private: SocketAddr,
+    pub allow_hosts: Vec<String>,
+    pub token_file: PathBuf,
+    pub trusted_proxies: Vec<IpAddr>,
+    pub max_connections: u32,
+    pub max_connections_per_ip: u32,
+    pub max_request_body_size: u32,
+    pub max_response_body_size: u32,
+    pub batch_request_limit: u32,
+    pub request_timeout: MassaTime,
+    pub idle_timeout: MassaTime,
 }
 
 /// `[memory]`
@@ -425,6 +435,22 @@ mod tests {
             settings.protocol.max_storage_bytes_in_flight,
             config.max_storage_bytes_in_flight
         );
+    }
+
+    #[test]
+    fn the_base_file_has_the_default_limits_of_the_api() {
+        let settings = Settings::read(&base(), Path::new("/nonexistent")).unwrap().api;
+        let config = massa_api::ApiConfig::default();
+        assert_eq!(settings.allow_hosts, config.allow_hosts);
+        assert_eq!(settings.token_file, Path::new(massa_wallet::ApiToken::DEFAULT_PATH));
+        assert_eq!(settings.trusted_proxies, config.trusted_proxies);
+        assert_eq!(settings.max_connections, config.max_connections);
+        assert_eq!(settings.max_connections_per_ip, config.max_connections_per_ip);
+        assert_eq!(settings.max_request_body_size, config.max_request_body_size);
+        assert_eq!(settings.max_response_body_size, config.max_response_body_size);
+        assert_eq!(settings.batch_request_limit, config.batch_request_limit);
+        assert_eq!(settings.request_timeout, config.request_timeout);
+        assert_eq!(settings.idle_timeout, config.idle_timeout);
     }
 
     #[test]

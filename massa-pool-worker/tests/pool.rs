@@ -65,7 +65,7 @@ impl ExecutionController for Ledger {
         addresses.iter().map(|address| (None, candidate(address))).collect()
     }
 
-    fn get_final_and_active_data_entry(&self, _: Vec<(Address, Vec<u8>)>) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn read_data_entries(&self, _: &[(Address, Vec<u8>)], _: &mut dyn FnMut(&[u8]) -> bool) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
         Vec::new()
     }
 
@@ -73,15 +73,12 @@ impl ExecutionController for Ledger {
         Vec::new()
     }
 
-    fn get_final_and_candidate_bytecode(&self, _: &[Address]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn read_bytecodes(&self, _: &[Address], _: &mut dyn FnMut(&[u8]) -> bool) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
         Vec::new()
     }
 
-    fn get_filtered_sc_output_event(
-        &self,
-        _: massa_models::execution::EventFilter,
-    ) -> Vec<massa_models::output_event::SCOutputEvent> {
-        Vec::new()
+    fn read_events(&self, _: &massa_models::execution::EventFilter, _: &mut dyn FnMut(&massa_models::output_event::SCOutputEvent) -> bool) -> massa_execution_exports::FilteredEvents {
+            massa_execution_exports::FilteredEvents::default()
     }
 
     fn execute_readonly_request(

@@ -27,6 +27,22 @@ pub enum WalletError {
         /// What is wrong. Never quotes the file: it may hold a secret.
         reason: String,
     },
+    /// A file is no token of an API: it is damaged, or something else.
+    #[error("{} is not a token file: {reason}; delete it and start the node again to make a new one", path.display())]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong. Never quotes the file.
+        reason: &'static str,
+    },
+    /// Others than its owner can use a file that holds a secret.
+    #[error("others can read {} (mode {mode:03o}): its mode must be 600", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The key in a file does not belong to the address in it, or in its name.
     #[error("{} names address {named}, but its key belongs to {derived}", path.display())]
     WrongAddress {

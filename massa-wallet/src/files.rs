@@ -90,7 +90,7 @@ fn named_address(path: &Path) -> Option<&str> {
     name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)
 }
 
-fn read(path: &Path) -> Result<String, WalletError> {
+pub(crate) fn read(path: &Path) -> Result<String, WalletError> {
     let file = fs::File::open(path).map_err(file_error("read", path))?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
@@ -114,10 +114,14 @@ fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, Wal
     })
 }
 
-/// Writes `value` whole or not at all. Temporary files are made with mode 0600, which the renamed file keeps.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), WalletError> {
     let mut text = serde_json::to_string_pretty(value).expect("text fields always have a JSON form");
     text.push('\n');
+    write_text(path, &text)
+}
+
+/// Writes `text` whole or not at all. Temporary files are made with mode 0600, which the renamed file keeps.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), WalletError> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -133,7 +137,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), WalletError> {
     write().map_err(file_error("write", path))
 }
 
-fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> WalletError {
+pub(crate) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> WalletError {
     let path = path.to_path_buf();
     move |source| WalletError::File { action, path, source }
 }

@@ -9,8 +9,10 @@
 
 mod error;
 mod files;
+mod token;
 mod wallet;
 
 pub use error::WalletError;
 pub use files::load_or_create_keypair;
+pub use token::ApiToken;
 pub use wallet::Wallet;

@@ -82,6 +82,7 @@ impl Remote {
             ip: ports.public.ip(),
             public_port: ports.public.port(),
             private_port: ports.private.port(),
+            token_file: Some(node.token_path()),
         };
         let api = Api::public(&arguments).unwrap();
         Self { arguments, api, clock }

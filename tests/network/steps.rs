@@ -75,6 +75,8 @@ impl Steps<'_> {
         let output = Command::new(&program)
             .args(["--public-port", &ports.public.port().to_string()])
             .args(["--private-port", &ports.private.port().to_string()])
+            .arg("--token-file")
+            .arg(self.node().token_path())
             .arg("--wallet")
             .arg(self.node().wallet_path())
             .args(arguments)

@@ -56,6 +56,12 @@ pub enum StorageApiError {
         /// What the holders did.
         reason: String,
     },
+    /// What was asked for is larger than an answer may be.
+    #[error("more than {max} bytes, which is all that an answer may have")]
+    TooLarge {
+        /// Bytes of an answer.
+        max: usize,
+    },
     /// The client has read as much as it may for now.
     #[error("{0}")]
     OverLimit(String),

@@ -40,6 +40,13 @@ pub trait ReadBudget {
     /// [`StorageApiError::OverLimit`] when there is nothing left, [`StorageApiError::Unavailable`] when the call has taken too
     /// long already.
     fn take(&self) -> Result<(), StorageApiError>;
+
+    /// Counts bytes that were read, before more are.
+    ///
+    /// # Errors
+    /// [`StorageApiError::TooLarge`] when an answer has no room for them, [`StorageApiError::OverLimit`] when the node's
+    /// memory has none.
+    fn hold(&self, bytes: usize) -> Result<(), StorageApiError>;
 }
 
 /// The archive behind the API. Implemented by the node.

@@ -3,6 +3,7 @@
 
 use jsonrpsee::core::client::{ClientT, Error as ClientError};
 use jsonrpsee::core::params::ArrayParams;
+use hyper::header::{HeaderMap, AUTHORIZATION};
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use massa_api::{start_api, ApiConfig, ApiContext, ApiHandle};
 use massa_api_exports::distributed_storage::*;
@@ -27,6 +28,7 @@ use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_tests::generator::{Generator, GeneratorConfig};
 use massa_time::MassaTime;
+use massa_wallet::ApiToken;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -50,6 +52,8 @@ pub struct World {
     /// (candidate, final)
     pub executed: HashMap<OperationId, (Option<bool>, Option<bool>)>,
     pub datastore: HashMap<(Address, Vec<u8>), FinalAndCandidateBytes>,
+    /// By the last question for entries.
+    pub values_read: usize,
     pub keys_requests: Vec<DatastoreKeysRequest>,
     pub bytecodes: HashMap<Address, FinalAndCandidateBytes>,
     /// Told whatever is asked.
@@ -69,6 +73,8 @@ pub struct World {
     pub archive: HashMap<BlockId, ArchivedBlock>,
     pub archive_error: Option<StorageApiError>,
     pub archive_reads: usize,
+    /// What each block of the archive is said to take.
+    pub archived_bytes: usize,
     /// Reads of the archive wait until this is gone.
     pub archive_gate: Option<gate::Gate>,
 }
@@ -167,10 +173,20 @@ impl ExecutionController for Parts {
     fn get_final_and_candidate_balance(&self, _: &[Address]) -> Vec<(Option<Amount>, Option<Amount>)> {
         Vec::new()
     }
-    fn get_final_and_active_data_entry(&self, input: Vec<(Address, Vec<u8>)>) -> Vec<FinalAndCandidateBytes> {
-        let world = self.0.lock();
-        let value = |entry| world.datastore.get(entry).cloned().unwrap_or_default();
-        input.iter().map(value).collect()
+    fn read_data_entries(
+        &self,
+        input: &[(Address, Vec<u8>)],
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<FinalAndCandidateBytes> {
+        let mut world = self.0.lock();
+        let mut values_read = 0;
+        let value = |entry| {
+            values_read += 1;
+            world.datastore.get(entry).cloned().unwrap_or_default()
+        };
+        let values = kept(input.iter().map(value), keep);
+        world.values_read = values_read;
+        values
     }
     fn get_datastore_keys(&self, request: &DatastoreKeysRequest) -> Vec<Vec<u8>> {
         let mut world = self.0.lock();
@@ -185,15 +201,22 @@ impl ExecutionController for Parts {
         keys.truncate(request.count);
         keys
     }
-    fn get_final_and_candidate_bytecode(&self, addresses: &[Address]) -> Vec<FinalAndCandidateBytes> {
+    fn read_bytecodes(
+        &self,
+        addresses: &[Address],
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<FinalAndCandidateBytes> {
         let world = self.0.lock();
         let bytecode = |address| world.bytecodes.get(address).cloned().unwrap_or_default();
-        addresses.iter().map(bytecode).collect()
+        kept(addresses.iter().map(bytecode), keep)
     }
-    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent> {
+    fn read_events(&self, filter: &EventFilter, keep: &mut dyn FnMut(&SCOutputEvent) -> bool) -> FilteredEvents {
         let mut world = self.0.lock();
-        world.event_filters.push(filter);
-        world.events.clone()
+        world.event_filters.push(filter.clone());
+        let mut events: Vec<SCOutputEvent> = world.events.iter().rev().take_while(|event| keep(event)).cloned().collect();
+        events.reverse();
+        let cut = events.len() < world.events.len();
+        FilteredEvents { events, cut }
     }
     fn execute_readonly_request(
         &self,
@@ -235,6 +258,15 @@ impl ExecutionController for Parts {
     fn clone_box(&self) -> Box<dyn ExecutionController> {
         Box::new(self.clone())
     }
+}
+
+/// Values, while whoever asks keeps them.
+fn kept(
+    values: impl Iterator<Item = FinalAndCandidateBytes>,
+    keep: &mut dyn FnMut(&[u8]) -> bool,
+) -> Vec<FinalAndCandidateBytes> {
+    let mut keeps = |value: &Option<Vec<u8>>| value.as_ref().is_none_or(|value| keep(value));
+    values.take_while(|(last_final, candidate)| keeps(last_final) && keeps(candidate)).collect()
 }
 
 impl PoolController for Parts {
@@ -345,6 +377,7 @@ impl Parts {
         if found.is_some() {
             budget.take()?;
             self.read()?;
+            budget.hold(self.0.lock().archived_bytes)?;
         }
         Ok(found)
     }
@@ -423,6 +456,9 @@ pub struct TestNode {
     pub private: HttpClient,
 }
 
+/// The token of all nodes here.
+pub static TOKEN: std::sync::LazyLock<ApiToken> = std::sync::LazyLock::new(ApiToken::generate);
+
 /// A config with free ports and a chain whose period 5 is now.
 pub fn config() -> ApiConfig {
     let loopback = "127.0.0.1:0".parse().unwrap();
@@ -447,6 +483,7 @@ pub fn context(parts: &Parts, storage: &Storage, keypair: &KeyPair) -> ApiContex
         storage: storage.clone_without_refs(),
         storage_api: Arc::new(parts.clone()),
         node_keypair: keypair.clone(),
+        token: TOKEN.clone(),
         stop_node: Arc::new(move || world.lock().stopped = true),
     }
 }
@@ -460,13 +497,14 @@ impl TestNode {
         let (parts, storage) = (Parts::default(), Storage::create_root());
         let keypair = KeyPair::generate(0).unwrap();
         let handle = start_api(config, context(&parts, &storage, &keypair)).unwrap();
-        let client = |address: SocketAddr| {
+        let client = |address: SocketAddr, headers: HeaderMap| {
             let builder = HttpClientBuilder::default().max_request_size(50 << 20);
-            builder.build(format!("http://{address}")).unwrap()
+            builder.set_headers(headers).build(format!("http://{address}")).unwrap()
         };
+        let bearer = format!("Bearer {}", TOKEN.secret()).parse().unwrap();
         Self {
-            public: client(handle.public_address()),
-            private: client(handle.private_address()),
+            public: client(handle.public_address(), HeaderMap::new()),
+            private: client(handle.private_address(), HeaderMap::from_iter([(AUTHORIZATION, bearer)])),
             handle: Some(handle),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -481,6 +519,10 @@ impl TestNode {
 
     pub fn public_address(&self) -> SocketAddr {
         self.handle.as_ref().unwrap().public_address()
+    }
+
+    pub fn private_address(&self) -> SocketAddr {
+        self.handle.as_ref().unwrap().private_address()
     }
 
     /// Calls a public method with the parameters as JSON.
@@ -543,4 +585,52 @@ pub fn blocks() -> Vec<ArchivedBlock> {
 
 pub fn first_operation(block: &ArchivedBlock) -> SecureShareOperation {
     block.verified().operations()[0].clone()
+}
+
+/// A connection to a server, as rude as a test wants it.
+pub struct Raw(pub std::net::TcpStream);
+
+impl Raw {
+    pub fn connect(address: SocketAddr) -> Self {
+        let socket = std::net::TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        Self(socket)
+    }
+
+    /// Sends text. What the server does not want any more is lost.
+    pub fn send(&mut self, text: &str) -> bool {
+        std::io::Write::write_all(&mut self.0, text.as_bytes()).is_ok()
+    }
+
+    /// What the server sends until it closes the connection.
+    pub fn rest(&mut self) -> String {
+        let mut answer = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut self.0, &mut answer);
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+/// A request with a body of `length` bytes, without the body.
+pub fn head(headers: &[(&str, &str)], length: usize) -> String {
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("POST / HTTP/1.1\r\n{lines}Content-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")
+}
+
+/// Sends a call and returns the answer with its head.
+pub fn post(address: SocketAddr, headers: &[(&str, &str)], body: &str) -> String {
+    let mut raw = Raw::connect(address);
+    raw.send(&format!("{}{body}", head(headers, body.len())));
+    raw.rest()
+}
+
+/// A call.
+pub fn call(method: &str, params: &Value) -> String {
+    serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
+}
+
+/// The status of an answer.
+#[track_caller]
+pub fn status_of(answer: &str) -> u16 {
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.unwrap_or_else(|| panic!("no answer: {answer:?}"))
 }

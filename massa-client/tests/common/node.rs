@@ -432,7 +432,7 @@ impl MassaRpcServer for Answers {
     fn get_graph_interval(&self, _: TimeInterval) -> RpcResult<Vec<BlockSummary>> {
         none()
     }
-    fn get_datastore_entries(&self, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
+    fn get_datastore_entries(&self, _: &Extensions, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
         let rows = &self.world.lock().unwrap().rows;
         let entry = |input: DatastoreEntryInput| DatastoreEntryOutput {
             final_value: rows.get(&input.key).cloned(),
@@ -440,7 +440,7 @@ impl MassaRpcServer for Answers {
         };
         Ok(entries.into_iter().map(entry).collect())
     }
-    fn get_addresses(&self, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
+    fn get_addresses(&self, _: &Extensions, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
         let coins = |text: &str| text.parse::<Amount>().unwrap();
         let info = |address: Address| AddressInfo {
             address,
@@ -471,7 +471,7 @@ impl MassaRpcServer for Answers {
         self.world.lock().unwrap().sent.extend(operations);
         self.answer(ids)
     }
-    fn get_filtered_sc_output_event(&self, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+    fn get_filtered_sc_output_event(&self, _: &Extensions, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
         let world = self.world.lock().unwrap();
         let failed = world.outcome == Outcome::Failed;
         let events = world
@@ -480,20 +480,21 @@ impl MassaRpcServer for Answers {
             .map(|text| event(text, failed, filter.original_operation_id));
         Ok(events.collect())
     }
-    fn get_addresses_bytecode(&self, _: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
+    fn get_addresses_bytecode(&self, _: &Extensions, _: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
         none()
     }
-    fn get_addresses_datastore_keys(&self, _: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
+    fn get_addresses_datastore_keys(&self, _: &Extensions, _: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
         none()
     }
     fn execute_read_only_bytecode(
         &self,
+        _: &Extensions,
         executions: Vec<ReadOnlyBytecodeExecution>,
     ) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
         self.world.lock().unwrap().executions.extend(executions);
         self.answer(vec![executed(ReadOnlyResult::Ok(Vec::new()))])
     }
-    fn execute_read_only_call(&self, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+    fn execute_read_only_call(&self, _: &Extensions, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
         let responses = {
             let mut world = self.world.lock().unwrap();
             let contract = world.contract.as_ref().expect("the test has a contract");

@@ -249,6 +249,11 @@ impl NodeStorageApi {
     }
 }
 
+/// Counts a block that was read, by itself or for one of its operations: the next may be as large.
+fn hold(budget: &dyn ReadBudget, block: Option<&ArchivedBlock>) -> Result<(), StorageApiError> {
+    block.map_or(Ok(()), |block| budget.hold(block.record().as_bytes().len()))
+}
+
 /// A client may not ask for more; the budget says when it may again.
 fn over_limit(budget: &dyn ReadBudget) -> StorageApiError {
     let refused = budget.take().err();
@@ -398,7 +403,11 @@ impl StorageApi for NodeStorageApi {
                 .read_block(*id, lead, ReadCheck::Merkle, budget.left() > 0);
             match read.map_err(reader_error)? {
                 ById::NotFound(_) => Ok(None),
-                ById::Read(reading) => Ok(self.verified(reading, |_| ())?.map(|(block, ())| block)),
+                ById::Read(reading) => {
+                    let block = self.verified(reading, |_| ())?.map(|(block, ())| block);
+                    hold(budget, block.as_ref())?;
+                    Ok(block)
+                }
             }
         };
         ids.iter().zip(leads).map(read).collect()
@@ -418,7 +427,9 @@ impl StorageApi for NodeStorageApi {
                 _ => return Ok(None),
             }
             let read = self.read_operation(id, lead, |_| ())?;
-            Ok(read.map(|(operation, ())| operation))
+            let operation = read.map(|(operation, ())| operation);
+            hold(budget, operation.as_ref().map(ArchivedOperation::block))?;
+            Ok(operation)
         };
         ids.iter().zip(leads).map(read).collect()
     }
