@@ -33,12 +33,16 @@ fn a_hundred_slow_clients_keep_nobody_out() {
     let node = TestNode::start_with(slow_config());
     let head = head(&[("Host", "x")], 1_000);
     let mut slow: Vec<Raw> = (0..100).map(|_| Raw::connect(node.public_address())).collect();
-    slow.iter_mut().for_each(|raw| drop(raw.send(&head)));
+    slow.iter_mut().for_each(|raw| {
+        raw.send(&head);
+    });
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                slow.iter_mut().for_each(|raw| drop(raw.send("{")));
+                slow.iter_mut().for_each(|raw| {
+                    raw.send("{");
+                });
                 std::thread::sleep(Duration::from_millis(100));
             }
         });

@@ -82,6 +82,9 @@ fn help_lists_every_command() {
             "--ip",
             "--public-port",
             "--private-port",
+            "--token-file",
+            "MASSA_API_TOKEN_FILE",
+            "config/api_token",
             "--json",
             "--wallet",
             "33035",
@@ -135,6 +138,54 @@ fn without_a_node_every_command_names_address_and_port() {
         };
         assert_says(&error, &["127.0.0.1", &port, "massa-node", server]);
     }
+}
+
+/// A server that answers one request with this status; returns what it was sent.
+fn answer_once(status: &'static str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let served = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let length = std::io::Read::read(&mut socket, &mut request).unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut socket, answer.as_bytes()).unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    (port, served)
+}
+
+#[test]
+fn the_token_is_sent_to_the_private_api_and_what_is_wrong_with_it_is_told() {
+    for (status, words) in [
+        ("401 Unauthorized", "does not accept the token in"),
+        ("403 Forbidden", "allow_hosts"),
+        ("429 Too Many Requests", "is busy"),
+        ("503 Service Unavailable", "is busy"),
+        ("502 Bad Gateway", "HTTP status 502"),
+    ] {
+        let (port, served) = answer_once(status);
+        let error = run(&["node", "stop", "--private-port", &port]).failure();
+        assert_says(&error, &["127.0.0.1", &port, words]);
+        let sent = served.join().unwrap();
+        let bearer = format!("authorization: Bearer {}", TOKEN_FILE.1.secret());
+        assert!(sent.contains(&bearer), "{sent}");
+        assert!(!error.contains(TOKEN_FILE.1.secret()), "{error}");
+    }
+}
+
+#[test]
+fn without_a_token_the_private_api_is_not_asked() {
+    let error = run(&["node", "stop", "--token-file", "/nonexistent/token"]).failure();
+    assert_says(&error, &["/nonexistent/token", "--token-file", "MASSA_API_TOKEN_FILE"]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    std::fs::write(&path, "0".repeat(64)).unwrap();
+    let error = run(&["node", "stop", "--token-file", path.to_str().unwrap()]).failure();
+    assert_says(&error, &["token", "mode must be 600"]);
+    // The public API needs none.
+    let node = TestNode::start();
+    node.cli(&["status", "--token-file", "/nonexistent/token"]).text();
 }
 
 #[test]

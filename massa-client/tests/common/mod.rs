@@ -119,10 +119,18 @@ impl TestDir {
     }
 }
 
+/// A file with a token, as a node leaves it.
+pub static TOKEN_FILE: LazyLock<(tempfile::TempDir, ApiToken)> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    let token = ApiToken::load_or_create(&directory.path().join("api_token")).unwrap();
+    (directory, token)
+});
+
 /// The program.
 pub fn massa_cli() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_massa-cli"));
     command.stdin(Stdio::null());
+    command.env("MASSA_API_TOKEN_FILE", TOKEN_FILE.0.path().join("api_token"));
     command
 }
 
