@@ -30,4 +30,5 @@ mod turns;
 pub use api::{MassaApi, Side};
 pub use config::{ApiConfig, ApiConfigError};
 pub use context::ApiContext;
+pub use places::CONNECTIONS_PER_REQUEST;
 pub use server::{start_api, ApiHandle, StartApiError};

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Connections for each request at a time. Browsers and indexers keep theirs open between requests.
-const CONNECTIONS_PER_REQUEST: usize = 4;
+pub const CONNECTIONS_PER_REQUEST: usize = 4;
 /// Requests for which there is a place when the others have taken all: from this machine, and as many of the operator.
 pub(crate) const RESERVE: usize = 8;
 

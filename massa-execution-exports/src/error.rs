@@ -35,6 +35,10 @@ pub enum ExecutionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// This node lacks memory, a descriptor or a thread. The request is not to blame; later, or elsewhere, it can end
+    /// otherwise.
+    #[error("this node lacks what it needs to execute, the request is not to blame: {0}")]
+    Shortage(String),
     /// The system did not start the thread.
     #[error("could not start the execution thread: {0}")]
     Thread(String),

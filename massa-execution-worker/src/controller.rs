@@ -1,7 +1,7 @@
 //! Execution, seen from outside.
 
 use crate::config::ExecutionConfig;
-use crate::contract::{Engine, EXECUTION_STACK_BYTES};
+use crate::contract::{prepare_thread, Engine, EXECUTION_STACK_BYTES};
 use crate::events::{newest, FinalEvents};
 use crate::execute::{Outcome, Rules};
 use crate::ledger::{FinalLedger, LedgerError};
@@ -70,7 +70,10 @@ pub fn start_execution_worker(config: ExecutionConfig) -> Result<ExecutionHandle
     let thread = std::thread::Builder::new()
         .name("execution worker".into())
         .stack_size(EXECUTION_STACK_BYTES)
-        .spawn(move || worker.run())
+        .spawn(move || {
+            prepare_thread();
+            worker.run();
+        })
         .map_err(|error| ExecutionError::Thread(error.to_string()))?;
     let controller = Controller {
         shared: Arc::clone(&shared),

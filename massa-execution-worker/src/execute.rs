@@ -2,7 +2,7 @@
 
 use crate::block::{Action, Call, ExecutableBlock, ExecutableOperation};
 use crate::contract::{call_contract, execute_bytecode, Context, Engine, Failure, Origin};
-use crate::ledger::LedgerError;
+use crate::environment::EnvironmentError;
 use crate::rows::{block_id_bytes, operation_id_bytes};
 use crate::state::{Bytes, Changes, EntryKey, Speculative, StateView};
 use massa_execution_exports::ExecutionStackElement;
@@ -117,13 +117,13 @@ pub(crate) fn execute_miss(view: &impl StateView, slot: Slot) -> SlotOutput {
 /// Executes a block.
 ///
 /// # Errors
-/// The ledger cannot be read.
+/// This node cannot execute the block now.
 pub(crate) fn execute_block(
     view: Arc<dyn StateView>,
     rules: &Rules,
     slot: Slot,
     block: &ExecutableBlock,
-) -> Result<SlotOutput, LedgerError> {
+) -> Result<SlotOutput, EnvironmentError> {
     let (reward, supply) = create(rules.block_reward, view.supply());
     let origin = rules.origin(slot, Some(block.id));
     let context = Context::new(Arc::clone(&rules.engine), origin, Speculative::new(view));
@@ -190,7 +190,7 @@ impl Run {
 
     /// Takes the fee and does what the operation says. Without the fee, or without the gas in the block, it is as if
     /// the operation were not there.
-    fn execute(&mut self, operation: &ExecutableOperation) -> Result<(), LedgerError> {
+    fn execute(&mut self, operation: &ExecutableOperation) -> Result<(), EnvironmentError> {
         let Some(gas) = self.gas.checked_sub(operation.gas_usage) else {
             return Ok(());
         };
@@ -213,7 +213,7 @@ impl Run {
         Ok(())
     }
 
-    fn act(&mut self, operation: &ExecutableOperation) -> Result<Outcome, LedgerError> {
+    fn act(&mut self, operation: &ExecutableOperation) -> Result<Outcome, EnvironmentError> {
         let sender = operation.sender;
         match &operation.action {
             Action::Transfer { recipient, amount } => self.transfer(sender, *recipient, *amount),
@@ -238,7 +238,7 @@ impl Run {
         gas: u64,
         spending_max: Amount,
         action: impl FnOnce(&mut Self) -> Result<(), Failure>,
-    ) -> Result<Outcome, LedgerError> {
+    ) -> Result<Outcome, EnvironmentError> {
         let sender = operation.sender;
         let stack = vec![stack_element(sender, Amount::zero())];
         self.context().begin(Some(operation.id), stack, gas);
@@ -248,7 +248,7 @@ impl Run {
         let result = result.and_then(|()| self.check_spending(sender, before, spending_max));
         match result {
             Ok(()) => Ok(Outcome::Success),
-            Err(Failure::Ledger(error)) => Err(error),
+            Err(Failure::Environment(error)) => Err(error),
             Err(failure) => {
                 let context = self.context();
                 context.state.revert(snapshot);
@@ -291,7 +291,7 @@ impl Run {
         result.map(|_| ())
     }
 
-    fn transfer(&mut self, sender: Address, recipient: Address, amount: Amount) -> Result<Outcome, LedgerError> {
+    fn transfer(&mut self, sender: Address, recipient: Address, amount: Amount) -> Result<Outcome, EnvironmentError> {
         let before = self.context().state.balance(&sender)?.unwrap_or_default();
         let Some(left) = before.checked_sub(amount) else {
             return Ok(Outcome::InsufficientBalance);
@@ -313,7 +313,7 @@ impl Run {
     }
 
     /// Adds to a balance; an address that is not there comes to be. `false`, and no change, when it would overflow.
-    fn credit(&mut self, address: Address, amount: Amount) -> Result<bool, LedgerError> {
+    fn credit(&mut self, address: Address, amount: Amount) -> Result<bool, EnvironmentError> {
         let state = &mut self.context().state;
         let before = state.balance(&address)?.unwrap_or_default();
         let Some(after) = before.checked_add(amount) else {

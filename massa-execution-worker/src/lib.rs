@@ -21,6 +21,7 @@ mod candidates;
 mod config;
 mod contract;
 mod controller;
+mod environment;
 mod events;
 mod execute;
 mod ledger;

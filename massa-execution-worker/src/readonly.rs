@@ -1,6 +1,7 @@
 //! Executions that change nothing.
 
 use crate::contract::{call_contract, execute_bytecode, Context, Failure, EXECUTION_STACK_BYTES, LOAD_GAS};
+use crate::environment::EnvironmentError;
 use crate::execute::Rules;
 use crate::ledger::LedgerError;
 use crate::state::Speculative;
@@ -58,7 +59,7 @@ impl ReadOnlyExecutor {
             .name("read-only execution".into())
             .stack_size(EXECUTION_STACK_BYTES)
             .spawn(move || execute(&shared, &rules, &request))
-            .map_err(|error| ExecutionError::Thread(error.to_string()))?;
+            .map_err(|error| ExecutionError::Shortage(format!("thread: {error}")))?;
         match thread.join() {
             Ok(output) => output,
             Err(_) => Err(ExecutionError::Thread("the read-only execution panicked".to_string())),
@@ -120,7 +121,7 @@ fn execute(
 ) -> Result<ReadOnlyExecutionOutput, ExecutionError> {
     for _ in 0..ATTEMPTS_MAX {
         match attempt(shared, rules, request) {
-            Err(LedgerError::Replaced) => {}
+            Err(EnvironmentError::Ledger(LedgerError::Replaced)) => {}
             result => return Ok(result?),
         }
     }
@@ -131,7 +132,7 @@ fn attempt(
     shared: &Arc<Shared>,
     rules: &Rules,
     request: &ReadOnlyExecutionRequest,
-) -> Result<ReadOnlyExecutionOutput, LedgerError> {
+) -> Result<ReadOnlyExecutionOutput, EnvironmentError> {
     let view = SharedView::candidate(shared);
     let slot = next_slot(shared, rules);
     let origin = rules.origin(slot, None);
@@ -143,7 +144,7 @@ fn attempt(
     };
     let call_result = match result {
         Ok(result) => Ok(result),
-        Err(Failure::Ledger(error)) => return Err(error),
+        Err(Failure::Environment(error)) => return Err(error),
         Err(failure) => {
             let reason = failure.to_string();
             context.fail(&reason);

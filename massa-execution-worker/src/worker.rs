@@ -6,6 +6,7 @@
 use crate::block::{content_bytes, same_thread_parent, slot_of, ExecutableBlock, MissingContent};
 use crate::candidates::Candidates;
 use crate::config::ExecutionConfig;
+use crate::environment::EnvironmentError;
 use crate::events::FinalEvents;
 use crate::execute::{execute_block, execute_miss, Rules, SlotOutput};
 use crate::ledger::{FinalLedger, LedgerError};
@@ -65,8 +66,14 @@ pub(crate) enum Halt {
     Missing(#[from] MissingContent),
     #[error("final block {block} names the parent {parent}, which was not announced as final")]
     UnknownParent { block: BlockId, parent: BlockId },
-    #[error("ledger: {0}")]
-    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+}
+
+impl From<LedgerError> for Halt {
+    fn from(error: LedgerError) -> Self {
+        Self::Environment(error.into())
+    }
 }
 
 /// What only the thread knows.

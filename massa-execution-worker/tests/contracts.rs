@@ -218,7 +218,22 @@ fn what_a_contract_cannot_do_costs_the_fee_and_changes_nothing_else() {
         r#"(module (import "massa" "assembly_script_get_balance" (func $b (result i64)))
         (memory (export "memory") 1) (func $start (drop (call $b))) (start $start) (func (export "main")))"#,
     );
-    let cases: [(Vec<u8>, &str); 13] = [
+    // Beyond 4 GiB after a growth that went well, and beyond what the memory itself allows.
+    let beyond = main_of(
+        "(drop (memory.grow (i32.const 1)))
+        (if (i32.eq (memory.grow (i32.const 65535)) (i32.const -1)) (then unreachable))",
+    );
+    let beyond_its_own = wat::parse_str(
+        r#"(module (memory (export "memory") 1 20) (func (export "main")
+            (drop (memory.grow (i32.const 5)))
+            (if (i32.eq (memory.grow (i32.const 15)) (i32.const -1)) (then unreachable))))"#,
+    );
+    let elements =
+        wat::parse_str(r#"(module (table 10001 funcref) (memory (export "memory") 1) (func (export "main")))"#);
+    let cases: [(Vec<u8>, &str); 16] = [
+        (beyond, "unreachable"),
+        (beyond_its_own.unwrap(), "unreachable"),
+        (elements.unwrap(), "10001 elements of a table, above 10000"),
         (main_of("(loop $again (br $again))"), "Not enough gas"),
         (recursive, "call stack exhausted"),
         (grows, "unreachable"),

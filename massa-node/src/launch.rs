@@ -1,5 +1,6 @@
 //! The node: everything it consists of, started in order and stopped in the reverse of it.
 
+use crate::descriptors::Descriptors;
 use crate::distributed_storage::api::{NodeStorageApi, NodeStorageApiParts};
 use crate::distributed_storage::contract_host::{operation_limits, NodeContractHost};
 use crate::distributed_storage::peers::{addresses_of, listeners_of, tell_listeners};
@@ -114,6 +115,7 @@ impl Archive {
 /// What every part is started with.
 struct Base {
     settings: Settings,
+    descriptors: Descriptors,
     genesis: Genesis,
     genesis_id: [u8; 32],
     keypair: KeyPair,
@@ -125,6 +127,12 @@ struct Base {
 
 impl Base {
     fn new(settings: Settings) -> Result<Self, LaunchError> {
+        let connections = ProtocolConfig {
+            target_out_connections: settings.protocol.target_out_connections,
+            max_in_connections: settings.protocol.max_in_connections,
+            ..ProtocolConfig::default()
+        };
+        let descriptors = Descriptors::plan(settings.api.max_connections, &connections).map_err(part("descriptors"))?;
         let (genesis, genesis_id) = Genesis::load(&settings.network.genesis_file).map_err(part("genesis"))?;
         let keypair = load_or_create_keypair(&settings.network.keypair_file).map_err(part("node key"))?;
         let token = ApiToken::load_or_create(&settings.api.token_file).map_err(part("token of the private API"))?;
@@ -134,6 +142,7 @@ impl Base {
         let selector = StakeSelector::new(seed, &genesis.rolls).map_err(part("genesis"))?;
         Ok(Self {
             settings,
+            descriptors,
             genesis,
             genesis_id,
             keypair,
@@ -199,7 +208,8 @@ impl Base {
             t0: self.genesis.t0,
             genesis_timestamp: self.genesis.genesis_timestamp,
             target_out_connections: settings.target_out_connections,
-            max_in_connections: settings.max_in_connections,
+            max_in_connections: self.descriptors.in_connections,
+            max_pending_connections: self.descriptors.handshakes,
             max_in_connections_per_ip: settings.max_in_connections_per_ip,
             rate_limit: settings.rate_limit,
             message_timeout: settings.message_timeout,
@@ -574,7 +584,7 @@ impl Base {
             bind_public: settings.bind_public,
             allow_hosts: settings.allow_hosts.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
-            max_connections: settings.max_connections,
+            max_connections: self.descriptors.api_requests,
             max_connections_per_ip: settings.max_connections_per_ip,
             max_request_body_size: settings.max_request_body_size,
             max_response_body_size: settings.max_response_body_size,

@@ -23,7 +23,7 @@ pub trait PoolController: Send + Sync {
     /// [`PoolError`].
     fn add_operations(&mut self, ops: Storage) -> Result<(), PoolError>;
 
-    /// Tells the latest final period of each thread; expired operations are dropped.
+    /// Tells the latest final period of each thread; operations that expired or were executed in final slots are dropped.
     fn notify_final_cs_periods(&mut self, final_cs_periods: &[u64]);
 
     /// Operations for a block at `slot`, in the order in which they go into it, claimed by the storage.
@@ -35,7 +35,7 @@ pub trait PoolController: Send + Sync {
     /// [`PoolError::Timeout`].
     fn get_operation_count(&self, timeout: Option<MassaTime>) -> Result<usize, PoolError>;
 
-    /// Whether each operation is in the pool.
+    /// Whether each operation waits in the pool. One that was executed does not, not even in a candidate slot.
     ///
     /// # Errors
     /// [`PoolError::Timeout`].

@@ -131,6 +131,11 @@ impl Pool {
         expired
     }
 
+    /// The latest final period of a thread.
+    pub(crate) fn final_period(&self, thread: u8) -> u64 {
+        self.thread(thread).map_or(0, |pool| pool.final_period)
+    }
+
     /// The latest final period of all threads: where the network is, however long a single thread has no blocks.
     pub(crate) fn latest_final_period(&self) -> u64 {
         self.threads.iter().map(|pool| pool.final_period).max().unwrap_or(0)

@@ -100,6 +100,20 @@ impl PoolWorker {
         (open.map(|(operation, _)| operation).collect(), done)
     }
 
+    /// Drops what was executed in final slots, in the threads that went on: a node that makes no block has no other
+    /// occasion. Execution may be behind consensus; what it has not done yet goes the next time.
+    fn drop_executed(&self, final_periods: &[u64]) {
+        let operations: Vec<PooledOperation> = {
+            let inner = self.inner.read();
+            let threads = (0..self.config.thread_count).zip(final_periods);
+            let went_on = threads.filter(|(thread, period)| inner.pool.final_period(*thread) < **period);
+            let operations = went_on.flat_map(|(thread, _)| inner.pool.of_thread(thread));
+            operations.cloned().collect()
+        };
+        let (_, done) = self.split_executed(operations);
+        self.drop_operations(&done);
+    }
+
     fn drop_operations(&self, ids: &PreHashSet<OperationId>) {
         if ids.is_empty() {
             return;
@@ -144,6 +158,7 @@ impl PoolController for PoolWorker {
     }
 
     fn notify_final_cs_periods(&mut self, final_cs_periods: &[u64]) {
+        self.drop_executed(final_cs_periods);
         let mut inner = self.inner.write();
         let mut expired = PreHashSet::default();
         for (thread, period) in (0..self.config.thread_count).zip(final_cs_periods) {
@@ -185,8 +200,15 @@ impl PoolController for PoolWorker {
         operations: &[OperationId],
         timeout: Option<MassaTime>,
     ) -> Result<Vec<bool>, PoolError> {
-        let inner = self.read(timeout)?;
-        Ok(operations.iter().map(|id| inner.pool.contains(id)).collect())
+        let mut contained: Vec<bool> = {
+            let inner = self.read(timeout)?;
+            operations.iter().map(|id| inner.pool.contains(id)).collect()
+        };
+        // What a candidate slot has executed stays, because the slot may be undone; but it does not wait.
+        for (is_contained, status) in contained.iter_mut().zip(self.execution.get_ops_exec_status(operations)) {
+            *is_contained &= status == (None, None);
+        }
+        Ok(contained)
     }
 
     fn clone_box(&self) -> Box<dyn PoolController> {

@@ -385,6 +385,31 @@ fn operations_expire_with_the_final_periods_of_their_thread() {
 }
 
 #[test]
+fn executed_operations_leave_a_pool_that_makes_no_block() {
+    let mut s = setup(config());
+    let (done, candidate, open) = (
+        transfer(&key(0, 0), 1, 1, 9),
+        transfer(&key(0, 1), 1, 1, 9),
+        transfer(&key(0, 2), 1, 1, 9),
+    );
+    let all = ids([&done, &candidate, &open]);
+    s.add(&[&done, &candidate, &open]);
+    s.ledger.executed(&done, (Some(false), None));
+    s.ledger.executed(&candidate, (Some(true), None));
+    // Whoever asks is told that they do not wait, and they are kept: the candidate slot may be undone.
+    assert_eq!(s.pool.contains_operations(&all, None), Ok(vec![false, false, true]));
+    s.pool.notify_final_cs_periods(&[1, 1]);
+    assert_eq!(s.count(), 3);
+
+    s.ledger.executed(&done, (Some(false), Some(false)));
+    s.pool.notify_final_cs_periods(&[2, 1]);
+    assert_eq!(s.count(), 2);
+    assert!(!s.is_stored(&done) && s.is_stored(&candidate) && s.is_stored(&open));
+    s.ledger.executed(&candidate, (None, None));
+    assert_eq!(s.pool.contains_operations(&all, None), Ok(vec![false, true, true]));
+}
+
+#[test]
 fn a_final_period_never_goes_back() {
     let mut s = setup(config());
     s.pool.notify_final_cs_periods(&[5, 5]);

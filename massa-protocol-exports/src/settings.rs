@@ -54,6 +54,8 @@ pub struct ProtocolConfig {
     pub max_in_connections: usize,
     /// Connections to and from one address of the internet, loopback excepted.
     pub max_in_connections_per_ip: usize,
+    /// Connections from outside that have yet to show who they are.
+    pub max_pending_connections: usize,
     /// Bytes per second, in each direction of each connection.
     pub rate_limit: u64,
     /// Bytes of one frame at most.
@@ -146,6 +148,7 @@ impl Default for ProtocolConfig {
             target_out_connections: 10,
             max_in_connections: 250,
             max_in_connections_per_ip: 2,
+            max_pending_connections: 128,
             rate_limit: 5 << 20,
             max_message_size: 16 << 20,
             message_timeout: MassaTime::from_millis(5_000),

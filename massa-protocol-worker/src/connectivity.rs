@@ -20,9 +20,9 @@ use tracing::debug;
 
 /// Connections that are opened because somebody asked for a peer, on top of `target_out_connections`. Chunks are spread
 /// over all nodes; each connection costs two threads.
-const MAX_NAMED_CONNECTIONS: usize = 64;
+pub const MAX_NAMED_CONNECTIONS: usize = 64;
 /// Addresses dialed at a time: each attempt costs a thread until its deadline.
-const MAX_SIMULTANEOUS_DIALS: usize = 16;
+pub const MAX_SIMULTANEOUS_DIALS: usize = 16;
 
 /// Figures about connections, and the connected peers.
 pub type Stats = (NetworkStats, HashMap<PeerId, (SocketAddr, PeerConnectionType)>);

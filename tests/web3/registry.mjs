@@ -53,6 +53,16 @@ async function finalEvents(operation, expected = OperationStatus.Success) {
   return events;
 }
 
+/** Waits until the deployment is final. */
+async function finalDeployment() {
+  const deadline = Date.now() + STEP_TIMEOUT_MS;
+  const filter = { smartContractAddress: registry.address, isFinal: true };
+  while ((await provider.getEvents(filter)).length === 0) {
+    assert.ok(Date.now() < deadline, 'the deployment is not final');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
 function dataOf(events) {
   return events.map((event) => event.data);
 }
@@ -88,7 +98,9 @@ await step('deploy', async () => {
   const args = CONFIG.reduce((args, value) => args.addU64(value), new Args().addString(operatorAddress));
   const coins = parseMas('5');
   const before = await balance(operatorAddress);
-  registry = await SmartContract.deploy(provider, wasm, args, { coins, waitFinalExecution: true });
+  // As a dapp does it: deploy waits until a candidate slot has executed it.
+  registry = await SmartContract.deploy(provider, wasm, args, { coins });
+  await finalDeployment();
   assert.match(registry.address, /^AS/);
   const code = await provider.client.getAddressesBytecode({ address: registry.address, is_final: true });
   assert.ok(Buffer.from(code).equals(wasm), 'the bytecode on chain is the file');

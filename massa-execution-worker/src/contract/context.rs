@@ -1,6 +1,7 @@
 //! What an execution carries along: who calls whom, the state with its changes, and what contracts said.
 
 use super::engine::Engine;
+use crate::environment::EnvironmentError;
 use crate::ledger::LedgerError;
 use crate::state::Speculative;
 use massa_execution_exports::ExecutionStackElement;
@@ -17,14 +18,25 @@ use std::sync::Arc;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// This node's fault: the block is not executed now.
-    #[error("ledger: {0}")]
-    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// The operation's fault.
     #[error("Not enough gas")]
     OutOfGas,
     /// The operation's fault.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Environment(error.into())
+    }
+}
+
+/// A failure of this node's machine.
+pub(super) fn shortage(error: impl std::fmt::Display) -> Failure {
+    EnvironmentError::Shortage(format!("{error:#}")).into()
 }
 
 /// A failure for which the operation is to blame.

@@ -1,5 +1,6 @@
 //! Modules: which ones are accepted, their compilation, and a cache of compiled ones.
 
+use super::context::{refused, shortage, Failure};
 use super::gas::OPERATOR_GAS;
 use super::host::{self, Host};
 use massa_hash::Hash;
@@ -7,10 +8,13 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures, WasmFeaturesInflated};
-use wasmtime::{Config, InstancePre, Linker, Module, OperatorCost, VariableOperatorCost};
+use wasmtime::{Config, InstancePre, Linker, Module, OperatorCost, OutOfMemory, VariableOperatorCost};
 
 /// Pages of 64 KiB that the memory of an instance can have.
 pub(super) const MEMORY_PAGES_MAX: u64 = 64;
+
+/// Address space before and after a memory, so that small offsets need no check of their own.
+const MEMORY_GUARD_BYTES: u64 = 64 << 10;
 
 /// Stack of one instance. A contract that needs more of it than this is stopped.
 pub(super) const STACK_BYTES_MAX: usize = 512 << 10;
@@ -31,7 +35,7 @@ const NAME_BYTES_MAX: usize = 256;
 const SIGNATURE_MAX: usize = 72;
 
 /// Elements of a table: what one reserves at once.
-pub(super) const TABLE_ELEMENTS_MAX: u64 = 10_000;
+const TABLE_ELEMENTS_MAX: u64 = 10_000;
 
 /// Compiles modules.
 pub(crate) struct Engine {
@@ -104,31 +108,55 @@ impl Engine {
     /// A module that can be instantiated.
     ///
     /// # Errors
-    /// The bytecode is not one that is accepted. The message says why.
-    pub(super) fn load(&self, bytecode: &[u8]) -> Result<Arc<InstancePre<Host>>, String> {
+    /// - [`Failure::Refused`]: the bytecode is not one that is accepted. The message says why.
+    /// - [`Failure::Environment`]: this machine could not take the compiled code in.
+    pub(super) fn load(&self, bytecode: &[u8]) -> Result<Arc<InstancePre<Host>>, Failure> {
         let hash = Hash::compute_from(bytecode);
         if let Some(module) = self.cache.lock().get(&hash) {
             return Ok(module);
         }
-        check(bytecode)?;
-        let module = Module::new(&self.engine, bytecode).map_err(|error| format!("module not compiled: {error:#}"))?;
+        check(bytecode).map_err(Failure::Refused)?;
+        let module = self.compile(bytecode)?;
         self.check_imports(&module)?;
         let instance = self.linker.instantiate_pre(&module);
-        let module = Arc::new(instance.map_err(|error| format!("module not linked: {error:#}"))?);
+        let module = Arc::new(instance.map_err(|error| blame(&error, "linked"))?);
         self.cache.lock().insert(hash, bytecode.len(), Arc::clone(&module));
         Ok(module)
     }
 
-    fn check_imports(&self, module: &Module) -> Result<(), String> {
+    fn compile(&self, bytecode: &[u8]) -> Result<Module, Failure> {
+        Module::new(&self.engine, bytecode).map_err(|error| {
+            // Compiling alone is a function of the bytecode; what is left is memory for the code, which the system gives.
+            match self.engine.precompile_module(bytecode) {
+                Err(error) => blame(&error, "compiled"),
+                Ok(_) => shortage(error),
+            }
+        })
+    }
+
+    fn check_imports(&self, module: &Module) -> Result<(), Failure> {
         let mut store = wasmtime::Store::new(&self.engine, Host::idle());
         for import in module.imports() {
             let (space, name) = (import.module(), import.name());
             if self.linker.get(&mut store, space, name).is_err() {
-                return Err(format!("unknown import {space}.{name}"));
+                return refused(format!("unknown import {space}.{name}"));
             }
         }
         Ok(())
     }
+}
+
+/// Blames the module for what is calculated from it, unless there was no memory to calculate in.
+fn blame(error: &wasmtime::Error, step: &str) -> Failure {
+    if error.is::<OutOfMemory>() {
+        return shortage(error);
+    }
+    Failure::Refused(format!("module not {step}: {error:#}"))
+}
+
+/// Takes what the engine needs in a thread now and not in the middle of an execution: without it the engine panics.
+pub(crate) fn prepare_thread() {
+    wasmtime::Engine::tls_eager_initialize();
 }
 
 fn config() -> Config {
@@ -138,6 +166,12 @@ fn config() -> Config {
     config.cranelift_nan_canonicalization(true);
     config.max_wasm_stack(STACK_BYTES_MAX);
     config.wasm_backtrace_max_frames(None);
+    // Exactly what a memory can become. The default reserves 4 GiB for each instance, which a limit of address space
+    // refuses; and no file in memory for its first content, which a limit of descriptors refuses.
+    config.memory_reservation(MEMORY_PAGES_MAX << 16);
+    config.memory_guard_size(MEMORY_GUARD_BYTES);
+    config.memory_may_move(false);
+    config.memory_init_cow(false);
     config.wasm_simd(false);
     config.wasm_relaxed_simd(false);
     config.wasm_multi_memory(false);
@@ -206,7 +240,14 @@ fn check_section(payload: &Payload<'_>) -> Result<(), String> {
         }
         Payload::ImportSection(imports) => at_most("imports", imports.count(), IMPORTS_MAX),
         Payload::FunctionSection(functions) => at_most("functions", functions.count(), FUNCTIONS_MAX),
-        Payload::TableSection(tables) => at_most("tables", tables.count(), TABLES_MAX),
+        Payload::TableSection(tables) => {
+            at_most("tables", tables.count(), TABLES_MAX)?;
+            for table in tables.clone() {
+                let table = table.map_err(|error| error.to_string())?;
+                at_most("elements of a table", table.ty.initial, TABLE_ELEMENTS_MAX)?;
+            }
+            Ok(())
+        }
         Payload::GlobalSection(globals) => at_most("globals", globals.count(), GLOBALS_MAX),
         Payload::MemorySection(memories) => {
             at_most("memories", memories.count(), MEMORIES_MAX)?;

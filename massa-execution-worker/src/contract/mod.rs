@@ -9,11 +9,12 @@ mod engine;
 mod gas;
 mod host;
 mod ledger_access;
+mod limits;
 mod run;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use context::{Context, Failure, Origin};
-pub(crate) use engine::Engine;
+pub(crate) use engine::{prepare_thread, Engine};
 pub(crate) use gas::{COMPILATION_GAS, LOAD_GAS};
 pub(crate) use run::{call_contract, execute_bytecode, EXECUTION_STACK_BYTES};

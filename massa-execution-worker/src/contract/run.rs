@@ -1,6 +1,6 @@
 //! Runs functions of modules.
 
-use super::context::{refused, Context, Failure};
+use super::context::{refused, shortage, Context, Failure};
 use super::engine::STACK_BYTES_MAX;
 use super::gas::{LAUNCH_GAS, LOAD_GAS};
 use super::host::{Guest, Host};
@@ -114,8 +114,7 @@ fn load(context: &mut Context, invocation: &Invocation<'_>) -> Result<std::sync:
     if context.gas < LOAD_GAS {
         return Err(Failure::OutOfGas);
     }
-    let module = context.engine.load(invocation.bytecode);
-    let module = module.map_err(Failure::Refused)?;
+    let module = context.engine.load(invocation.bytecode)?;
     context.gas -= LAUNCH_GAS;
     Ok(module)
 }
@@ -169,6 +168,10 @@ fn enter_function(
 }
 
 /// What ended a run, in the terms of this crate.
+///
+/// What a module does ends in a [`Failure`] of a host function or in a [`Trap`], the same one on every machine. All that
+/// could make instantiation fail by rule is refused before a module is compiled. So whatever else comes is about this
+/// machine, and no outcome.
 fn failure_of(error: wasmtime::Error) -> Failure {
     let error = match error.downcast::<Failure>() {
         Ok(failure) => return failure,
@@ -177,6 +180,6 @@ fn failure_of(error: wasmtime::Error) -> Failure {
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Failure::OutOfGas,
         Some(trap) => Failure::Refused(trap.to_string()),
-        None => Failure::Refused(format!("{error:#}")),
+        None => shortage(error),
     }
 }

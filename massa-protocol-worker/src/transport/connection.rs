@@ -16,9 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tracing::trace;
 
-/// Sockets in the handshake at a time. Each costs a thread and some kilobytes until its deadline.
-const MAX_PENDING: usize = 128;
-/// The same, of one address of the internet: one machine must not take all places.
+/// Sockets in the handshake at a time, of one address of the internet: one machine must not take all places.
 const MAX_PENDING_PER_IP: usize = 8;
 
 /// One connection, after the handshake.
@@ -109,6 +107,8 @@ impl Table {
 pub struct ActiveConnections {
     own_id: PeerId,
     max_in: usize,
+    /// Sockets in the handshake at a time. Each costs a thread and some kilobytes until its deadline.
+    max_pending: usize,
     max_per_ip: usize,
     max_message_size: usize,
     table: Arc<RwLock<Table>>,
@@ -119,6 +119,7 @@ impl ActiveConnections {
         Self {
             own_id,
             max_in: config.max_in_connections,
+            max_pending: config.max_pending_connections,
             max_per_ip: config.max_in_connections_per_ip,
             max_message_size: config.max_message_size,
             table: Arc::default(),
@@ -203,7 +204,7 @@ impl ActiveConnections {
         let stream = stream.try_clone().ok()?;
         let mut table = self.table.write();
         let same_ip = table.pending.values().filter(|(pending, _)| *pending == ip).count();
-        let too_many = table.pending.len() >= MAX_PENDING || (!ip.is_loopback() && same_ip >= MAX_PENDING_PER_IP);
+        let too_many = table.pending.len() >= self.max_pending || (!ip.is_loopback() && same_ip >= MAX_PENDING_PER_IP);
         if table.stopping || too_many {
             return None;
         }
@@ -473,10 +474,10 @@ mod tests {
         let connections = ActiveConnections::new(id(), &config());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let taken: Vec<_> = (0..MAX_PENDING + 5)
+        let taken: Vec<_> = (0..connections.max_pending + 5)
             .filter_map(|_| connections.add_pending(&stream))
             .collect();
-        assert_eq!(taken.len(), MAX_PENDING);
+        assert_eq!(taken.len(), connections.max_pending);
         connections.remove_pending(taken[0]);
         assert!(connections.add_pending(&stream).is_some());
     }

@@ -55,8 +55,9 @@ fn add_calls(linker: &mut Linker<Host>) -> Result<()> {
             let function = Guest(&mut caller).text(function)?;
             let context = caller.data_mut().context();
             let bytecode = context.contract(&address)?;
-            let Ok(module) = context.engine.load(&bytecode) else {
-                return Ok(0);
+            let module = match context.engine.load(&bytecode) {
+                Err(Failure::Refused(_)) => return Ok(0),
+                module => module?,
             };
             let export = module.module().get_export(&function);
             Ok(i32::from(matches!(export, Some(ExternType::Func(_)))))

@@ -19,8 +19,10 @@ pub(super) fn add(linker: &mut Linker<Host>) -> Result<()> {
             });
             match texts {
                 Ok((message, file)) => Ok(refused(format!("error: {message} at {file}:{line} col: {column}"))?),
-                Err(error) if matches!(error.downcast_ref(), Some(Failure::OutOfGas)) => Err(error),
-                Err(_) => Ok(refused("aborting failed to load message or filename")?),
+                Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(_))) => {
+                    Ok(refused("aborting failed to load message or filename")?)
+                }
+                Err(error) => Err(error),
             }
         },
     )?;

@@ -13,11 +13,11 @@ mod memory;
 pub(super) use memory::Guest;
 
 use super::context::{Context, Failure};
-use super::engine::{MEMORY_PAGES_MAX, TABLE_ELEMENTS_MAX};
 use super::gas::price;
+use super::limits::Limits;
 use massa_models::address::Address;
 use std::str::FromStr;
-use wasmtime::{AsContextMut, Caller, Linker, Memory, StoreLimits, StoreLimitsBuilder, TypedFunc};
+use wasmtime::{AsContextMut, Caller, Linker, Memory, TypedFunc};
 
 /// The module that upstream's functions are imported from, and what their names begin with.
 const MASSA: &str = "massa";
@@ -30,7 +30,7 @@ pub(crate) struct Host {
     new: Option<TypedFunc<(i32, i32), i32>>,
     pin: Option<TypedFunc<i32, i32>>,
     is_started: bool,
-    pub(super) limits: StoreLimits,
+    pub(super) limits: Limits,
 }
 
 impl Host {
@@ -43,18 +43,13 @@ impl Host {
 
     /// For a store in which nothing runs.
     pub(super) fn idle() -> Self {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size((MEMORY_PAGES_MAX as usize) << 16)
-            .table_elements(TABLE_ELEMENTS_MAX as usize)
-            .instances(1)
-            .memories(1);
         Self {
             context: None,
             memory: None,
             new: None,
             pin: None,
             is_started: false,
-            limits: limits.build(),
+            limits: Limits,
         }
     }
 
