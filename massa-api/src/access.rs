@@ -214,7 +214,10 @@ mod tests {
     fn access(side: Side, allow_hosts: &[&str]) -> Access {
         Access {
             side,
-            allow_hosts: allow_hosts.iter().map(|host| AllowedHost::parse(host).unwrap()).collect(),
+            allow_hosts: allow_hosts
+                .iter()
+                .map(|host| AllowedHost::parse(host).unwrap())
+                .collect(),
             token: ApiToken::generate(),
             trusted_proxies: vec!["127.0.0.1".parse().unwrap(), "10.0.0.1".parse().unwrap()],
         }
@@ -263,7 +266,11 @@ mod tests {
             assert_eq!(asked(host), 403, "{host}");
         }
         assert_eq!(status(&access, &request(&[("authorization", &bearer)])), 403, "no host");
-        let twice = request(&[("host", "localhost"), ("host", "evil.example"), ("authorization", &bearer)]);
+        let twice = request(&[
+            ("host", "localhost"),
+            ("host", "evil.example"),
+            ("authorization", &bearer),
+        ]);
         assert_eq!(status(&access, &twice), 403);
         let mut absolute = request(&[("host", "localhost"), ("authorization", &bearer)]);
         *absolute.uri_mut() = "http://evil.example/".parse().unwrap();
@@ -281,7 +288,14 @@ mod tests {
         for origin in ["http://localhost:5173", "http://127.0.0.1", "https://wallet.example"] {
             assert_eq!(asked(origin), 200, "{origin}");
         }
-        for origin in ["null", "", "http://evil.example", "file://", "chrome-extension://abcdef", "localhost"] {
+        for origin in [
+            "null",
+            "",
+            "http://evil.example",
+            "file://",
+            "chrome-extension://abcdef",
+            "localhost",
+        ] {
             assert_eq!(asked(origin), 403, "{origin}");
         }
     }
@@ -316,12 +330,18 @@ mod tests {
         let access = access(Side::Public, &[]);
         let client = |peer: &str, lines: &[&str]| {
             let headers: Vec<(&str, &str)> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
-            access.client(request(&headers).headers(), peer.parse().unwrap()).to_string()
+            access
+                .client(request(&headers).headers(), peer.parse().unwrap())
+                .to_string()
         };
         assert_eq!(client("198.51.100.7", &["203.0.113.9"]), "198.51.100.7", "no proxy");
         assert_eq!(client("127.0.0.1", &["203.0.113.9"]), "203.0.113.9");
         assert_eq!(client("::ffff:127.0.0.1", &["203.0.113.9:4711"]), "203.0.113.9");
-        assert_eq!(client("127.0.0.1", &["1.1.1.1, 203.0.113.9"]), "203.0.113.9", "the first is invented");
+        assert_eq!(
+            client("127.0.0.1", &["1.1.1.1, 203.0.113.9"]),
+            "203.0.113.9",
+            "the first is invented"
+        );
         assert_eq!(client("127.0.0.1", &["1.1.1.1", "203.0.113.9,10.0.0.1"]), "203.0.113.9");
         assert_eq!(client("127.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
         assert_eq!(client("127.0.0.1", &["203.0.113.9, unknown"]), "127.0.0.1");

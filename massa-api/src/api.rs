@@ -189,19 +189,33 @@ impl MassaRpcServer for MassaApi {
         Ok(self.public()?.graph_interval(interval)?)
     }
 
-    fn get_datastore_entries(&self, extensions: &Extensions, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
+    fn get_datastore_entries(
+        &self,
+        extensions: &Extensions,
+        entries: Vec<DatastoreEntryInput>,
+    ) -> RpcResult<Vec<DatastoreEntryOutput>> {
         Ok(self.public()?.datastore_entries(&asker(extensions), entries)?)
     }
 
     fn get_addresses(&self, extensions: &Extensions, addresses: Vec<Address>) -> RpcResult<Vec<AddressInfo>> {
-        Ok(self.public()?.addresses(&asker(extensions), &addresses, MassaTime::now())?)
+        Ok(self
+            .public()?
+            .addresses(&asker(extensions), &addresses, MassaTime::now())?)
     }
 
-    fn get_addresses_bytecode(&self, extensions: &Extensions, addresses: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
+    fn get_addresses_bytecode(
+        &self,
+        extensions: &Extensions,
+        addresses: Vec<AddressFilter>,
+    ) -> RpcResult<Vec<Vec<u8>>> {
         Ok(self.public()?.bytecodes(&asker(extensions), &addresses)?)
     }
 
-    fn get_addresses_datastore_keys(&self, extensions: &Extensions, requests: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
+    fn get_addresses_datastore_keys(
+        &self,
+        extensions: &Extensions,
+        requests: Vec<DatastoreKeysInput>,
+    ) -> RpcResult<Vec<DatastoreKeysOutput>> {
         Ok(self.public()?.datastore_keys(&asker(extensions), requests)?)
     }
 
@@ -209,7 +223,11 @@ impl MassaRpcServer for MassaApi {
         Ok(self.public()?.send(operations, MassaTime::now())?)
     }
 
-    fn get_filtered_sc_output_event(&self, extensions: &Extensions, filter: EventFilter) -> RpcResult<Vec<SCOutputEvent>> {
+    fn get_filtered_sc_output_event(
+        &self,
+        extensions: &Extensions,
+        filter: EventFilter,
+    ) -> RpcResult<Vec<SCOutputEvent>> {
         Ok(self.public()?.events(&asker(extensions), &filter)?)
     }
 
@@ -221,7 +239,11 @@ impl MassaRpcServer for MassaApi {
         Ok(self.public()?.execute_bytecodes(&asker(extensions), executions)?)
     }
 
-    fn execute_read_only_call(&self, extensions: &Extensions, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+    fn execute_read_only_call(
+        &self,
+        extensions: &Extensions,
+        calls: Vec<ReadOnlyCall>,
+    ) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
         Ok(self.public()?.execute_calls(&asker(extensions), calls)?)
     }
 

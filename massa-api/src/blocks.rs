@@ -45,7 +45,12 @@ impl Node {
         Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }
 
-    fn archived_blocks(&self, asker: &Asker, answer: &mut Answer, ids: &[BlockId]) -> Result<Vec<Option<ArchivedBlock>>, ApiError> {
+    fn archived_blocks(
+        &self,
+        asker: &Asker,
+        answer: &mut Answer,
+        ids: &[BlockId],
+    ) -> Result<Vec<Option<ArchivedBlock>>, ApiError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }

@@ -211,6 +211,9 @@ impl ApiConfig {
 
     /// [`ApiConfig::allow_hosts`], those that are hosts.
     pub(crate) fn allowed_hosts(&self) -> Vec<AllowedHost> {
-        self.allow_hosts.iter().filter_map(|host| AllowedHost::parse(host)).collect()
+        self.allow_hosts
+            .iter()
+            .filter_map(|host| AllowedHost::parse(host))
+            .collect()
     }
 }

@@ -69,7 +69,8 @@ impl Connection {
 
     fn received(&self) {
         if self.is_idle.swap(false, Ordering::Relaxed) {
-            self.deadline.send_replace(Some(Instant::now() + self.deadlines.request));
+            self.deadline
+                .send_replace(Some(Instant::now() + self.deadlines.request));
         }
     }
 

@@ -96,7 +96,10 @@ impl Node {
         }
         if found.cut {
             answer.note_cut();
-            debug!(events = found.events.len(), "the oldest events are left out of an answer");
+            debug!(
+                events = found.events.len(),
+                "the oldest events are left out of an answer"
+            );
         }
         Ok(found.events)
     }

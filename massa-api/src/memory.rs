@@ -93,7 +93,12 @@ impl Held {
             let mut taken = self.memory.taken.lock();
             let max = self.memory.max;
             let all = taken.all.saturating_add(more);
-            let own = taken.by_client.get(&self.client).copied().unwrap_or(0).saturating_add(more);
+            let own = taken
+                .by_client
+                .get(&self.client)
+                .copied()
+                .unwrap_or(0)
+                .saturating_add(more);
             if limited && (all > max || own > max / CLIENT_SHARE) {
                 return Err(MemoryInUse);
             }

@@ -68,7 +68,9 @@ impl Node {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.read_archive(asker, answer, ids.len(), |archive, budget| archive.operations(ids, budget))
+        self.read_archive(asker, answer, ids.len(), |archive, budget| {
+            archive.operations(ids, budget)
+        })
     }
 
     fn archived_info(

@@ -84,7 +84,11 @@ impl Places {
     pub fn connect(self: &Arc<Self>, client: Option<IpAddr>, now: Instant) -> Option<ConnectionPlace> {
         let mut table = self.table.lock();
         let client = client.map(network_of);
-        let of_client = table.connections.values().filter(|other| other.client == client).count();
+        let of_client = table
+            .connections
+            .values()
+            .filter(|other| other.client == client)
+            .count();
         if client.is_some() && of_client >= self.client_requests_max * CONNECTIONS_PER_REQUEST {
             table.close_oldest(|other| other.client == client)?;
         } else if table.connections.len() >= self.requests_max * CONNECTIONS_PER_REQUEST {
@@ -204,7 +208,9 @@ mod tests {
     fn connect(places: &Arc<Places>, client: IpAddr, count: usize) -> Vec<ConnectionPlace> {
         let start = Instant::now();
         let at = |index| start + Duration::from_millis(index as u64);
-        (0..count).map(|index| places.connect(Some(client), at(index)).unwrap()).collect()
+        (0..count)
+            .map(|index| places.connect(Some(client), at(index)).unwrap())
+            .collect()
     }
 
     #[test]
@@ -225,7 +231,14 @@ mod tests {
         let bob = connect(&places, BOB, 2);
         let alice = connect(&places, ALICE, 6);
         let carol = connect(&places, CAROL, 1);
-        assert!(is_closed(&alice[0]) && alice[1..].iter().chain(&bob).chain(&carol).all(|place| !is_closed(place)));
+        assert!(
+            is_closed(&alice[0])
+                && alice[1..]
+                    .iter()
+                    .chain(&bob)
+                    .chain(&carol)
+                    .all(|place| !is_closed(place))
+        );
     }
 
     #[test]

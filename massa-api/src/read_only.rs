@@ -70,7 +70,10 @@ impl Node {
             if let Ok(returned) = &output.call_result {
                 answer.add_bytes(returned)?;
             }
-            output.events.iter().try_for_each(|event| add_event(&mut answer, event))?;
+            output
+                .events
+                .iter()
+                .try_for_each(|event| add_event(&mut answer, event))?;
             responses.push(response(output));
         }
         Ok(responses)

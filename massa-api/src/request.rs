@@ -89,13 +89,21 @@ impl Requests {
         let held = self.memory.begin(client, is_operator);
         let (mut parts, body) = request.into_parts();
         let received = timeout_at(origin.connection.request_deadline(), self.receive(body, &held)).await;
-        let late = || Err(refuse(StatusCode::REQUEST_TIMEOUT, "the request took too long to arrive"));
+        let late = || {
+            Err(refuse(
+                StatusCode::REQUEST_TIMEOUT,
+                "the request took too long to arrive",
+            ))
+        };
         let body = match received.unwrap_or_else(|_| late()) {
             Ok(body) => body,
             Err(response) => return response,
         };
         let Some(_place) = self.places.begin(client, rank(is_operator, origin.peer.ip(), client)) else {
-            return refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests at a time; try again later");
+            return refuse(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many requests at a time; try again later",
+            );
         };
         if let Some(answer) = rpc::refuse_long_id(&body) {
             return json(answer);
@@ -155,7 +163,10 @@ fn refuse(status: StatusCode, reason: &str) -> HttpResponse {
 fn json(text: String) -> HttpResponse {
     let mut response = HttpResponse::new(HttpBody::from(text));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
     response
 }
 

@@ -30,7 +30,9 @@ pub(crate) fn refuse_long_id(body: &[u8]) -> Option<String> {
     }
     let is_long = |named: Named<'_>| named.id.is_some_and(|id| id.get().len() > QUOTED_BYTES_MAX);
     let is_too_long = match serde_json::from_slice::<Vec<&RawValue>>(body) {
-        Ok(calls) => calls.into_iter().any(|call| serde_json::from_str(call.get()).is_ok_and(is_long)),
+        Ok(calls) => calls
+            .into_iter()
+            .any(|call| serde_json::from_str(call.get()).is_ok_and(is_long)),
         Err(_) => serde_json::from_slice(body).is_ok_and(is_long),
     };
     let message = format!("id: longer than {QUOTED_BYTES_MAX} bytes");
@@ -86,17 +88,21 @@ struct Failed<'a> {
 }
 
 fn error_of(answer: &str) -> Option<ErrorObject<'_>> {
-    serde_json::from_str::<Failed<'_>>(answer).ok().map(|failed| failed.error)
+    serde_json::from_str::<Failed<'_>>(answer)
+        .ok()
+        .map(|failed| failed.error)
 }
 
 fn shortened(error: &ErrorObject<'_>) -> ErrorObjectOwned {
     let message = cut(error.message(), MESSAGE_BYTES_MAX);
     // Texts are quoted already; anything else is repeated as text only if it is too long.
-    let data = error.data().map(|data| match serde_json::from_str::<String>(data.get()) {
-        Ok(text) => serde_json::Value::String(cut(&text, QUOTED_BYTES_MAX)),
-        Err(_) if data.get().len() > QUOTED_BYTES_MAX => cut(data.get(), QUOTED_BYTES_MAX).into(),
-        Err(_) => serde_json::from_str(data.get()).unwrap_or_default(),
-    });
+    let data = error
+        .data()
+        .map(|data| match serde_json::from_str::<String>(data.get()) {
+            Ok(text) => serde_json::Value::String(cut(&text, QUOTED_BYTES_MAX)),
+            Err(_) if data.get().len() > QUOTED_BYTES_MAX => cut(data.get(), QUOTED_BYTES_MAX).into(),
+            Err(_) => serde_json::from_str(data.get()).unwrap_or_default(),
+        });
     ErrorObjectOwned::owned(error.code(), message, data)
 }
 
@@ -113,7 +119,10 @@ fn cut(text: &str, max: usize) -> String {
 }
 
 fn floor(text: &str, index: usize) -> usize {
-    (0..=index).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0)
+    (0..=index)
+        .rev()
+        .find(|index| text.is_char_boundary(*index))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -133,8 +142,16 @@ mod tests {
         assert!(refused(&call(&format!("\"{long}\""), &params)));
         assert!(refused(&format!("[5, {}]", call(&format!("\"{long}\""), ""))));
         assert!(!refused(&format!("[5, {}]", call("7", &params))));
-        assert!(!refused(&format!("{{{long}")), "that is no JSON: the answer names no id");
-        assert!(refuse_long_id(call(&format!("\"{long}\""), "").as_bytes()).unwrap().len() < QUOTED_BYTES_MAX);
+        assert!(
+            !refused(&format!("{{{long}")),
+            "that is no JSON: the answer names no id"
+        );
+        assert!(
+            refuse_long_id(call(&format!("\"{long}\""), "").as_bytes())
+                .unwrap()
+                .len()
+                < QUOTED_BYTES_MAX
+        );
     }
 
     proptest! {

@@ -183,7 +183,11 @@ fn requests(side: Side, config: &ApiConfig, context: &ApiContext, memory: &Arc<M
             side,
             allow_hosts: config.allowed_hosts(),
             token: context.token.clone(),
-            trusted_proxies: config.trusted_proxies.iter().map(|proxy| proxy.to_canonical()).collect(),
+            trusted_proxies: config
+                .trusted_proxies
+                .iter()
+                .map(|proxy| proxy.to_canonical())
+                .collect(),
         },
         places,
         memory: Arc::clone(memory),
@@ -272,7 +276,10 @@ impl Acceptor {
             local,
             connection: Arc::clone(&connection),
         };
-        let calls = self.service.clone().build(self.methods.clone(), self.stop_handle.clone());
+        let calls = self
+            .service
+            .clone()
+            .build(self.methods.clone(), self.stop_handle.clone());
         let requests = Arc::clone(&self.requests);
         let service = tower::service_fn(move |request| {
             let answer = Arc::clone(&requests).serve(request, origin.clone(), calls.clone());

@@ -42,7 +42,10 @@ fn a_foreign_origin_or_host_is_refused_even_with_the_token() {
             let headers = [headers, &[("Authorization", bearer.as_str())]].concat();
             let answer = post(node.private_address(), &headers, &body);
             assert_eq!(status_of(&answer), 403, "{headers:?}: {answer}");
-            assert!(answer.contains("allow_hosts") && !answer.contains("signature"), "{answer}");
+            assert!(
+                answer.contains("allow_hosts") && !answer.contains("signature"),
+                "{answer}"
+            );
         }
     }
     assert_nothing_happened(&node);
@@ -52,7 +55,10 @@ fn a_foreign_origin_or_host_is_refused_even_with_the_token() {
 fn without_the_token_nothing_is_signed_banned_or_stopped() {
     let node = TestNode::start();
     let wrong = format!("Bearer {}", "0".repeat(64));
-    let without: [&[(&str, &str)]; 2] = [&[("Host", "localhost")], &[("Host", "localhost"), ("Authorization", &wrong)]];
+    let without: [&[(&str, &str)]; 2] = [
+        &[("Host", "localhost")],
+        &[("Host", "localhost"), ("Authorization", &wrong)],
+    ];
     for headers in without {
         for body in private_calls() {
             let answer = post(node.private_address(), headers, &body);
@@ -74,7 +80,11 @@ fn the_private_server_tells_browsers_nothing() {
     let mut raw = Raw::connect(node.private_address());
     raw.send(preflight);
     let [sign, ..] = private_calls().try_into().unwrap_or_else(|_| panic!());
-    let headers = [("Host", "localhost"), ("Origin", "http://localhost:5173"), ("Authorization", &bearer)];
+    let headers = [
+        ("Host", "localhost"),
+        ("Origin", "http://localhost:5173"),
+        ("Authorization", &bearer),
+    ];
     let signed = post(node.private_address(), &headers, &sign);
     assert!(signed.contains("signature"), "{signed}");
     for answer in [raw.rest(), signed] {
@@ -88,7 +98,8 @@ fn hosts_that_are_configured_are_served() {
     config.allow_hosts = vec!["node.example".into()];
     let node = TestNode::start_with(config);
     let (bearer, cliques) = (bearer(), call("get_cliques", &json!([])));
-    let asked = |address, host: &str| status_of(&post(address, &[("Host", host), ("Authorization", &bearer)], &cliques));
+    let asked =
+        |address, host: &str| status_of(&post(address, &[("Host", host), ("Authorization", &bearer)], &cliques));
     assert_eq!(asked(node.private_address(), "node.example:33034"), 200);
     assert_eq!(asked(node.private_address(), "localhost"), 200);
     assert_eq!(asked(node.public_address(), "node.example"), 200);
@@ -125,9 +136,17 @@ fn each_client_behind_a_named_proxy_has_its_own_share() {
     gate.wait_for(2);
 
     assert_eq!(ask_for(&node, "203.0.113.1", &[]), 429);
-    assert_eq!(ask_for(&node, "9.9.9.9, 203.0.113.1", &[]), 429, "what it says of itself does not count");
+    assert_eq!(
+        ask_for(&node, "9.9.9.9, 203.0.113.1", &[]),
+        429,
+        "what it says of itself does not count"
+    );
     assert_eq!(ask_for(&node, "203.0.113.2", &[]), 200);
-    assert_eq!(ask_for(&node, "203.0.113.1", &[("Authorization", &bearer())]), 200, "the operator");
+    assert_eq!(
+        ask_for(&node, "203.0.113.1", &[("Authorization", &bearer())]),
+        200,
+        "the operator"
+    );
 
     gate.open();
     for mut raw in running {
@@ -142,7 +161,10 @@ fn nobody_else_is_believed_for_whom_he_asks() {
     config.max_connections_per_ip = 2;
     let node = TestNode::start_with(config);
     let gate = Gate::default();
-    let _running = [occupy(&node, "203.0.113.1", &gate, 1), occupy(&node, "203.0.113.2", &gate, 1)];
+    let _running = [
+        occupy(&node, "203.0.113.1", &gate, 1),
+        occupy(&node, "203.0.113.2", &gate, 1),
+    ];
     gate.wait_for(2);
     assert_eq!(ask_for(&node, "203.0.113.3", &[]), 429);
     gate.open();
@@ -155,7 +177,10 @@ fn when_others_have_taken_all_places_this_machine_and_the_operator_have_theirs()
     config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
     let node = TestNode::start_with(config);
     let gate = Gate::default();
-    let _running = [occupy(&node, "203.0.113.1", &gate, 1), occupy(&node, "203.0.113.2", &gate, 1)];
+    let _running = [
+        occupy(&node, "203.0.113.1", &gate, 1),
+        occupy(&node, "203.0.113.2", &gate, 1),
+    ];
     gate.wait_for(2);
 
     assert_eq!(ask_for(&node, "203.0.113.3", &[]), 429);

@@ -73,7 +73,9 @@ fn answer(mut socket: TcpStream, page: &str, private: SocketAddr, passed_on: &At
     };
     if request.starts_with(b"GET ") {
         let length = page.len();
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
         return socket.write_all(format!("{head}{page}").as_bytes()).ok();
     }
     passed_on.fetch_add(1, Ordering::Relaxed);
@@ -94,8 +96,18 @@ fn browse(site: &Site) -> Vec<String> {
     let profile = tempfile::tempdir().unwrap();
     let url = format!("http://{EVIL}:{}/", site.address.port());
     let mut browser = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
         .args(["--disable-dev-shm-usage", "--no-proxy-server"])
         .arg(format!("--host-resolver-rules=MAP {EVIL} 127.0.0.1"))
         .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -120,7 +132,9 @@ fn browse(site: &Site) -> Vec<String> {
         std::thread::sleep(Duration::from_millis(50));
     }
     let page = reader.join().unwrap().unwrap();
-    let results = page.split_once("<pre id=\"results\">").and_then(|(_, rest)| rest.split_once("</pre>"));
+    let results = page
+        .split_once("<pre id=\"results\">")
+        .and_then(|(_, rest)| rest.split_once("</pre>"));
     let (results, _) = results.unwrap_or_else(|| panic!("no results in {page:?}"));
     let results = results.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     serde_json::from_str(&results).unwrap_or_else(|error| panic!("{error}: {results:?}"))
@@ -134,15 +148,16 @@ fn page(attempts: &[Value]) -> String {
 /// The ways in which a page can post a call: as a form would, blindly, and as a program would, which the browser asks about
 /// first.
 fn posts(url: &str, body: &str) -> [Value; 4] {
-    let options = |mode: &str, headers: Value| {
-        json!({"url": url, "options": {"method": "POST", "mode": mode, "headers": headers, "body": body}})
-    };
+    let options = |mode: &str, headers: Value| json!({"url": url, "options": {"method": "POST", "mode": mode, "headers": headers, "body": body}});
     let bearer = format!("Bearer {}", "0".repeat(64));
     [
         options("no-cors", json!({"Content-Type": "text/plain"})),
         options("cors", json!({"Content-Type": "text/plain"})),
         options("cors", json!({"Content-Type": "application/json"})),
-        options("cors", json!({"Content-Type": "application/json", "Authorization": bearer})),
+        options(
+            "cors",
+            json!({"Content-Type": "application/json", "Authorization": bearer}),
+        ),
     ]
 }
 
@@ -162,7 +177,10 @@ fn assert_nothing_happened(node: &TestNode, results: &[String]) {
     let world = node.world();
     assert!(!world.stopped && world.banned.is_empty(), "{results:?}");
     for result in results {
-        assert!(!result.contains("signature") && !result.contains(TOKEN.secret()), "{result}");
+        assert!(
+            !result.contains("signature") && !result.contains(TOKEN.secret()),
+            "{result}"
+        );
     }
 }
 
@@ -181,8 +199,16 @@ fn a_page_of_a_foreign_site_changes_nothing_and_reads_nothing() {
 
     assert_nothing_happened(&node, &results);
     let (attacks, control) = results.split_at(count);
-    assert!(attacks.iter().all(|result| result == "failed" || result == "sent, not readable"), "{attacks:?}");
-    assert!(control[0].starts_with("200 ") && control[0].contains("result"), "{control:?}");
+    assert!(
+        attacks
+            .iter()
+            .all(|result| result == "failed" || result == "sent, not readable"),
+        "{attacks:?}"
+    );
+    assert!(
+        control[0].starts_with("200 ") && control[0].contains("result"),
+        "{control:?}"
+    );
 }
 
 #[test]
@@ -198,8 +224,15 @@ fn a_name_that_was_made_to_point_here_changes_nothing() {
     let results = browse(&site);
 
     assert_nothing_happened(&node, &results);
-    assert_eq!(site.passed_on.load(Ordering::Relaxed), count, "all reach the private server");
+    assert_eq!(
+        site.passed_on.load(Ordering::Relaxed),
+        count,
+        "all reach the private server"
+    );
     // They are of one site to the browser, and may read: that they are foreign.
-    let readable: Vec<&String> = results.iter().filter(|result| *result != "sent, not readable").collect();
+    let readable: Vec<&String> = results
+        .iter()
+        .filter(|result| *result != "sent, not readable")
+        .collect();
     assert!(readable.iter().all(|result| result.starts_with("403 ")), "{results:?}");
 }

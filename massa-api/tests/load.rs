@@ -122,12 +122,20 @@ fn large_requests_whose_end_is_withheld_stay_within_the_memory_for_them() {
     // A client may have 4 MiB; each of these takes almost two.
     node.call::<Value>("get_cliques", json!([])).unwrap();
     let answers: Vec<String> = large.iter_mut().map(Raw::rest).collect();
-    let refused = answers.iter().filter(|answer| answer.is_empty() || status_of(answer) == 503);
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.is_empty() || status_of(answer) == 503);
     assert_eq!(refused.count(), 18, "{answers:?}");
-    let rest = answers.iter().filter(|answer| !answer.is_empty() && status_of(answer) == 408);
+    let rest = answers
+        .iter()
+        .filter(|answer| !answer.is_empty() && status_of(answer) == 408);
     assert_eq!(rest.count(), 2, "{answers:?}");
     let params = json!([["A".repeat(1_000_000)]]);
-    assert_eq!(node.refusal("get_addresses", params).0, -32602, "what was taken is given back");
+    assert_eq!(
+        node.refusal("get_addresses", params).0,
+        -32602,
+        "what was taken is given back"
+    );
 }
 
 /// A node with an entry of 300 kB, and a question for it, many times over.
@@ -135,7 +143,9 @@ fn entries(config: ApiConfig, count: usize) -> (TestNode, Value) {
     let node = TestNode::start_with(config);
     let (address, key) = (address(), b"key".to_vec());
     let value = vec![200; 300_000];
-    node.world().datastore.insert((address, key.clone()), (Some(value), None));
+    node.world()
+        .datastore
+        .insert((address, key.clone()), (Some(value), None));
     (node, json!([vec![json!({"address": address, "key": key}); count]]))
 }
 
@@ -201,14 +211,27 @@ fn of_too_many_events_the_newest_are_told_and_the_header_says_so() {
     };
     let node = TestNode::start_with(config);
     node.world().events = (0..20).map(event).collect();
-    let ask = || post(node.public_address(), &[("Host", "x"), ("Origin", "http://a")], &call("get_filtered_sc_output_event", &json!([{}])));
+    let ask = || {
+        post(
+            node.public_address(),
+            &[("Host", "x"), ("Origin", "http://a")],
+            &call("get_filtered_sc_output_event", &json!([{}])),
+        )
+    };
 
     let answer = ask();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("massa-answer-cut: oldest"), "{head}");
-    assert!(head.contains("access-control-expose-headers: massa-answer-cut"), "{head}");
+    assert!(
+        head.contains("access-control-expose-headers: massa-answer-cut"),
+        "{head}"
+    );
     let body: Value = serde_json::from_str(body).unwrap();
-    let periods = body["result"].as_array().unwrap().iter().map(|event| event["context"]["slot"]["period"].as_u64().unwrap());
+    let periods = body["result"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["context"]["slot"]["period"].as_u64().unwrap());
     assert_eq!(periods.collect::<Vec<_>>(), (10..20).collect::<Vec<_>>());
 
     node.world().events.truncate(10);

@@ -92,7 +92,9 @@ pub enum NodeError {
         path: String,
     },
     /// The node is not asked under this address.
-    #[error("the node at {ip} port {port} is not to be asked under this address: add it to the node's api.allow_hosts")]
+    #[error(
+        "the node at {ip} port {port} is not to be asked under this address: add it to the node's api.allow_hosts"
+    )]
     HostRefused {
         /// Address of the node.
         ip: IpAddr,
@@ -171,6 +173,9 @@ pub enum NodeCommandError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The archive of the node does not run, although it should.
+    #[error("the archive of the node does not run: {0}")]
+    NotRunning(String),
     /// The node sent a block that is not one, or not the one asked for: the node is at fault.
     #[error("the node's answer was refused")]
     Block(#[from] VerifyBlockError),
@@ -304,7 +309,10 @@ impl Node {
     /// # Errors
     /// [`NodeError::Prepare`].
     pub fn public(arguments: &NodeArguments) -> Result<Self, NodeError> {
-        let token = arguments.ip.is_loopback().then(|| ApiToken::load(&arguments.token_path()));
+        let token = arguments
+            .ip
+            .is_loopback()
+            .then(|| ApiToken::load(&arguments.token_path()));
         let token = token.and_then(Result::ok);
         Self::new("public", arguments.public_port, arguments, token.as_ref())
     }

@@ -683,6 +683,8 @@ fn a_missing_file_is_told_from_missed_slots() {
         (&open["absent"], &open["newest"]),
         (&serde_json::json!([[2, 2]]), &4.into())
     );
+    let waiting = directory.archive(&["stat"]).text();
+    assert_says(&waiting, &["missing", "wait (open-periods says for what)"]);
     let text = directory.archive(&["open-periods"]).text();
     assert_says(
         &text,

@@ -310,7 +310,8 @@ fn storage_status_tells_stored_assigned_missing_disk_peers_and_why() {
             "897 held of 1200, 488.6 MiB stored as 286.1 MiB",
             "900 chunks to this node, 5 missing, 1 as next holder, 2 beyond",
             "505.4 MiB of 10.0 GiB (4.9 %)",
-            "missing       3 slots, the oldest in period 221; the queue was full 2 times",
+            "missing       2 periods lack slots; 3 slots were let go, the oldest in period",
+            "221; the queue was full 2 times",
             "segment 2 waits for slot 221:7, 1 whole segment behind it",
             "2: the queue was full",
             "1: operations are missing",
@@ -475,9 +476,14 @@ fn a_node_that_does_not_archive_says_so_in_two_lines() {
         (status["running"], status["problem"]) = (json!(false), json!("path: the disk is read-only"));
         status
     });
-    let text = node.cli(&["storage", "status"]).text();
+    let finished = node.cli(&["storage", "status"]);
+    let text = String::from_utf8_lossy(&finished.0.stdout).into_owned();
     assert_says(&text, &["NOT RUNNING: path: the disk is read-only"]);
     assert_eq!(text.lines().count(), 2);
+    assert_says(
+        &finished.error(1),
+        &["the archive of the node does not run: path: the disk is read-only"],
+    );
 }
 
 #[test]

@@ -9,6 +9,17 @@ use std::path::PathBuf;
 pub const MIN_RETENTION_ROUNDS: u64 = 4;
 /// Segments of a round at most.
 pub const MAX_ROUND_SEGMENTS: u64 = 64;
+/// GB that a node offers at most: a pebibyte, so that sums over all nodes, in bytes too, are far from the end of the numbers.
+pub const MAX_ALLOCATED_GB: u64 = 1 << 20;
+/// Periods that retention counts at most: half a million years of periods of 16 s. Whoever means all writes 0.
+pub const MAX_RETENTION_PERIODS: u64 = 1 << 40;
+/// nanoMAS for each GB and period at most: 1000 MAS.
+pub const REWARD_MAX: u64 = 1_000_000_000_000;
+
+/// GB of 2³⁰ bytes in bytes.
+pub fn gb_to_bytes(gb: u64) -> u64 {
+    gb.saturating_mul(1 << 30)
+}
 
 /// Settings of the extension.
 #[derive(Clone, Debug)]
@@ -48,11 +59,11 @@ pub enum ConfigError {
     /// A network parameter is out of its range.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// Nothing can be stored in no space.
-    #[error("allocated_storage_gb: must be at least 1")]
-    AllocatedStorage,
+    /// Nothing can be stored in no space, and nobody has so much.
+    #[error("allocated_storage_gb: {0} is not between 1 and {MAX_ALLOCATED_GB}")]
+    AllocatedStorage(u64),
     /// Too few periods for the claims that are drawn from.
-    #[error("retention_periods: {periods} is neither 0 (keep all) nor at least {min}")]
+    #[error("retention_periods: {periods} is neither 0 (keep all) nor between {min} and {MAX_RETENTION_PERIODS}")]
     Retention {
         /// The setting.
         periods: u64,
@@ -100,9 +111,7 @@ impl DistributedStorageConfig {
         if !(1..=MAX_SEGMENT_PERIODS).contains(&self.challenge_frequency_periods) {
             return Err(ParameterError::SegmentPeriods(self.challenge_frequency_periods).into());
         }
-        if self.allocated_storage_gb == 0 {
-            return Err(ConfigError::AllocatedStorage);
-        }
+        check_allocated(self.allocated_storage_gb)?;
         if self.replication_factor == 0 {
             return Err(ConfigError::ReplicationFactor);
         }
@@ -122,8 +131,19 @@ impl DistributedStorageConfig {
 
     /// [`DistributedStorageConfig::allocated_storage_gb`] in bytes.
     pub fn allocated_bytes(&self) -> u64 {
-        self.allocated_storage_gb.saturating_mul(1 << 30)
+        gb_to_bytes(self.allocated_storage_gb)
     }
+}
+
+/// Checks that disk space is offered, and no more than [`MAX_ALLOCATED_GB`].
+///
+/// # Errors
+/// [`ConfigError::AllocatedStorage`].
+pub fn check_allocated(allocated_storage_gb: u64) -> Result<(), ConfigError> {
+    if (1..=MAX_ALLOCATED_GB).contains(&allocated_storage_gb) {
+        return Ok(());
+    }
+    Err(ConfigError::AllocatedStorage(allocated_storage_gb))
 }
 
 /// Checks that `retention_periods` keeps all (0) or covers the rounds that claims are drawn from. `round_periods`: those of a
@@ -133,7 +153,7 @@ impl DistributedStorageConfig {
 /// [`ConfigError::Retention`].
 pub fn check_retention(retention_periods: u64, round_periods: u64) -> Result<(), ConfigError> {
     let min = MIN_RETENTION_ROUNDS.saturating_mul(round_periods);
-    if retention_periods != 0 && retention_periods < min {
+    if retention_periods != 0 && !(min..=MAX_RETENTION_PERIODS).contains(&retention_periods) {
         return Err(ConfigError::Retention {
             periods: retention_periods,
             min,

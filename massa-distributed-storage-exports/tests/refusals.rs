@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use massa_distributed_storage_exports::bytes::Truncated;
-use massa_distributed_storage_exports::config::{ConfigError, DistributedStorageConfig};
+use massa_distributed_storage_exports::config::{ConfigError, DistributedStorageConfig, MAX_ALLOCATED_GB};
 use massa_distributed_storage_exports::leaf_proof::ChunkLeafProof;
 use massa_distributed_storage_exports::merkle::{leaf_hash, MerkleTree, MAX_PATH_SIBLINGS};
 use massa_distributed_storage_exports::record::{BlockRecord, BlockView, RecordError, MAX_RECORD_BYTES};
@@ -360,10 +360,10 @@ fn settings_out_of_their_range_are_refused() {
     assert_eq!(config_refusal(|it| it.chunk_size = 1000), chunk_size);
     let segment_periods = ParameterError::SegmentPeriods(0).into();
     assert_eq!(config_refusal(|it| it.challenge_frequency_periods = 0), segment_periods);
-    assert_eq!(
-        config_refusal(|it| it.allocated_storage_gb = 0),
-        ConfigError::AllocatedStorage
-    );
+    for gb in [0, MAX_ALLOCATED_GB + 1, u64::MAX >> 30, 1 << 34] {
+        let error = config_refusal(|it| it.allocated_storage_gb = gb);
+        assert_eq!(error, ConfigError::AllocatedStorage(gb));
+    }
     assert_eq!(
         config_refusal(|it| it.replication_factor = 0),
         ConfigError::ReplicationFactor
@@ -382,6 +382,10 @@ fn a_retention_shorter_than_four_rounds_is_refused() {
         min: 1600,
     };
     assert_eq!(config_refusal(|it| it.retention_periods = 1599), error);
+    assert!(matches!(
+        config_refusal(|it| it.retention_periods = u64::MAX),
+        ConfigError::Retention { .. }
+    ));
 
     for retention_periods in [0, 1600] {
         let config = DistributedStorageConfig {

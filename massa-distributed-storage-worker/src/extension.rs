@@ -21,17 +21,17 @@ pub use handle::ExtensionHandle;
 pub use settings::{AuditSettings, ExtensionSettings};
 
 use crate::audit::thread::{start_audits, AuditManager};
-use crate::commands::{ArchiveError, DistributedStorageCommand};
+use crate::commands::DistributedStorageCommand;
 use crate::repair::assigned::assigned_chunks;
 use crate::repair::checkpoint;
 use crate::repair::driver::RepairRegistry;
 use crate::repair::thread::{repair_news, start_repair, RepairInbox, RepairManager, RepairNews};
-use crate::rounds::thread::{start_rounds, FinalBlocks, RoundManager, RoundParts};
+use crate::rounds::thread::{start_rounds, FinalBlocks, RoundManager, RoundParts, StartRoundsError};
 use crate::serve::to_peers::SegmentServer;
 use crate::smart_contract::client::ClientHandle;
 use crate::smart_contract::node_set::RegistryNodeSet;
 use crate::storage_backend::{SegmentStore, SegmentStoreOptions, SlotRead, StoreError};
-use crate::worker::{start_distributed_storage_worker, ArchiverHandle, DistributedStorageManager};
+use crate::worker::{start_distributed_storage_worker, ArchiverHandle, DistributedStorageManager, StartWorkerError};
 use massa_distributed_storage_exports::config::ConfigError;
 use massa_distributed_storage_exports::contract::ContractHost;
 use massa_distributed_storage_exports::network::{Answer, ArchiveServer, StorageEvents, StorageNetwork};
@@ -71,9 +71,12 @@ pub enum ExtensionError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Its open segments cannot be read back.
+    /// Its open segments cannot be read back, or its thread does not start.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Worker(#[from] StartWorkerError),
+    /// The part in the rounds does not start.
+    #[error(transparent)]
+    Rounds(#[from] StartRoundsError),
     /// The system starts no thread.
     #[error("thread {name}: {source}")]
     Thread {
@@ -196,7 +199,7 @@ impl Extension {
     /// is sent. Does nothing the second time.
     ///
     /// # Errors
-    /// [`ExtensionError::Thread`], also when the claims that were sent cannot be read.
+    /// [`ExtensionError::Rounds`]; archiving, serving and repair go on without.
     pub fn start_rounds(
         &mut self,
         client: ClientHandle,
@@ -217,10 +220,6 @@ impl Extension {
             auto_claim_fees: shared.settings.auto_claim_fees,
             lead_periods,
             board: Arc::clone(&shared.board),
-        })
-        .map_err(|source| ExtensionError::Thread {
-            name: "storage-rounds",
-            source,
         })?;
         self.rounds = Some(rounds);
         self.shared.set_rounds(handle);

@@ -105,6 +105,23 @@ pub(crate) struct Shared {
 #[error("the thread that writes the archive has stopped")]
 pub struct ArchiveStopped;
 
+/// Why the threads do not start.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum StartWorkerError {
+    /// The open segments cannot be read back.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The system starts no thread.
+    #[error("thread {name}: {source}")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
 /// The hook's end of the queue.
 #[derive(Clone)]
 pub struct ArchiverHandle {
@@ -239,11 +256,11 @@ impl Drop for DistributedStorageManager {
 /// Starts the threads on `store`.
 ///
 /// # Errors
-/// [`ArchiveError`] when the open segments cannot be read back.
+/// [`StartWorkerError`]; no thread runs then.
 pub fn start_distributed_storage_worker(
     store: Arc<SegmentStore>,
     options: ArchiveOptions,
-) -> Result<(DistributedStorageManager, ArchiverHandle), ArchiveError> {
+) -> Result<(DistributedStorageManager, ArchiverHandle), StartWorkerError> {
     let ingest_options = IngestOptions {
         acknowledge: Acknowledge::EachBlock,
         keep: options.keep,
@@ -267,10 +284,10 @@ pub fn start_distributed_storage_worker(
     let mut writing = Writing::new(ingest, Arc::clone(&handle.shared), (told, tidy), options.intervals);
     writing.begin(&progress);
     let tidied = Arc::clone(&store);
-    let tidier = spawn("storage-space", move || return_space(&tidied, &tidy_receiver));
+    let tidier = spawn("storage-space", move || return_space(&tidied, &tidy_receiver))?;
     let writer = spawn("distributed-storage", move || {
         writing.run(&command_receiver, &overflow_receiver);
-    });
+    })?;
     let manager = DistributedStorageManager {
         handle: handle.clone(),
         store,
@@ -280,9 +297,10 @@ pub fn start_distributed_storage_worker(
     Ok((manager, handle))
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+/// Starts a thread. One that is started before another one fails ends with the queue between them.
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartWorkerError> {
     let thread = std::thread::Builder::new().name(name.into()).spawn(run);
-    thread.expect("the system can start a thread")
+    thread.map_err(|source| StartWorkerError::Thread { name, source })
 }
 
 /// Returns space whenever it is told to, until nobody can tell it any more.

@@ -68,11 +68,8 @@ pub trait ExecutionController: Send + Sync {
 
     /// The same, while `keep` agrees: it is shown each bytecode before the next is read. Shorter than `addresses` if it
     /// did not.
-    fn read_bytecodes(
-        &self,
-        addresses: &[Address],
-        keep: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Vec<FinalAndCandidateBytes>;
+    fn read_bytecodes(&self, addresses: &[Address], keep: &mut dyn FnMut(&[u8]) -> bool)
+        -> Vec<FinalAndCandidateBytes>;
 
     /// Events of contracts: those of candidate slots, and those of the last final ones; the newest, if there are too many.
     fn get_filtered_sc_output_event(&self, filter: EventFilter) -> Vec<SCOutputEvent> {

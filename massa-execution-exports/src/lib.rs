@@ -4,7 +4,9 @@ mod controller_traits;
 mod error;
 mod types;
 
-pub use controller_traits::{ExecutionController, ExecutionManager, FilteredEvents, FinalAndCandidateBytes, FinalPeriod};
+pub use controller_traits::{
+    ExecutionController, ExecutionManager, FilteredEvents, FinalAndCandidateBytes, FinalPeriod,
+};
 pub use error::ExecutionError;
 pub use types::{
     DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionStackElement, ExecutionStats,

@@ -10,8 +10,8 @@ use crate::state::{overlaid_keys, Bytes, KeyRange, StateView};
 use crate::worker::{ExecutionState, Inbox, Shared, Worker};
 use massa_execution_exports::{
     DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionController, ExecutionError,
-    ExecutionManager, ExecutionStats, FilteredEvents, FinalAndCandidateBytes, FinalBlock, FinalPeriod, ReadOnlyExecutionOutput,
-    ReadOnlyExecutionRequest,
+    ExecutionManager, ExecutionStats, FilteredEvents, FinalAndCandidateBytes, FinalBlock, FinalPeriod,
+    ReadOnlyExecutionOutput, ReadOnlyExecutionRequest,
 };
 use massa_models::address::Address;
 use massa_models::amount::Amount;

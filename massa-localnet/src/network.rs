@@ -7,7 +7,7 @@ use crate::node::{Node, NodeError, Ports};
 use crate::readback::Chain;
 use crate::survey::Span;
 use massa_models::address::Address;
-use massa_node::genesis::{Genesis, GenesisError};
+use massa_node::genesis::{FieldError, Genesis};
 use massa_signature::KeyPair;
 use massa_time::MassaTime;
 use massa_wallet::{Wallet, WalletError};
@@ -53,7 +53,7 @@ pub enum NetworkError {
     },
     /// A value of the genesis file.
     #[error(transparent)]
-    Genesis(#[from] GenesisError),
+    Genesis(#[from] FieldError),
     /// A key.
     #[error(transparent)]
     Wallet(#[from] WalletError),

@@ -318,6 +318,11 @@ impl RegistryView {
     pub fn line(&self, nodes: usize) -> String {
         match self.address {
             None => "registry: not there yet".to_string(),
+            // Others may register in it than those that run here.
+            Some(address) if self.registered_nodes > nodes as u64 => format!(
+                "registry {address}: {} nodes registered, {nodes} run here",
+                self.registered_nodes
+            ),
             Some(address) => format!(
                 "registry {address}: {} of {nodes} nodes registered",
                 self.registered_nodes
@@ -349,6 +354,7 @@ mod tests {
         let view = RegistryView::of(&[(address(A), 4), (address(A), 3)]);
         assert_eq!((view.address, view.registered_nodes), (address(A), 3));
         assert_eq!(view.line(4), format!("registry {A}: 3 of 4 nodes registered"));
+        assert_eq!(view.line(2), format!("registry {A}: 3 nodes registered, 2 run here"));
         assert_eq!(RegistryView::of(&[(address(A), 4), (address(B), 4)]).address, None);
         assert_eq!(RegistryView::of(&[(address(A), 4), (None, 0)]).address, None);
         assert_eq!(RegistryView::of(&[]).line(4), "registry: not there yet");

@@ -52,7 +52,9 @@ impl Share {
     fn part(&self, given: u64, spare: u64) -> u64 {
         let above = self.wanted.saturating_sub(self.least);
         let part = u128::from(above) * u128::from(given) / u128::from(spare.max(1));
-        self.least.min(self.wanted).saturating_add(u64::try_from(part).unwrap_or(u64::MAX))
+        self.least
+            .min(self.wanted)
+            .saturating_add(u64::try_from(part).unwrap_or(u64::MAX))
     }
 }
 
@@ -130,7 +132,9 @@ fn shares(api_requests: u32, protocol: &ProtocolConfig) -> [Share; 3] {
 /// What fits the limit, and what everything as configured would need.
 fn fit(api_requests: u32, protocol: &ProtocolConfig, limit: u64) -> Result<(Descriptors, u64), DescriptorsError> {
     let out = protocol.target_out_connections as u64;
-    let out = out.saturating_add(MAX_NAMED_CONNECTIONS as u64).saturating_mul(PER_CONNECTION);
+    let out = out
+        .saturating_add(MAX_NAMED_CONNECTIONS as u64)
+        .saturating_mul(PER_CONNECTION);
     let dials = MAX_SIMULTANEOUS_DIALS as u64 * PER_HANDSHAKE;
     let own = DATABASE_FILES + PROCESS_FILES + RESERVE + dials;
     let shares = shares(api_requests, protocol);

@@ -1,5 +1,6 @@
 //! The node: everything it consists of, started in order and stopped in the reverse of it.
 
+use crate::causes::with_causes;
 use crate::descriptors::Descriptors;
 use crate::distributed_storage::api::{NodeStorageApi, NodeStorageApiParts};
 use crate::distributed_storage::contract_host::{operation_limits, NodeContractHost};
@@ -38,6 +39,7 @@ use massa_signature::KeyPair;
 use massa_storage::Storage;
 use massa_wallet::{load_or_create_keypair, ApiToken, Wallet};
 use parking_lot::RwLock;
+use prometheus::IntGauge;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -86,30 +88,64 @@ pub struct Node {
     execution: Box<dyn ExecutionManager>,
 }
 
-/// The archive of the node. A node whose archive does not start goes on without it.
+/// The archive of a node. A node whose archive, or a part of it, does not start goes on without it.
 #[derive(Default)]
 struct Archive {
     storage: Option<NodeStorage>,
+    /// The client of the registry.
+    contract: Option<ClientHandle>,
     /// Why it does not run although it should.
     problem: Option<String>,
+    /// Parts that do not run, and why.
+    stopped_parts: Vec<String>,
 }
 
 impl Archive {
-    /// The archive does not start, or a part of it does not.
+    /// The archive does not start.
     fn fail(&mut self, error: &StorageError) {
-        let cause = error as &dyn std::error::Error;
+        let problem = with_causes(error);
         match error {
-            StorageError::Mismatch { .. } | StorageError::Registry(_) => warn!(
-                error = cause,
+            StorageError::Mismatch { .. } | StorageError::Mismatched(_) | StorageError::Registry(_) => warn!(
+                %problem,
                 "distributed storage does not start: it would archive what no other node agrees with"
             ),
-            _ => warn!(error = cause, "distributed storage does not start"),
+            _ => warn!(%problem, "distributed storage does not start"),
         }
+        self.contract = None;
         if let Some(mut storage) = self.storage.take() {
             storage.stop();
         }
-        self.problem = Some(error.to_string());
+        self.problem = Some(problem);
+        self.measure();
     }
+
+    /// A part of the archive does not start.
+    fn fail_part(&mut self, part: &str, error: &StorageError) {
+        let problem = with_causes(error);
+        warn!(part, %problem, "a part of distributed storage does not start");
+        self.stopped_parts.push(format!("{part}: {problem}"));
+        self.measure();
+    }
+
+    /// Brings the metrics up to date.
+    fn measure(&self) {
+        RUNNING.set(i64::from(self.storage.is_some()));
+        STOPPED_PARTS.set(self.stopped_parts.len() as i64);
+    }
+}
+
+lazy_static::lazy_static! {
+    static ref RUNNING: IntGauge = gauge("distributed_storage_running", "1 while the archive runs");
+    static ref STOPPED_PARTS: IntGauge =
+        gauge("distributed_storage_stopped_parts", "Parts of the archive that did not start");
+}
+
+/// A gauge of the default registry.
+fn gauge(name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect("the constant is the name of a metric");
+    // It fails only where the name is taken, and each is registered once.
+    let _ = prometheus::register(Box::new(gauge.clone()));
+    gauge
 }
 
 /// What every part is started with.
@@ -339,17 +375,11 @@ impl Node {
         let (consensus_controller, consensus) = base.start_consensus(storage, channels)?;
         let protocol = base.start_protocol(storage, &consensus_controller, &pool, protocol_channels)?;
         let may_produce = Arc::new(AtomicBool::new(false));
-        let contract = base.start_archive_work(&mut archive, &network, &protocol_controller, &*execution_controller);
+        base.start_archive_work(&mut archive, &network, &protocol_controller, &*execution_controller);
         let sync = base.start_sync(&consensus_controller, archive.storage.as_ref(), &network, &may_produce);
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
         let context = ApiContext {
-            storage_api: base.storage_api(
-                &archive,
-                contract,
-                &consensus_controller,
-                &protocol_controller,
-                &may_produce,
-            ),
+            storage_api: base.storage_api(&archive, &consensus_controller, &protocol_controller, &may_produce),
             consensus_controller,
             execution_controller,
             pool_controller: pool,
@@ -406,6 +436,7 @@ impl Base {
             Ok(storage) => archive.storage = Some(storage),
             Err(error) => archive.fail(&error),
         }
+        archive.measure();
         archive
     }
 
@@ -466,31 +497,35 @@ impl Base {
         started.map_err(part("protocol"))
     }
 
-    /// What the archive does besides archiving: repair, audits, the registry's client, rounds. Without them the node goes on
-    /// without its archive.
+    /// What the archive does besides archiving: repair, audits, the registry's client, rounds. It archives and serves without
+    /// those that do not start; only without the client it does not go on, because everything asks that.
     fn start_archive_work(
         &self,
         archive: &mut Archive,
         network: &StorageHandlerNetwork,
         protocol: &Protocol,
         execution: &dyn ExecutionController,
-    ) -> Option<ClientHandle> {
-        let storage = archive.storage.as_mut()?;
+    ) {
+        let Some(storage) = archive.storage.as_mut() else {
+            return;
+        };
         let nodes = self.genesis.storage.nodes.iter();
         tell_listeners(
             network,
             nodes.map(|node| (node.node_id, node.listeners.clone())).collect(),
         );
-        let started = storage.start_network(Arc::new(network.clone())).and_then(|()| {
-            let on_nodes = self.on_nodes(network, protocol);
-            storage.start_rounds(on_nodes, execution.clone_box())
-        });
-        match started {
-            Ok(client) => Some(client),
-            Err(error) => {
-                archive.fail(&error);
-                None
-            }
+        let networked = storage.start_network(Arc::new(network.clone()));
+        let client = match storage.start_contract(self.on_nodes(network, protocol)) {
+            Ok(client) => client,
+            Err(error) => return archive.fail(&error),
+        };
+        let rounds = storage.start_rounds(client.clone(), execution.clone_box());
+        archive.contract = Some(client);
+        if let Err(error) = networked {
+            archive.fail_part("repair and audits", &error);
+        }
+        if let Err(error) = rounds {
+            archive.fail_part("rounds", &error);
         }
     }
 
@@ -551,12 +586,11 @@ impl Base {
     fn storage_api(
         &self,
         archive: &Archive,
-        contract: Option<ClientHandle>,
         consensus: &Consensus,
         protocol: &Protocol,
         synced: &Arc<AtomicBool>,
     ) -> Arc<dyn StorageApi> {
-        let Some((storage, contract)) = archive.storage.as_ref().zip(contract) else {
+        let Some((storage, contract)) = archive.storage.as_ref().zip(archive.contract.clone()) else {
             return Arc::new(DisabledStorage {
                 node_id: self.node_id(),
                 chain_id: self.genesis.chain_id,
@@ -570,6 +604,7 @@ impl Base {
             consensus: consensus.clone(),
             settings: self.settings.distributed_storage.clone(),
             operator: storage.operator(),
+            stopped_parts: archive.stopped_parts.clone(),
             synced: Arc::clone(synced),
             t0: self.genesis.t0,
         }))

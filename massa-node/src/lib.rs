@@ -3,6 +3,7 @@
 //! Every part is a crate of its own; here they are put together. The binary reads the settings, starts the node and waits
 //! for a signal.
 
+pub mod causes;
 mod descriptors;
 pub mod distributed_storage;
 pub mod genesis;

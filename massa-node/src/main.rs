@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use crossbeam_channel::{bounded, Sender};
+use massa_node::causes::with_causes;
 use massa_node::launch::Node;
 use massa_node::settings::Settings;
 use std::io::Read;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("massa-node: {error}");
+            eprintln!("massa-node: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

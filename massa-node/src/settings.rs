@@ -1,13 +1,22 @@
 //! Settings: what the base file says, overridden by a second file, overridden by the environment.
+//!
+//! Values are taken as they are written: a number in quotes is no number, and 1.5 is not 1. Errors name the key, and where it is.
 
+use config::{Config, ConfigError as FileError, Environment, File, FileFormat, Value, ValueKind};
+use massa_distributed_storage_exports::config::{ConfigError, REWARD_MAX};
+use massa_distributed_storage_exports::types::{MAX_CHUNK_BYTES, PAGE_BYTES};
 use massa_distributed_storage_exports::DistributedStorageConfig;
 use massa_distributed_storage_worker::storage_backend::{IndexScope, IndexScopes};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
+use massa_models::config::MAX_LISTENERS_PER_PEER;
 use massa_protocol_exports::PeerId;
 use massa_time::MassaTime;
 use serde::Deserialize;
+use serde_json::Value as Json;
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -22,9 +31,19 @@ const ENVIRONMENT_PREFIX: &str = "MASSA_NODE";
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A file is missing, or is no TOML, or a key is unknown, missing or of another type.
+    /// A file is missing, or is no TOML.
     #[error("settings: {0}")]
-    Read(#[from] config::ConfigError),
+    Read(#[from] FileError),
+    /// A key is unknown, missing or of another type.
+    #[error("settings: {origin}: {key}: {reason}")]
+    Key {
+        /// The file or the variable that has it.
+        origin: String,
+        /// The key, with its section.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A value is out of its range.
     #[error("settings: {key}: {reason}")]
     Value {
@@ -33,7 +52,24 @@ pub enum SettingsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A value of the archive is out of its range.
+    #[error("settings: distributed_storage.{0}")]
+    Archive(#[from] ConfigError),
 }
+
+/// A key, its value, and the values that it may have.
+type Ranged = (&'static str, u64, RangeInclusive<u64>);
+
+/// Milliseconds in an hour.
+const HOUR_MS: u64 = 3_600_000;
+/// The longest time that something is put off: 30 days.
+const LONG_MS: u64 = 720 * HOUR_MS;
+/// nanoMAS of a coin.
+const COIN: u64 = 1_000_000_000;
+/// Nobody knows so many peers to begin with.
+const INITIAL_PEERS_MAX: u64 = 10_000;
+/// Hosts, and proxies, that are named.
+const API_NAMES_MAX: u64 = 1_000;
 
 /// 5 MAS: many times what one operation in each round costs, if a round has 400 periods of 16 s.
 const DEFAULT_FEES_PER_DAY: u64 = 5_000_000_000;
@@ -294,11 +330,55 @@ impl DistributedStorageSettings {
             queue_blocks: self.queue_blocks,
         };
         self.registry_address()?;
-        config.check().map_err(|error| SettingsError::Value {
-            key: "distributed_storage",
-            reason: error.to_string(),
-        })?;
+        config.check()?;
+        check_ranges(&self.ranged())?;
+        not_empty("distributed_storage.path", &self.path)?;
+        let most = Amount::from_raw(1_000_000_000 * COIN);
+        at_most("distributed_storage.max_fees_per_day", self.max_fees_per_day, most)?;
         Ok(config)
+    }
+
+    /// Ranges of what is no part of [`DistributedStorageConfig::check`].
+    fn ranged(&self) -> [Ranged; 8] {
+        let ms = |time: MassaTime| time.as_millis();
+        [
+            (
+                "distributed_storage.reward_per_gb_per_period",
+                self.reward_per_gb_per_period,
+                0..=REWARD_MAX,
+            ),
+            (
+                "distributed_storage.auto_claim_fees",
+                self.auto_claim_fees,
+                0..=1_000_000,
+            ),
+            (
+                "distributed_storage.min_challenge_interval",
+                ms(self.min_challenge_interval),
+                1_000..=LONG_MS,
+            ),
+            (
+                "distributed_storage.challenge_response_timeout",
+                ms(self.challenge_response_timeout),
+                1_000..=HOUR_MS,
+            ),
+            (
+                "distributed_storage.remote_read_timeout",
+                ms(self.remote_read_timeout),
+                100..=HOUR_MS,
+            ),
+            ("distributed_storage.repair_delay", ms(self.repair_delay), 100..=LONG_MS),
+            (
+                "distributed_storage.repair_patience",
+                ms(self.repair_patience),
+                100..=LONG_MS,
+            ),
+            (
+                "distributed_storage.scrub_interval",
+                ms(self.scrub_interval),
+                10..=LONG_MS,
+            ),
+        ]
     }
 
     /// What is indexed.
@@ -363,44 +443,288 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`].
     pub fn read(base: &Path, over: &Path) -> Result<Self, SettingsError> {
-        let environment = config::Environment::with_prefix(ENVIRONMENT_PREFIX)
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true);
-        let settings: Self = config::Config::builder()
-            .add_source(config::File::from(base).format(config::FileFormat::Toml))
-            .add_source(
-                config::File::from(over)
-                    .format(config::FileFormat::Toml)
-                    .required(false),
-            )
-            .add_source(environment)
-            .build()?
-            .try_deserialize()?;
+        Self::read_with(base, over, Environment::default())
+    }
+
+    fn read_with(base: &Path, over: &Path, environment: Environment) -> Result<Self, SettingsError> {
+        let file = |path: &Path| File::from(path).format(FileFormat::Toml);
+        let environment = environment.prefix_separator("__").separator("__");
+        let files = Config::builder()
+            .add_source(file(base))
+            .add_source(file(over).required(false))
+            .build()?;
+        let all = Config::builder()
+            .add_source(files.clone())
+            .add_source(environment.prefix(ENVIRONMENT_PREFIX))
+            .build()?;
+        let json = as_written(&all.cache, Some(&files.cache));
+        let settings: Self = serde_path_to_error::deserialize(json).map_err(|error| {
+            let key = error.path().to_string();
+            SettingsError::Key {
+                origin: origin(&all.cache, &key).unwrap_or_else(|| base.display().to_string()),
+                key,
+                reason: error.into_inner().to_string(),
+            }
+        })?;
         settings.check()?;
         Ok(settings)
     }
 
+    /// Checks every range but those of the archive: [`DistributedStorageSettings::to_config`].
     fn check(&self) -> Result<(), SettingsError> {
-        let bad = |key, reason: &str| {
-            Err(SettingsError::Value {
-                key,
-                reason: reason.into(),
-            })
-        };
-        if self.logging.level > 4 {
-            return bad("logging.level", "must be between 0 and 4");
+        check_ranges(&self.protocol.ranged())?;
+        check_ranges(&self.consensus.ranged())?;
+        check_ranges(&self.api.ranged())?;
+        check_ranges(&[
+            ("logging.level", self.logging.level as u64, 0..=4),
+            ("memory.memory_limit_mb", self.memory.memory_limit_mb, 256..=1 << 24),
+            (
+                "pool.max_operations_per_thread",
+                self.pool.max_operations_per_thread as u64,
+                1..=10_000_000,
+            ),
+        ])?;
+        at_most(
+            "pool.minimal_fees",
+            self.pool.minimal_fees,
+            Amount::from_raw(1_000 * COIN),
+        )?;
+        not_empty("network.genesis_file", &self.network.genesis_file)?;
+        not_empty("network.keypair_file", &self.network.keypair_file)?;
+        not_empty("api.token_file", &self.api.token_file)?;
+        not_empty("execution.ledger_path", &self.execution.ledger_path)?;
+        not_empty("factory.staking_wallet_path", &self.factory.staking_wallet_path)
+    }
+}
+
+impl ProtocolSettings {
+    fn ranged(&self) -> [Ranged; 19] {
+        let ms = |time: MassaTime| time.as_millis();
+        let count = |count: usize| count as u64;
+        [
+            (
+                "protocol.routable_addresses",
+                count(self.routable_addresses.len()),
+                0..=MAX_LISTENERS_PER_PEER,
+            ),
+            (
+                "protocol.initial_peers",
+                count(self.initial_peers.len()),
+                0..=INITIAL_PEERS_MAX,
+            ),
+            (
+                "protocol.target_out_connections",
+                count(self.target_out_connections),
+                0..=1_000,
+            ),
+            (
+                "protocol.max_in_connections",
+                count(self.max_in_connections),
+                0..=10_000,
+            ),
+            (
+                "protocol.max_in_connections_per_ip",
+                count(self.max_in_connections_per_ip),
+                1..=10_000,
+            ),
+            ("protocol.rate_limit", self.rate_limit, 65_536..=1 << 36),
+            ("protocol.message_timeout", ms(self.message_timeout), 100..=HOUR_MS),
+            (
+                "protocol.timeout_connection",
+                ms(self.timeout_connection),
+                100..=HOUR_MS,
+            ),
+            (
+                "protocol.try_connection_timer",
+                ms(self.try_connection_timer),
+                10..=HOUR_MS,
+            ),
+            (
+                "protocol.try_connection_timer_same_peer",
+                ms(self.try_connection_timer_same_peer),
+                100..=LONG_MS,
+            ),
+            ("protocol.ask_block_timeout", ms(self.ask_block_timeout), 100..=HOUR_MS),
+            (
+                "protocol.operation_announcement_interval",
+                ms(self.operation_announcement_interval),
+                10..=HOUR_MS,
+            ),
+            (
+                "protocol.max_storage_messages_per_second",
+                count(self.max_storage_messages_per_second),
+                1..=1_000_000,
+            ),
+            (
+                "protocol.max_chunk_size",
+                count(self.max_chunk_size),
+                PAGE_BYTES as u64..=u64::from(MAX_CHUNK_BYTES),
+            ),
+            (
+                "protocol.max_stored_chunks_per_node",
+                count(self.max_stored_chunks_per_node),
+                1..=1 << 30,
+            ),
+            (
+                "protocol.storage_request_timeout",
+                ms(self.storage_request_timeout),
+                100..=HOUR_MS,
+            ),
+            (
+                "protocol.max_storage_bytes_in_flight_per_peer",
+                count(self.max_storage_bytes_in_flight_per_peer),
+                PAGE_BYTES as u64..=1 << 30,
+            ),
+            (
+                "protocol.max_storage_bytes_in_flight",
+                count(self.max_storage_bytes_in_flight),
+                PAGE_BYTES as u64..=1 << 34,
+            ),
+            (
+                "protocol.storage_quarantine",
+                ms(self.storage_quarantine),
+                1_000..=LONG_MS,
+            ),
+        ]
+    }
+}
+
+impl ApiSettings {
+    fn ranged(&self) -> [Ranged; 9] {
+        [
+            ("api.allow_hosts", self.allow_hosts.len() as u64, 0..=API_NAMES_MAX),
+            (
+                "api.trusted_proxies",
+                self.trusted_proxies.len() as u64,
+                0..=API_NAMES_MAX,
+            ),
+            ("api.max_connections", self.max_connections.into(), 1..=10_000),
+            (
+                "api.max_connections_per_ip",
+                self.max_connections_per_ip.into(),
+                1..=10_000,
+            ),
+            (
+                "api.max_request_body_size",
+                self.max_request_body_size.into(),
+                1 << 16..=1 << 30,
+            ),
+            (
+                "api.max_response_body_size",
+                self.max_response_body_size.into(),
+                1 << 16..=1 << 30,
+            ),
+            ("api.batch_request_limit", self.batch_request_limit.into(), 1..=10_000),
+            ("api.request_timeout", self.request_timeout.as_millis(), 100..=HOUR_MS),
+            ("api.idle_timeout", self.idle_timeout.as_millis(), 100..=HOUR_MS),
+        ]
+    }
+}
+
+impl ConsensusSettings {
+    fn ranged(&self) -> [Ranged; 6] {
+        let count = |count: usize| count as u64;
+        [
+            (
+                "consensus.force_keep_final_periods",
+                self.force_keep_final_periods,
+                1..=10_000,
+            ),
+            (
+                "consensus.force_keep_final_periods_without_ops",
+                self.force_keep_final_periods_without_ops,
+                1..=10_000,
+            ),
+            (
+                "consensus.block_db_prune_interval",
+                self.block_db_prune_interval.as_millis(),
+                10..=HOUR_MS,
+            ),
+            (
+                "consensus.max_discarded_blocks",
+                count(self.max_discarded_blocks),
+                1..=1_000_000,
+            ),
+            (
+                "consensus.max_future_processing_blocks",
+                count(self.max_future_processing_blocks),
+                1..=1_000_000,
+            ),
+            (
+                "consensus.max_dependency_blocks",
+                count(self.max_dependency_blocks),
+                1..=1_000_000,
+            ),
+        ]
+    }
+}
+
+fn check_ranges(ranged: &[Ranged]) -> Result<(), SettingsError> {
+    match ranged.iter().find(|(_, value, range)| !range.contains(value)) {
+        None => Ok(()),
+        Some((key, value, range)) => Err(SettingsError::Value {
+            key,
+            reason: format!("{value} is not between {} and {}", range.start(), range.end()),
+        }),
+    }
+}
+
+fn at_most<T: PartialOrd + Display>(key: &'static str, value: T, most: T) -> Result<(), SettingsError> {
+    if value <= most {
+        return Ok(());
+    }
+    let reason = format!("{value} is more than {most}");
+    Err(SettingsError::Value { key, reason })
+}
+
+fn not_empty(key: &'static str, path: &Path) -> Result<(), SettingsError> {
+    if !path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let reason = "must name a file or directory".into();
+    Err(SettingsError::Value { key, reason })
+}
+
+/// A value as it was written, without the conversions that [`config`] makes: a number in quotes stays a text. A variable of the
+/// environment is always a text, so the value of the files in its place says what to take it for.
+fn as_written(value: &Value, in_files: Option<&Value>) -> Json {
+    match &value.kind {
+        ValueKind::Boolean(value) => (*value).into(),
+        ValueKind::I64(value) => (*value).into(),
+        ValueKind::U64(value) => (*value).into(),
+        // No key has numbers beyond 64 bits, or something that is no number.
+        ValueKind::Nil | ValueKind::I128(_) | ValueKind::U128(_) => Json::Null,
+        ValueKind::Float(value) => (*value).into(),
+        ValueKind::String(text) => match in_files.map(|value| &value.kind) {
+            Some(ValueKind::Boolean(_) | ValueKind::I64(_) | ValueKind::Array(_)) if is_variable(value) => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
+            }
+            _ => text.clone().into(),
+        },
+        ValueKind::Array(items) => items.iter().map(|item| as_written(item, None)).collect(),
+        ValueKind::Table(table) => {
+            let in_files = |key: &str| match in_files.map(|value| &value.kind) {
+                Some(ValueKind::Table(table)) => table.get(key),
+                _ => None,
+            };
+            let entries = table.iter();
+            let entries = entries.map(|(key, value)| (key.clone(), as_written(value, in_files(key))));
+            Json::Object(entries.collect())
         }
-        if self.memory.memory_limit_mb < 256 {
-            return bad("memory.memory_limit_mb", "must be at least 256");
-        }
-        if self.protocol.rate_limit < 65_536 {
-            return bad("protocol.rate_limit", "must be at least 65536 bytes a second");
-        }
-        if self.pool.max_operations_per_thread == 0 {
-            return bad("pool.max_operations_per_thread", "must be at least 1");
-        }
-        Ok(())
+    }
+}
+
+/// Whether a value is from the environment.
+fn is_variable(value: &Value) -> bool {
+    value.origin().is_some_and(|origin| origin.contains("environment"))
+}
+
+/// The file that has a key, or the environment. `None` of a key that is missing.
+fn origin(value: &Value, key: &str) -> Option<String> {
+    let (first, rest) = key.split_once(['.', '[']).unwrap_or((key, ""));
+    match &value.kind {
+        ValueKind::Table(table) => origin(table.get(first)?, rest),
+        _ => value.origin().map(str::to_string),
     }
 }
 
@@ -468,36 +792,208 @@ mod tests {
         assert!(error.to_string().contains("distributed_stroage"), "{error}");
     }
 
+    /// Why a value is refused: when it is read, or by the archive when it starts.
+    fn refused(section: &str, key: &str, value: &str) -> Option<String> {
+        let settings = match with_override(&format!("[{section}]\n{key} = {value}\n")) {
+            Ok(settings) => settings.distributed_storage,
+            Err(error) => return Some(error.to_string()),
+        };
+        let refused = settings.to_config().err().or_else(|| settings.operator().err());
+        refused.map(|error| error.to_string())
+    }
+
+    /// Least and largest values that are refused, of every key with a range.
+    const OUT_OF_RANGE: [(&str, &[&str]); 60] = [
+        ("logging.level", &["-1", "5"]),
+        ("network.genesis_file", &["\"\""]),
+        ("network.keypair_file", &["\"\""]),
+        ("protocol.bind", &["\"\"", "\"127.0.0.1\"", "\"127.0.0.1:65536\""]),
+        ("protocol.routable_addresses", &["[\"here\"]", "[1]"]),
+        ("protocol.initial_peers", &["[\"nobody\"]", "[\"nobody@127.0.0.1:1\"]"]),
+        ("protocol.target_out_connections", &["-1", "1001"]),
+        ("protocol.max_in_connections", &["-1", "10001"]),
+        ("protocol.max_in_connections_per_ip", &["0", "10001"]),
+        ("protocol.rate_limit", &["65535", "9223372036854775807"]),
+        ("protocol.message_timeout", &["0", "99", "3600001"]),
+        ("protocol.timeout_connection", &["0", "3600001"]),
+        ("protocol.try_connection_timer", &["0", "3600001"]),
+        ("protocol.try_connection_timer_same_peer", &["0", "9223372036854775807"]),
+        ("protocol.ask_block_timeout", &["0", "3600001"]),
+        ("protocol.operation_announcement_interval", &["0", "3600001"]),
+        ("protocol.max_storage_messages_per_second", &["0", "1000001"]),
+        ("protocol.max_chunk_size", &["65535", "67108865"]),
+        ("protocol.max_stored_chunks_per_node", &["0", "9223372036854775807"]),
+        ("protocol.storage_request_timeout", &["0", "3600001"]),
+        (
+            "protocol.max_storage_bytes_in_flight_per_peer",
+            &["65535", "1073741825"],
+        ),
+        ("protocol.max_storage_bytes_in_flight", &["65535", "17179869185"]),
+        ("protocol.storage_quarantine", &["0", "9223372036854775807"]),
+        ("consensus.force_keep_final_periods", &["0", "10001"]),
+        ("consensus.force_keep_final_periods_without_ops", &["0", "10001"]),
+        ("consensus.block_db_prune_interval", &["0", "3600001"]),
+        ("consensus.max_discarded_blocks", &["0", "1000001"]),
+        ("consensus.max_future_processing_blocks", &["0", "1000001"]),
+        ("consensus.max_dependency_blocks", &["0", "1000001"]),
+        ("execution.ledger_path", &["\"\""]),
+        ("pool.max_operations_per_thread", &["0", "10000001"]),
+        ("pool.minimal_fees", &["\"-1\"", "\"1000.000000001\"", "\"much\""]),
+        ("factory.staking_wallet_path", &["\"\""]),
+        ("api.bind_public", &["\"here\"", "\"127.0.0.1:65536\""]),
+        ("api.bind_private", &["\"here\"", "\"127.0.0.1:65536\""]),
+        ("api.allow_hosts", &["[1]"]),
+        ("api.token_file", &["\"\""]),
+        ("api.trusted_proxies", &["[\"here\"]"]),
+        ("api.max_connections", &["0", "10001"]),
+        ("api.max_connections_per_ip", &["0", "10001"]),
+        ("api.max_request_body_size", &["65535", "1073741825"]),
+        ("api.max_response_body_size", &["65535", "1073741825"]),
+        ("api.batch_request_limit", &["0", "10001"]),
+        ("api.request_timeout", &["0", "3600001"]),
+        ("api.idle_timeout", &["0", "3600001"]),
+        ("memory.memory_limit_mb", &["255", "9223372036854775807"]),
+        ("distributed_storage.path", &["\"\""]),
+        (
+            "distributed_storage.allocated_storage_gb",
+            &["0", "1048577", "17179869184"],
+        ),
+        (
+            "distributed_storage.retention_periods",
+            &["10", "1599", "9223372036854775807"],
+        ),
+        ("distributed_storage.replication_factor", &["0", "256"]),
+        ("distributed_storage.chunk_size", &["0", "100000", "134217728"]),
+        ("distributed_storage.challenge_frequency_periods", &["0", "257"]),
+        ("distributed_storage.round_segments", &["0", "65"]),
+        ("distributed_storage.reward_per_gb_per_period", &["-1", "1000000000001"]),
+        ("distributed_storage.storage_registry_address", &["\"AU1\"", "\"here\""]),
+        ("distributed_storage.operator_address", &["\"me\""]),
+        ("distributed_storage.max_fees_per_day", &["\"-1\"", "\"1000000000.1\""]),
+        ("distributed_storage.queue_blocks", &["0", "65537"]),
+        (
+            "distributed_storage.min_challenge_interval",
+            &["0", "9223372036854775807"],
+        ),
+        ("distributed_storage.auto_claim_fees", &["-1", "1000001"]),
+    ];
+
+    /// The same of keys whose range is one of times.
+    const TIMES_OUT_OF_RANGE: [&str; 5] = [
+        "distributed_storage.challenge_response_timeout",
+        "distributed_storage.remote_read_timeout",
+        "distributed_storage.repair_delay",
+        "distributed_storage.repair_patience",
+        "distributed_storage.scrub_interval",
+    ];
+
+    /// Keys that are one of a few words: another type is all that can be wrong.
+    const WITHOUT_RANGE: [&str; 7] = [
+        "distributed_storage.enabled",
+        "distributed_storage.deploy_registry",
+        "distributed_storage.auto_claim",
+        "distributed_storage.serve_remote_reads",
+        "distributed_storage.block_index",
+        "distributed_storage.operation_index",
+        "distributed_storage.address_index",
+    ];
+
+    /// Every key of the base file with its value.
+    fn every_key() -> Vec<(String, String, ValueKind)> {
+        let files = Config::builder().add_source(File::from(base()).format(FileFormat::Toml));
+        let sections = files.build().unwrap().cache.into_table().unwrap().into_iter();
+        let keys = sections.flat_map(|(section, keys)| {
+            let keys = keys.into_table().unwrap().into_iter();
+            keys.map(move |(key, value)| (section.clone(), key, value.kind))
+        });
+        keys.collect()
+    }
+
     #[test]
-    fn a_value_out_of_range_is_refused_by_its_key() {
-        for (text, key) in [
-            ("[logging]\nlevel = 9\n", "logging.level"),
-            ("[memory]\nmemory_limit_mb = 1\n", "memory_limit_mb"),
-            ("[protocol]\ninitial_peers = [\"nobody\"]\n", "peer id"),
-            ("[api]\nbind_public = \"here\"\n", "bind_public"),
-        ] {
-            let error = with_override(text).unwrap_err().to_string();
-            assert!(error.contains(key), "{error}");
+    fn a_value_of_another_type_is_refused_by_its_key_whatever_it_looks_like() {
+        for (section, key, value) in every_key() {
+            let wrong: &[&str] = match value {
+                ValueKind::String(_) => &["1", "true", "1.5", "[]", "{ a = 1 }", "nan"],
+                ValueKind::Boolean(_) => &["\"yes\"", "\"true\"", "1", "0", "[]", "nan"],
+                ValueKind::I64(_) => &["\"1000\"", "1000.0", "1.5", "nan", "inf", "true", "[1000]", "-1"],
+                ValueKind::Array(_) => &["1", "\"127.0.0.1:1\"", "true", "nan", "[1]", "[[]]"],
+                other => panic!("{section}.{key} is {other:?}"),
+            };
+            for wrong in wrong {
+                let error = with_override(&format!("[{section}]\n{key} = {wrong}\n")).err();
+                let error = error.map_or_else(
+                    || panic!("{section}.{key} = {wrong} is taken"),
+                    |error| error.to_string(),
+                );
+                assert!(
+                    error.contains(&format!("config.toml: {section}.{key}")),
+                    "{wrong}: {error}"
+                );
+            }
         }
     }
 
     #[test]
-    fn a_value_of_the_archive_out_of_range_is_named_and_does_not_stop_the_node() {
-        for (text, key) in [
-            ("retention_periods = 10", "retention_periods"),
-            ("chunk_size = 100000", "chunk_size"),
-            ("allocated_storage_gb = 0", "allocated_storage_gb"),
-            ("round_segments = 0", "round_segments"),
-            ("round_segments = 65", "round_segments"),
-            ("storage_registry_address = \"AU1\"", "storage_registry_address"),
-        ] {
-            let settings = with_override(&format!("[distributed_storage]\n{text}\n")).unwrap();
-            let error = settings.distributed_storage.to_config().unwrap_err().to_string();
-            assert!(error.contains(key), "{error}");
+    fn every_key_has_a_range_and_names_itself_outside_of_it() {
+        let times = TIMES_OUT_OF_RANGE.map(|key| (key, ["0", "9223372036854775807"].as_slice()));
+        let cases: Vec<(&str, &[&str])> = OUT_OF_RANGE.into_iter().chain(times).collect();
+        for (section, key, _) in every_key() {
+            let path = format!("{section}.{key}");
+            let known = cases.iter().any(|(known, _)| *known == path) || WITHOUT_RANGE.contains(&path.as_str());
+            assert!(known, "{path} is neither in OUT_OF_RANGE nor in WITHOUT_RANGE");
         }
-        let settings = with_override("[distributed_storage]\noperator_address = \"me\"\n").unwrap();
-        let error = settings.distributed_storage.operator().unwrap_err().to_string();
-        assert!(error.contains("operator_address"), "{error}");
+        for (path, values) in cases {
+            let (section, key) = path.split_once('.').unwrap();
+            for value in values {
+                let error = refused(section, key, value).unwrap_or_else(|| panic!("{path} = {value} is taken"));
+                assert!(error.contains(path), "{path} = {value}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_is_taken_for_what_its_key_is_and_named_when_it_is_wrong() {
+        let read = |name: &str, text: &str| {
+            let variable = (format!("{ENVIRONMENT_PREFIX}__{name}"), text.to_string());
+            let environment = Environment::default().source(Some([variable].into()));
+            Settings::read_with(&base(), Path::new("/nonexistent"), environment)
+        };
+        assert_eq!(
+            read("MEMORY__MEMORY_LIMIT_MB", "512").unwrap().memory.memory_limit_mb,
+            512
+        );
+        assert_eq!(
+            read("POOL__MINIMAL_FEES", "1").unwrap().pool.minimal_fees.to_raw(),
+            COIN
+        );
+        let archive = read("DISTRIBUTED_STORAGE__AUTO_CLAIM", "true").unwrap();
+        assert!(archive.distributed_storage.auto_claim);
+        let routable = read("PROTOCOL__ROUTABLE_ADDRESSES", "[\"127.0.0.1:1\"]").unwrap();
+        assert_eq!(routable.protocol.routable_addresses.len(), 1);
+        for (name, text, expected) in [
+            (
+                "MEMORY__MEMORY_LIMIT_MB",
+                "many",
+                "environment: memory.memory_limit_mb: ",
+            ),
+            ("DISTRIBUTED_STORAGE__ENABLED", "yes", "distributed_storage.enabled: "),
+            ("API__PORT", "1", "environment: api.port: "),
+        ] {
+            let error = read(name, text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_no_toml_is_named() {
+        let error = Settings::read(Path::new("/nonexistent.toml"), &base())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nonexistent.toml"), "{error}");
+        let error = with_override("[api\n").unwrap_err().to_string();
+        assert!(error.contains("config.toml"), "{error}");
+        let twice = with_override("[api]\nbind_public = \"1\"\nbind_public = \"2\"\n");
+        assert!(twice.unwrap_err().to_string().contains("duplicate"));
     }
 
     #[test]

@@ -35,7 +35,12 @@ fn a_limit_below_what_is_configured_cuts_connections_and_names_the_keys() {
     );
     // The soft limit was raised: with 64 it would be refused as above.
     assert!(errors.contains("none.json"), "{errors}");
-    for part in ["protocol.max_in_connections", "configured=250", "max_pending_connections", "limit=1024"] {
+    for part in [
+        "protocol.max_in_connections",
+        "configured=250",
+        "max_pending_connections",
+        "limit=1024",
+    ] {
         assert!(log.contains(part), "{part}: {log}");
     }
 }

@@ -242,7 +242,11 @@ mod tests {
             Vec::new()
         }
 
-        fn read_data_entries(&self, _: &[(Address, Vec<u8>)], _: &mut dyn FnMut(&[u8]) -> bool) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+        fn read_data_entries(
+            &self,
+            _: &[(Address, Vec<u8>)],
+            _: &mut dyn FnMut(&[u8]) -> bool,
+        ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
             Vec::new()
         }
 
@@ -250,11 +254,19 @@ mod tests {
             Vec::new()
         }
 
-        fn read_bytecodes(&self, _: &[Address], _: &mut dyn FnMut(&[u8]) -> bool) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+        fn read_bytecodes(
+            &self,
+            _: &[Address],
+            _: &mut dyn FnMut(&[u8]) -> bool,
+        ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
             Vec::new()
         }
 
-        fn read_events(&self, _: &massa_models::execution::EventFilter, _: &mut dyn FnMut(&massa_models::output_event::SCOutputEvent) -> bool) -> massa_execution_exports::FilteredEvents {
+        fn read_events(
+            &self,
+            _: &massa_models::execution::EventFilter,
+            _: &mut dyn FnMut(&massa_models::output_event::SCOutputEvent) -> bool,
+        ) -> massa_execution_exports::FilteredEvents {
             massa_execution_exports::FilteredEvents::default()
         }
 

@@ -65,7 +65,11 @@ impl ExecutionController for Ledger {
         addresses.iter().map(|address| (None, candidate(address))).collect()
     }
 
-    fn read_data_entries(&self, _: &[(Address, Vec<u8>)], _: &mut dyn FnMut(&[u8]) -> bool) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn read_data_entries(
+        &self,
+        _: &[(Address, Vec<u8>)],
+        _: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
         Vec::new()
     }
 
@@ -73,12 +77,20 @@ impl ExecutionController for Ledger {
         Vec::new()
     }
 
-    fn read_bytecodes(&self, _: &[Address], _: &mut dyn FnMut(&[u8]) -> bool) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn read_bytecodes(
+        &self,
+        _: &[Address],
+        _: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
         Vec::new()
     }
 
-    fn read_events(&self, _: &massa_models::execution::EventFilter, _: &mut dyn FnMut(&massa_models::output_event::SCOutputEvent) -> bool) -> massa_execution_exports::FilteredEvents {
-            massa_execution_exports::FilteredEvents::default()
+    fn read_events(
+        &self,
+        _: &massa_models::execution::EventFilter,
+        _: &mut dyn FnMut(&massa_models::output_event::SCOutputEvent) -> bool,
+    ) -> massa_execution_exports::FilteredEvents {
+        massa_execution_exports::FilteredEvents::default()
     }
 
     fn execute_readonly_request(

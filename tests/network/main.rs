@@ -3,6 +3,7 @@
 mod cheaters;
 mod common;
 mod differing;
+mod faults;
 mod heal;
 mod late;
 mod remote;

@@ -18,7 +18,7 @@ pub use lists::{
     DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT,
 };
 pub use status::{
-    BlockedAt, MissingSlots, Progress, RefusedOperation, RegisteredNode, RegistryInfo, RepairProgress,
+    BlockedAt, MissingSlots, Progress, RefusedOperation, RegisteredNode, RegistryInfo, RepairProgress, StatusPart,
     StoragePeerCounts, StorageStatus,
 };
 

@@ -20,6 +20,12 @@ pub struct StorageStatus {
     /// Why it does not although it should.
     #[serde(default)]
     pub problem: Option<String>,
+    /// Parts of the archive that did not start, and why. The others run.
+    #[serde(default)]
+    pub stopped_parts: Vec<String>,
+    /// Parts of this status that could not be read, and why: their values are 0 or absent.
+    #[serde(default)]
+    pub errors: BTreeMap<StatusPart, String>,
     /// Who it is.
     pub node_id: NodeId,
     /// Who runs it, as configured.
@@ -117,6 +123,8 @@ impl StorageStatus {
             enabled: false,
             running: false,
             problem: None,
+            stopped_parts: Vec::new(),
+            errors: BTreeMap::new(),
             node_id,
             operator_address: None,
             chain_id,
@@ -161,6 +169,37 @@ impl StorageStatus {
             why_not_more: Vec::new(),
             registry: RegistryInfo::default(),
         }
+    }
+}
+
+/// A part of the status that is read on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatusPart {
+    /// Totals of the store: segments, chunks, bytes, periods.
+    Counters,
+    /// [`StorageStatus::disk_bytes`].
+    Disk,
+    /// [`StoragePeerCounts::connected`].
+    Peers,
+    /// [`RegistryInfo::own`].
+    OwnRecord,
+    /// [`RegistryInfo::registered_nodes`].
+    RegisteredNodes,
+    /// [`RegistryInfo::fees_last_day`]: fees paid that are not kept over a restart.
+    Fees,
+}
+
+impl std::fmt::Display for StatusPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Counters => "the totals of the store",
+            Self::Disk => "the size of the store",
+            Self::Peers => "the connected peers",
+            Self::OwnRecord => "the registry's record of this node",
+            Self::RegisteredNodes => "the number of registered nodes",
+            Self::Fees => "the file of fees paid",
+        })
     }
 }
 

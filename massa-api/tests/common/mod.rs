@@ -1,9 +1,9 @@
 //! What the tests of the API share: a node whose parts do what a test says, and its servers.
 #![allow(dead_code)]
 
+use hyper::header::{HeaderMap, AUTHORIZATION};
 use jsonrpsee::core::client::{ClientT, Error as ClientError};
 use jsonrpsee::core::params::ArrayParams;
-use hyper::header::{HeaderMap, AUTHORIZATION};
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use massa_api::{start_api, ApiConfig, ApiContext, ApiHandle};
 use massa_api_exports::distributed_storage::*;
@@ -213,7 +213,13 @@ impl ExecutionController for Parts {
     fn read_events(&self, filter: &EventFilter, keep: &mut dyn FnMut(&SCOutputEvent) -> bool) -> FilteredEvents {
         let mut world = self.0.lock();
         world.event_filters.push(filter.clone());
-        let mut events: Vec<SCOutputEvent> = world.events.iter().rev().take_while(|event| keep(event)).cloned().collect();
+        let mut events: Vec<SCOutputEvent> = world
+            .events
+            .iter()
+            .rev()
+            .take_while(|event| keep(event))
+            .cloned()
+            .collect();
         events.reverse();
         let cut = events.len() < world.events.len();
         FilteredEvents { events, cut }
@@ -266,7 +272,9 @@ fn kept(
     keep: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Vec<FinalAndCandidateBytes> {
     let mut keeps = |value: &Option<Vec<u8>>| value.as_ref().is_none_or(|value| keep(value));
-    values.take_while(|(last_final, candidate)| keeps(last_final) && keeps(candidate)).collect()
+    values
+        .take_while(|(last_final, candidate)| keeps(last_final) && keeps(candidate))
+        .collect()
 }
 
 impl PoolController for Parts {
@@ -504,7 +512,10 @@ impl TestNode {
         let bearer = format!("Bearer {}", TOKEN.secret()).parse().unwrap();
         Self {
             public: client(handle.public_address(), HeaderMap::new()),
-            private: client(handle.private_address(), HeaderMap::from_iter([(AUTHORIZATION, bearer)])),
+            private: client(
+                handle.private_address(),
+                HeaderMap::from_iter([(AUTHORIZATION, bearer)]),
+            ),
             handle: Some(handle),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -593,7 +604,9 @@ pub struct Raw(pub std::net::TcpStream);
 impl Raw {
     pub fn connect(address: SocketAddr) -> Self {
         let socket = std::net::TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        socket
+            .set_read_timeout(Some(std::time::Duration::from_secs(20)))
+            .unwrap();
         Self(socket)
     }
 
@@ -612,7 +625,10 @@ impl Raw {
 
 /// A request with a body of `length` bytes, without the body.
 pub fn head(headers: &[(&str, &str)], length: usize) -> String {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     format!("POST / HTTP/1.1\r\n{lines}Content-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")
 }
 

@@ -1,6 +1,6 @@
 //! `massa-cli archive stat`: what a store has, by its counters.
 
-use crate::archive::open_periods::first_lines;
+use crate::archive::open_periods::{first_lines, open_periods};
 use crate::archive::{ArchiveError, OpenStore};
 use crate::output::{count, name_value_lines, Report};
 use indicatif::HumanBytes;
@@ -33,6 +33,8 @@ pub struct StatReport {
     pub last_root: Option<SegmentRoot>,
     /// Segments that are not closed.
     pub open_segments: Vec<OpenSegment>,
+    /// Periods of them, up to the newest, that did not join: `archive open-periods` says what each waits for.
+    pub waiting_periods: u64,
     /// Damaged files, and what to do.
     pub damaged_files: Vec<String>,
     /// Bytes of the directory on disk.
@@ -140,6 +142,22 @@ impl StatReport {
         lines
     }
 
+    /// By what keeps segments open, not by what was noted of it.
+    fn missing(&self) -> String {
+        let noted = self.counters.missing_slots;
+        let noted = (noted > 0).then(|| count(noted, "slot was let go", "slots were let go"));
+        let waiting = self.waiting_periods;
+        let waiting = (waiting > 0).then(|| {
+            let periods = count(waiting, "period waits", "periods wait");
+            format!("{periods} (open-periods says for what)")
+        });
+        let parts: Vec<String> = waiting.into_iter().chain(noted).collect();
+        if parts.is_empty() {
+            return "nothing".to_string();
+        }
+        parts.join("; ")
+    }
+
     fn content_lines(&self) -> Vec<(&'static str, String)> {
         let counters = &self.counters;
         let mut lines = vec![("periods", format!("{} of closed segments", counters.periods))];
@@ -165,13 +183,13 @@ impl StatReport {
             ("bodies", bytes_text(counters.body_bytes)),
             ("chunks", held),
             ("block rows", pending),
-            ("missing", count(counters.missing_slots, "known slot", "known slots")),
+            ("missing", self.missing()),
         ]);
         lines
     }
 }
 
-/// Looks at a store: reads its counters and a few rows, whatever it has.
+/// Looks at a store: reads its counters, a few rows, and what is open.
 ///
 /// # Errors
 /// [`ArchiveError`].
@@ -179,6 +197,8 @@ pub fn stat(store: &OpenStore) -> Result<StatReport, ArchiveError> {
     let last_segment = store.last_segment()?;
     let last_root = last_segment.map(|segment| store.segment_root(segment)).transpose()?;
     let database = store.database();
+    let open = open_periods(store)?;
+    let absent = open.absent.iter().map(|(first, last)| last - first + 1).sum::<u64>();
     Ok(StatReport {
         dir: store.dir(),
         parameters: parameters(store),
@@ -191,6 +211,7 @@ pub fn stat(store: &OpenStore) -> Result<StatReport, ArchiveError> {
         last_segment,
         last_root: last_root.flatten(),
         open_segments: open_segments(store)?,
+        waiting_periods: open.open_periods.len() as u64 + absent,
         damaged_files: database.damages().iter().map(ToString::to_string).collect(),
         disk_bytes: database
             .disk_usage()

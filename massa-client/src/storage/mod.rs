@@ -17,7 +17,6 @@ use crate::node::{Node, NodeArguments, NodeCommandError};
 use crate::output::Output;
 use clap::{ArgGroup, Args, Subcommand};
 use massa_api_exports::distributed_storage::{ChunkAt, DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT};
-use massa_api_exports::rpc::MassaRpcClient;
 use massa_distributed_storage_exports::{PeriodRoot, SegmentRoot};
 use massa_models::block_id::BlockId;
 use massa_models::node::NodeId;
@@ -35,7 +34,7 @@ pub use registry::{FundArguments, OperatorArguments, RegisterArguments, UpdateAr
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum StorageCommand {
-    /// Say what the node stores, is assigned and misses, and why not more.
+    /// Say what the node stores, is assigned and misses, and why not more. Fails where the node should archive and does not.
     Status,
     /// List segments.
     ListSegments(ListSegmentsArguments),
@@ -196,7 +195,7 @@ pub fn run(
 ) -> Result<(), NodeCommandError> {
     let node = Node::public(nodes)?;
     match command {
-        StorageCommand::Status => Ok(output.print(&node.call(|client| client.get_storage_status())?)?),
+        StorageCommand::Status => status::status(&node, output),
         StorageCommand::ListSegments(arguments) => Ok(output.print(&lists::segments(&arguments, &node)?)?),
         StorageCommand::ListChunks(arguments) => Ok(output.print(&lists::chunks(&arguments, &node)?)?),
         StorageCommand::ListPeriods(arguments) => Ok(output.print(&lists::periods(&arguments, &node)?)?),

@@ -1,9 +1,11 @@
 //! `massa-cli storage status`: one screen of 24 lines and 80 columns, whatever the node says.
 
-use crate::output::{count, name_value_lines, Report};
+use crate::node::{Node, NodeCommandError};
+use crate::output::{count, name_value_lines, unbroken, Output, Report};
 use crate::storage::earnings::result;
 use massa_api_exports::distributed_storage::rounds::{EarnedRound, RoundsInfo};
-use massa_api_exports::distributed_storage::{Progress, RegisteredNode, RegistryInfo, StorageStatus};
+use massa_api_exports::distributed_storage::{Progress, RegisteredNode, RegistryInfo, StatusPart, StorageStatus};
+use massa_api_exports::rpc::MassaRpcClient;
 use massa_distributed_storage_exports::types::LEAF_BYTES;
 use massa_models::amount::Amount;
 
@@ -15,10 +17,27 @@ const LINES: usize = 23;
 const REASONS: usize = 3;
 /// Lines that are kept for the reasons why not more.
 const REASON_LINES: usize = 2;
+/// Lines that a value with money or ids in it may take: these are not cut.
+const VALUE_LINES: usize = 3;
+/// What is told of a part of the status that the node could not read.
+const NOT_KNOWN: &str = "not known";
 /// What is left out, the first one first, when the screen is full.
 const DISPENSABLE: [&str; 6] = ["network", "repairing", "chain id", "operator", "chunks", "peers"];
 /// Width of the names, which the continuation lines of a value leave free.
 const INDENT: usize = 14;
+
+/// Prints the status.
+///
+/// # Errors
+/// [`NodeCommandError`]; also, after it was printed, that the archive does not run although it should.
+pub(super) fn status(node: &Node, output: Output) -> Result<(), NodeCommandError> {
+    let status = node.call(|client| client.get_storage_status())?;
+    output.print(&status)?;
+    if status.enabled && !status.running {
+        return Err(NodeCommandError::NotRunning(not_running_why(&status)));
+    }
+    Ok(())
+}
 
 impl Report for StorageStatus {
     fn text(&self) -> String {
@@ -33,13 +52,17 @@ impl Report for StorageStatus {
 
 /// Why a node archives nothing.
 fn not_running(status: &StorageStatus) -> String {
-    let why = status.problem.clone().unwrap_or_else(|| status.why_not_more.join("; "));
-    let text = if status.enabled {
+    let why = not_running_why(status);
+    if status.enabled {
         format!("NOT RUNNING: {why}")
     } else {
         why
-    };
-    crate::output::unbroken(&text)
+    }
+}
+
+fn not_running_why(status: &StorageStatus) -> String {
+    let why = status.problem.clone().unwrap_or_else(|| status.why_not_more.join("; "));
+    unbroken(&why)
 }
 
 /// Names and values, as many as the screen has lines.
@@ -58,13 +81,13 @@ fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
         ("chunks", chunks(status)),
         ("assigned", assigned(status)),
         ("disk", disk(status)),
-        ("missing", missing(status)),
     ]);
+    lines.extend(wrapped("missing", &missing(status)));
     lines.extend(missing_details(status).into_iter().map(|detail| ("", detail)));
     lines.extend(repairing(status));
     lines.extend([("peers", peers(status)), ("network", network(status))]);
     lines.extend(copies(status).map(|copies| ("copies", copies)));
-    lines.extend(registry(&status.registry));
+    lines.extend(registry(status, &status.registry));
     lines.extend(status.registry.rounds.iter().flat_map(rounds));
     make_room(&mut lines);
     let room = LINES.saturating_sub(lines.len());
@@ -79,6 +102,16 @@ fn alarms(status: &StorageStatus) -> Vec<(&'static str, String)> {
         let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
         lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
     }
+    let stopped = status.stopped_parts.iter().take(2);
+    lines.extend(stopped.flat_map(|part| {
+        headed(
+            "NOT RUNNING",
+            wrap(part, COLUMNS - INDENT).into_iter().take(2).collect(),
+        )
+    }));
+    let errors = status.errors.iter().take(2);
+    let errors = errors.map(|(part, error)| wrap(&format!("{part}: {error}"), COLUMNS - INDENT));
+    lines.extend(errors.flat_map(|error| headed("NOT READ", error.into_iter().take(2).collect())));
     if let Some(damage) = status.damages.last() {
         let more = status.damages.len() - 1;
         let more = if more > 0 {
@@ -109,20 +142,36 @@ fn make_room(lines: &mut Vec<(&'static str, String)>) {
     lines.truncate(most);
 }
 
+fn is_known(status: &StorageStatus, part: StatusPart) -> bool {
+    !status.errors.contains_key(&part)
+}
+
+/// A value in as many lines as it takes.
+fn wrapped(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
+    headed(
+        name,
+        wrap(value, COLUMNS - INDENT).into_iter().take(VALUE_LINES).collect(),
+    )
+}
+
 fn segments(status: &StorageStatus) -> String {
     let state = if status.is_closing { "closing" } else { "filling" };
     let anchored = match status.registry.address {
         Some(_) => format!("{} anchored, ", status.segments_anchored),
         None => String::new(),
     };
-    format!(
-        "{} closed, {anchored}{state} {}",
-        status.segments_closed, status.first_open_segment
-    )
+    let closed = match is_known(status, StatusPart::Counters) {
+        true => status.segments_closed.to_string(),
+        false => NOT_KNOWN.to_string(),
+    };
+    format!("{closed} closed, {anchored}{state} {}", status.first_open_segment)
 }
 
 fn stored(status: &StorageStatus) -> String {
-    let periods = count(status.archived_periods, "period", "periods");
+    let periods = match is_known(status, StatusPart::Counters) {
+        true => count(status.archived_periods, "period", "periods"),
+        false => format!("periods {NOT_KNOWN}"),
+    };
     let last = status.last_archived_period;
     let last = last.map_or_else(String::new, |last| format!(", the last one is {last}"));
     let lost = match status.lost_periods {
@@ -133,6 +182,9 @@ fn stored(status: &StorageStatus) -> String {
 }
 
 fn chunks(status: &StorageStatus) -> String {
+    if !is_known(status, StatusPart::Counters) {
+        return NOT_KNOWN.to_string();
+    }
     format!(
         "{} held of {}, {} stored as {}",
         status.chunks_held,
@@ -153,16 +205,20 @@ fn chain(status: &StorageStatus) -> String {
 }
 
 fn assigned(status: &StorageStatus) -> String {
+    let chunks = count(status.chunks_assigned, "chunk", "chunks");
+    if !is_known(status, StatusPart::Counters) {
+        return format!("{chunks} to this node, missing {NOT_KNOWN}");
+    }
     format!(
-        "{} to this node, {} missing, {} as next holder, {} beyond",
-        count(status.chunks_assigned, "chunk", "chunks"),
-        status.chunks_missing,
-        status.chunks_backup,
-        status.chunks_extra
+        "{chunks} to this node, {} missing, {} as next holder, {} beyond",
+        status.chunks_missing, status.chunks_backup, status.chunks_extra
     )
 }
 
 fn disk(status: &StorageStatus) -> String {
+    if !is_known(status, StatusPart::Disk) {
+        return format!("{NOT_KNOWN}, of {}", bytes(status.allocated_bytes));
+    }
     let per_mille = u128::from(status.disk_bytes) * 1000 / u128::from(status.allocated_bytes.max(1));
     let percent = format!("{}.{} %", per_mille / 10, per_mille % 10);
     format!(
@@ -172,15 +228,33 @@ fn disk(status: &StorageStatus) -> String {
     )
 }
 
+/// By what decides: the periods that lack slots, whether their blocks were let go here or never came.
 fn missing(status: &StorageStatus) -> String {
     let missing = &status.missing;
-    let oldest = missing.oldest_period;
-    let oldest = oldest.map_or_else(String::new, |period| format!(", the oldest in period {period}"));
-    let full = match status.queue_full_count {
-        0 => String::new(),
-        count => format!("; the queue was full {count} times"),
-    };
-    format!("{}{oldest}{full}", count(missing.slots, "slot", "slots"))
+    let mut parts = Vec::new();
+    match missing.periods {
+        0 => {}
+        1 => parts.push("1 period lacks slots".to_string()),
+        periods => parts.push(format!("{periods} periods lack slots")),
+    }
+    if missing.slots > 0 {
+        let oldest = missing.oldest_period;
+        let oldest = oldest.map_or_else(String::new, |period| format!(", the oldest in period {period}"));
+        parts.push(format!(
+            "{} let go{oldest}",
+            count(missing.slots, "slot was", "slots were")
+        ));
+    }
+    if status.queue_full_count > 0 {
+        parts.push(format!(
+            "the queue was full {}",
+            count(status.queue_full_count, "time", "times")
+        ));
+    }
+    match parts.is_empty() {
+        true => "nothing".to_string(),
+        false => parts.join("; "),
+    }
 }
 
 /// What keeps a segment open, and why slots are missing: the most frequent reasons first.
@@ -256,9 +330,13 @@ fn progress_text(name: &str, progress: &Progress) -> String {
 
 fn peers(status: &StorageStatus) -> String {
     let peers = &status.peers;
+    let connected = match is_known(status, StatusPart::Peers) {
+        true => peers.connected.to_string(),
+        false => NOT_KNOWN.to_string(),
+    };
     format!(
-        "{} connected, {} archive, {} quarantined",
-        peers.connected, peers.storage, peers.quarantined
+        "{connected} connected, {} archive, {} quarantined",
+        peers.storage, peers.quarantined
     )
 }
 
@@ -279,21 +357,26 @@ fn copies(status: &StorageStatus) -> Option<String> {
 }
 
 /// The registry, this node in it, and what its operator should see to.
-fn registry(registry: &RegistryInfo) -> Vec<(&'static str, String)> {
+fn registry(status: &StorageStatus, registry: &RegistryInfo) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if let Some(address) = &registry.address {
-        let nodes = count(registry.registered_nodes, "node", "nodes");
-        lines.push(("registry", format!("{address}, {nodes}")));
-        let own = registry.own.as_ref();
-        lines.push((
-            "registered",
-            own.map_or_else(|| "this node is not".to_string(), registered),
-        ));
+        let nodes = match is_known(status, StatusPart::RegisteredNodes) {
+            true => count(registry.registered_nodes, "node", "nodes"),
+            false => format!("nodes {NOT_KNOWN}"),
+        };
+        lines.extend(wrapped("registry", &format!("{address}, {nodes}")));
+        let own = match &registry.own {
+            Some(own) => registered(own),
+            None if !is_known(status, StatusPart::OwnRecord) => NOT_KNOWN.to_string(),
+            None => "this node is not".to_string(),
+        };
+        lines.extend(wrapped("registered", &own));
     }
-    lines.extend(registry.problem.iter().map(|problem| ("registry", problem.clone())));
-    lines.extend(registry.low_balance.iter().map(|low| ("coins", low.clone())));
+    lines.extend(registry.problem.iter().flat_map(|problem| wrapped("registry", problem)));
+    lines.extend(registry.low_balance.iter().flat_map(|low| wrapped("coins", low)));
     let refused = registry.last_refusal.as_ref();
-    lines.extend(refused.map(|refused| ("refused", format!("{}: {}", refused.purpose, refused.reason))));
+    let refused = refused.map(|refused| format!("{}: {}", refused.purpose, refused.reason));
+    lines.extend(refused.iter().flat_map(|refused| wrapped("refused", refused)));
     lines
 }
 
@@ -305,7 +388,7 @@ fn rounds(rounds: &RoundsInfo) -> Vec<(&'static str, String)> {
     let mut lines = vec![("round", claims(round, rounds))];
     lines.extend(next_round(round, rounds).map(|next| ("next round", next)));
     lines.extend(rounds.last.as_ref().map(|last| ("last result", last_result(last))));
-    lines.push(("earned", earned(rounds)));
+    lines.extend(wrapped("earned", &earned(rounds)));
     lines.extend(pool(rounds).map(|pool| ("pool", pool)));
     lines
 }
@@ -400,7 +483,14 @@ fn reasons(status: &StorageStatus, room: usize) -> Vec<String> {
     let wrapped = |reason: &String| wrap(reason, COLUMNS - INDENT);
     lines.extend(status.why_not_more.iter().flat_map(wrapped));
     if lines.is_empty() {
-        lines.push("nothing is missing".to_string());
+        let missing = &status.missing;
+        let is_whole = missing.periods == 0 && missing.slots == 0 && status.chunks_missing == 0;
+        let text = if is_whole {
+            "nothing is missing"
+        } else {
+            "what is missing comes by itself"
+        };
+        lines.push(text.to_string());
     }
     let more = lines.len() > room;
     lines.truncate(room);
@@ -532,6 +622,87 @@ mod tests {
         (status.enabled, status.problem) = (false, None);
         status.why_not_more = vec!["storage is disabled".to_string()];
         assert!(status.text().ends_with("archive  storage is disabled"));
+    }
+
+    #[test]
+    fn a_part_that_could_not_be_read_is_named_and_its_values_are_not_told_as_none() {
+        let mut status = status();
+        status.allocated_bytes = 1 << 30;
+        status.errors = [
+            (StatusPart::Counters, "damaged: counters"),
+            (StatusPart::Disk, "could not measure /gone: No such file or directory"),
+        ]
+        .map(|(part, error)| (part, error.to_string()))
+        .into();
+        let text = status.text();
+        for expected in [
+            "NOT READ      the totals of the store: damaged: counters",
+            "could not measure /gone",
+            "stored        periods not known",
+            "not known closed, filling 0",
+            "chunks        not known",
+            "0 chunks to this node, missing not known",
+            "disk          not known, of 1.0 GiB",
+        ] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+        status.stopped_parts = vec!["rounds: claims and earnings in /store: an error".into()];
+        assert!(status
+            .text()
+            .contains("NOT RUNNING   rounds: claims and earnings in /store"));
+    }
+
+    #[test]
+    fn money_and_ids_are_never_cut() {
+        let mut status = status();
+        let address = "AS12GP598CrdcxTUoXZxfmZqavkx9skqH1TN1kYpSP43SChUnjQ8L";
+        status.registry.address = Some(address.parse().unwrap());
+        status.registry.registered_nodes = u64::MAX;
+        status.registry.own = Some(RegisteredNode {
+            stake: Amount::MAX,
+            allocated_gb: 16_384,
+            weight: 16_384,
+            weight_soon: 16_383,
+            filled: true,
+            has_placement_key: true,
+            leave_round: None,
+            last_counted_round: 1,
+            total_draws: 1_000_000,
+            passed_draws: 999_999,
+            matured_rewards: Amount::MAX,
+        });
+        let totals = massa_api_exports::distributed_storage::rounds::EarningTotals {
+            credited: Amount::MAX,
+            claimed: Amount::MAX,
+            fees: Amount::MAX,
+            ..Default::default()
+        };
+        status.registry.rounds = Some(RoundsInfo {
+            round: Some(1),
+            totals,
+            matured: Amount::MAX,
+            ..RoundsInfo::default()
+        });
+        let text = status.text();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let amount = Amount::MAX.to_string();
+        assert_eq!(words.iter().filter(|word| **word == amount).count(), 2, "{text}");
+        let rounded = four_decimals(Amount::MAX).to_string();
+        assert_eq!(words.iter().filter(|word| **word == rounded).count(), 4, "{text}");
+        assert!(text.contains(address) && text.contains(&u64::MAX.to_string()), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+    }
+
+    #[test]
+    fn what_is_missing_and_why_not_more_do_not_contradict_each_other() {
+        let mut status = status();
+        assert_eq!(
+            (missing(&status), reasons(&status, 2)),
+            ("nothing".into(), vec!["nothing is missing".to_string()])
+        );
+        status.missing.periods = 1033;
+        assert_eq!(missing(&status), "1033 periods lack slots");
+        assert_eq!(reasons(&status, 2), ["what is missing comes by itself"]);
     }
 
     #[test]

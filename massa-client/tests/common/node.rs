@@ -432,7 +432,11 @@ impl MassaRpcServer for Answers {
     fn get_graph_interval(&self, _: TimeInterval) -> RpcResult<Vec<BlockSummary>> {
         none()
     }
-    fn get_datastore_entries(&self, _: &Extensions, entries: Vec<DatastoreEntryInput>) -> RpcResult<Vec<DatastoreEntryOutput>> {
+    fn get_datastore_entries(
+        &self,
+        _: &Extensions,
+        entries: Vec<DatastoreEntryInput>,
+    ) -> RpcResult<Vec<DatastoreEntryOutput>> {
         let rows = &self.world.lock().unwrap().rows;
         let entry = |input: DatastoreEntryInput| DatastoreEntryOutput {
             final_value: rows.get(&input.key).cloned(),
@@ -483,7 +487,11 @@ impl MassaRpcServer for Answers {
     fn get_addresses_bytecode(&self, _: &Extensions, _: Vec<AddressFilter>) -> RpcResult<Vec<Vec<u8>>> {
         none()
     }
-    fn get_addresses_datastore_keys(&self, _: &Extensions, _: Vec<DatastoreKeysInput>) -> RpcResult<Vec<DatastoreKeysOutput>> {
+    fn get_addresses_datastore_keys(
+        &self,
+        _: &Extensions,
+        _: Vec<DatastoreKeysInput>,
+    ) -> RpcResult<Vec<DatastoreKeysOutput>> {
         none()
     }
     fn execute_read_only_bytecode(
@@ -494,7 +502,11 @@ impl MassaRpcServer for Answers {
         self.world.lock().unwrap().executions.extend(executions);
         self.answer(vec![executed(ReadOnlyResult::Ok(Vec::new()))])
     }
-    fn execute_read_only_call(&self, _: &Extensions, calls: Vec<ReadOnlyCall>) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
+    fn execute_read_only_call(
+        &self,
+        _: &Extensions,
+        calls: Vec<ReadOnlyCall>,
+    ) -> RpcResult<Vec<ExecuteReadOnlyResponse>> {
         let responses = {
             let mut world = self.world.lock().unwrap();
             let contract = world.contract.as_ref().expect("the test has a contract");

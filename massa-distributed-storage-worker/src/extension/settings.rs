@@ -1,7 +1,7 @@
 //! What the operator sets, as plain values.
 
 use crate::storage_backend::IndexScopes;
-use massa_distributed_storage_exports::config::{check_retention, ConfigError};
+use massa_distributed_storage_exports::config::{check_allocated, check_retention, gb_to_bytes, ConfigError};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl ExtensionSettings {
 
     /// [`ExtensionSettings::allocated_storage_gb`] in bytes.
     pub fn allocated_bytes(&self) -> u64 {
-        self.allocated_storage_gb.saturating_mul(1 << 30)
+        gb_to_bytes(self.allocated_storage_gb)
     }
 
     /// Checks every range.
@@ -78,9 +78,7 @@ impl ExtensionSettings {
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub fn check(&self, segment_periods: u64) -> Result<(), ConfigError> {
-        if self.allocated_storage_gb == 0 {
-            return Err(ConfigError::AllocatedStorage);
-        }
+        check_allocated(self.allocated_storage_gb)?;
         if self.replication_factor == 0 {
             return Err(ConfigError::ReplicationFactor);
         }

@@ -10,10 +10,11 @@ mod orders;
 mod witnesses;
 
 pub use handle::{ClaimedNow, RoundHandle, RoundStatus};
+pub use notes::{NOT_REGISTERED, NO_PLACEMENT_KEY};
 pub use witnesses::NetworkNow;
 
 use self::handle::Shared;
-use self::notes::note_text;
+use self::notes::{note_text, why_unclaimed};
 use self::orders::Ordered;
 use self::witnesses::Answers;
 use super::claims::keeper::ClaimKeeper;
@@ -41,6 +42,7 @@ use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -101,13 +103,34 @@ impl Drop for RoundManager {
     }
 }
 
+/// Why this node's part in the rounds does not start.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum StartRoundsError {
+    /// What was claimed and earned cannot be read.
+    #[error("claims and earnings in {}: {source}", path.display())]
+    Rows {
+        /// The directory of the store.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The system starts no thread.
+    #[error("thread storage-rounds: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
 /// Starts this node's part in the rounds. Without an operator in the client it only looks on.
 ///
 /// # Errors
-/// The system's: no thread; or the rows of claims and earnings cannot be read.
-pub fn start_rounds(parts: RoundParts) -> std::io::Result<(RoundManager, RoundHandle)> {
-    let (claims, found) = Claims::open(Arc::clone(&parts.store)).map_err(std::io::Error::other)?;
-    let earnings = Earnings::read(&parts.store).map_err(std::io::Error::other)?;
+/// [`StartRoundsError`].
+pub fn start_rounds(parts: RoundParts) -> Result<(RoundManager, RoundHandle), StartRoundsError> {
+    let rows_error = |source: Box<dyn std::error::Error + Send + Sync>| StartRoundsError::Rows {
+        path: parts.store.database().path().to_path_buf(),
+        source,
+    };
+    let (claims, found) = Claims::open(Arc::clone(&parts.store)).map_err(|error| rows_error(error.into()))?;
+    let earnings = Earnings::read(&parts.store).map_err(|error| rows_error(error.into()))?;
     let shared = Arc::new(Shared {
         claims: Arc::new(claims),
         status: Default::default(),
@@ -118,7 +141,8 @@ pub fn start_rounds(parts: RoundParts) -> std::io::Result<(RoundManager, RoundHa
     let (stop, stopped) = bounded(0);
     let thread = std::thread::Builder::new()
         .name("storage-rounds".into())
-        .spawn(move || worker.run(&stopped))?;
+        .spawn(move || worker.run(&stopped))
+        .map_err(StartRoundsError::Thread)?;
     let manager = RoundManager {
         stop: Some(stop),
         thread: Some(thread),
@@ -151,6 +175,10 @@ struct Worker {
     ordered: Vec<Ordered>,
     /// Notes of the last decision that were logged.
     said: Vec<String>,
+    /// The next round of the last decision, and why nothing is claimed for it, if nothing is.
+    unclaimed: Option<(u64, String)>,
+    /// The same of the round that is open now, as it was when that opened.
+    unclaimed_open: Option<(u64, String)>,
     /// The claim for the next round could not be brought up to date.
     is_stuck: bool,
 }
@@ -169,6 +197,8 @@ impl Worker {
             answers: Answers::default(),
             ordered: Vec::new(),
             said: Vec::new(),
+            unclaimed: None,
+            unclaimed_open: None,
             is_stuck: false,
         }
     }
@@ -465,6 +495,7 @@ impl Worker {
             warn!("storage round {}: {note}", read.times.round);
         }
         self.said.clone_from(&notes);
+        let why_unclaimed = self.why_open_is_unclaimed(read, decision);
         let differing_segment = decision.notes.iter().find_map(|note| match note {
             Note::RootDiffers(differing) => Some(differing.segment),
             _ => None,
@@ -473,10 +504,41 @@ impl Worker {
             round: Some(read.times.round),
             period: read.snapshot.period,
             notes,
+            why_unclaimed,
             segments_accepted: read.snapshot.accepted_roots.len() as u64,
             differing_segment,
             rounds_left_in_pool: rounds_left(&read.snapshot),
         };
+    }
+}
+
+impl Worker {
+    /// Why nothing is claimed for the open round, if nothing is: what kept it from being claimed while the round before was open.
+    fn why_open_is_unclaimed(&mut self, read: &Read, decision: &Decision) -> Option<String> {
+        let (round, next) = (read.times.round, read.times.round.saturating_add(1));
+        let claimed = |round: u64| {
+            read.snapshot
+                .node
+                .as_ref()
+                .is_some_and(|node| node.claim_of(round).is_some())
+        };
+        if self.unclaimed.as_ref().is_some_and(|(of, _)| *of == round) {
+            self.unclaimed_open = self.unclaimed.take();
+        }
+        self.unclaimed = (!claimed(next)).then(|| (next, why_unclaimed(&read.snapshot, next, decision)));
+        if claimed(round) {
+            return None;
+        }
+        let known = self.unclaimed_open.as_ref().filter(|(of, _)| *of == round);
+        let why = known.map(|(_, why)| why.as_str());
+        Some(match (why, &read.snapshot.node) {
+            (_, Some(node)) if node.registered_period >= read.times.opens() => {
+                "the node registered after it opened".into()
+            }
+            (Some(why), _) => why.to_string(),
+            (None, None) => "the operator is not registered".into(),
+            (None, Some(_)) => "this node was not running, or not in step, while it could be claimed".into(),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Started by the node; asked through [`ClientHandle`]. What is decided is in [`super::outbox`], [`super::node_set`] and
 //! [`super::fees`], without time or I/O of their own; here are the clock, the host and the file of fees.
 
+use super::args::DecodeError;
 use super::deploy::deployed_address;
 use super::fees::FeeLedger;
 use super::node_set::{RegistryError, RegistryNodeSet};
@@ -16,7 +17,7 @@ use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::operation::OperationType;
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -70,8 +71,14 @@ pub struct ClientStatus {
     pub problem: Option<String>,
     /// This node's record in final state.
     pub own: Option<NodeRecord>,
+    /// Why that cannot be read, although there is one.
+    pub own_error: Option<String>,
     /// Nodes that are registered.
     pub registered_nodes: u64,
+    /// Why that cannot be read.
+    pub registered_nodes_error: Option<String>,
+    /// Why the fees paid are not kept: after a restart they count anew.
+    pub fees_error: Option<String>,
     /// Coins of the operator in final state.
     pub balance: Option<Amount>,
     /// Why the operator should see to its coins.
@@ -208,11 +215,14 @@ impl Drop for ClientManager {
 /// # Errors
 /// The system's, if there is no thread.
 pub fn start_contract_client(parts: ClientParts) -> std::io::Result<(ClientManager, ClientHandle)> {
-    let fees = parts
-        .fees_path
-        .as_ref()
-        .and_then(|path| std::fs::read_to_string(path).ok());
-    let fees = fees.map(|text| FeeLedger::from_text(&text)).unwrap_or_default();
+    let (fees, fees_error) = match parts.fees_path.as_deref().map(read_fees) {
+        None => Default::default(),
+        Some(Ok(fees)) => (fees, None),
+        Some(Err(error)) => {
+            warn!(%error, "fees paid cannot be read: they count anew");
+            (FeeLedger::default(), Some(error))
+        }
+    };
     let now_ms = now_ms();
     let shared = Arc::new(Shared {
         host: parts.host,
@@ -228,6 +238,7 @@ pub fn start_contract_client(parts: ClientParts) -> std::io::Result<(ClientManag
         deployment: parts.deployment,
         fees_path: parts.fees_path,
         fees_written: fees,
+        fees_error,
         warned_ms: 0,
     };
     let (stop, stopped) = bounded(0);
@@ -241,9 +252,26 @@ pub fn start_contract_client(parts: ClientParts) -> std::io::Result<(ClientManag
     Ok((manager, ClientHandle(shared)))
 }
 
+/// The fees of a file; none while there is no such file.
+fn read_fees(path: &Path) -> Result<FeeLedger, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(FeeLedger::from_text(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(FeeLedger::default()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// What was read, or why not.
+fn value_and_error<T>(read: Result<Option<T>, DecodeError>) -> (Option<T>, Option<String>) {
+    match read {
+        Ok(value) => (value, None),
+        Err(error) => (None, Some(error.to_string())),
+    }
 }
 
 struct Client {
@@ -253,6 +281,7 @@ struct Client {
     deployment: Option<Deployment>,
     fees_path: Option<PathBuf>,
     fees_written: FeeLedger,
+    fees_error: Option<String>,
     warned_ms: u64,
 }
 
@@ -325,10 +354,12 @@ impl Client {
         let _ = outbox.put(order);
     }
 
-    fn own_record(&self) -> Option<NodeRecord> {
-        let (registry, operator) = (self.shared.nodes.address()?, self.shared.operator?);
-        let row = self.final_row(&registry, node_key(&operator))?;
-        NodeRecord::decode(operator, &row).ok()
+    fn own_record(&self) -> Result<Option<NodeRecord>, DecodeError> {
+        let (Some(registry), Some(operator)) = (self.shared.nodes.address(), self.shared.operator) else {
+            return Ok(None);
+        };
+        let row = self.final_row(&registry, node_key(&operator));
+        row.map(|row| NodeRecord::decode(operator, &row)).transpose()
     }
 
     fn final_row(&self, registry: &Address, key: Vec<u8>) -> Option<Vec<u8>> {
@@ -377,15 +408,19 @@ impl Client {
         }
         let new = path.with_extension("new");
         let written = std::fs::write(&new, fees.to_text()).and_then(|()| std::fs::rename(&new, path));
-        if let Err(error) = written {
+        self.fees_error = written.err().map(|error| {
             warn!(path = %path.display(), %error, "fees paid are not written: after a restart they count anew");
-        }
+            format!("{}: {error}", path.display())
+        });
         self.fees_written = fees;
     }
 
-    fn tell(&mut self, problem: Option<RegistryError>, own: Option<NodeRecord>, seen: &Seen) {
+    fn tell(&mut self, problem: Option<RegistryError>, own: Result<Option<NodeRecord>, DecodeError>, seen: &Seen) {
         let registry = self.shared.nodes.address();
         let registered = registry.and_then(|registry| self.final_row(&registry, TOTAL_NODES_KEY.to_vec()));
+        let (own, own_error) = value_and_error(own);
+        let registered = registered.map(|row| views::decode_number(&row)).transpose();
+        let (registered_nodes, registered_nodes_error) = value_and_error(registered);
         let outbox = self.shared.outbox.lock();
         let fees = outbox.fees();
         // Without a registry there is nothing to pay for.
@@ -397,7 +432,10 @@ impl Client {
             registry,
             problem: problem.map(|problem| problem.to_string()),
             own,
-            registered_nodes: registered.and_then(|row| views::decode_number(&row).ok()).unwrap_or(0),
+            own_error,
+            registered_nodes: registered_nodes.unwrap_or(0),
+            registered_nodes_error,
+            fees_error: self.fees_error.clone(),
             balance: self.shared.operator.map(|_| seen.balance),
             low_balance,
             fees_last_day: fees.last_day(seen.time_ms),

@@ -52,6 +52,8 @@ pub struct NodeStorageApi {
     pub(super) settings: DistributedStorageSettings,
     /// Who runs this node.
     pub(super) operator: Option<Address>,
+    /// Parts that did not start, and why.
+    pub(super) stopped_parts: Vec<String>,
     /// Whether the node is in step with the network.
     pub(super) synced: Arc<AtomicBool>,
     /// Time from one period to the next.
@@ -75,6 +77,8 @@ pub struct NodeStorageApiParts {
     pub settings: DistributedStorageSettings,
     /// Who runs this node.
     pub operator: Option<Address>,
+    /// Parts that did not start, and why.
+    pub stopped_parts: Vec<String>,
     /// Whether the node is in step with the network.
     pub synced: Arc<AtomicBool>,
     /// Time from one period to the next.
@@ -98,6 +102,7 @@ impl NodeStorageApi {
             consensus: parts.consensus,
             settings: parts.settings,
             operator: parts.operator,
+            stopped_parts: parts.stopped_parts,
             synced: parts.synced,
             t0: parts.t0,
             nodes: NodesCache::default(),
@@ -283,7 +288,7 @@ fn proof(
 
 impl StorageApi for NodeStorageApi {
     fn status(&self) -> Result<StorageStatus, StorageApiError> {
-        self.storage_status()
+        Ok(self.storage_status())
     }
 
     fn segments(&self, request: &ListSegments) -> Result<Vec<StorageSegment>, StorageApiError> {

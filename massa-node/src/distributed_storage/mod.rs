@@ -6,6 +6,7 @@ mod audits_api;
 pub mod contract_host;
 mod errors;
 mod lists;
+mod membership;
 mod nodes;
 pub(crate) mod peers;
 mod rounds_api;
@@ -62,7 +63,10 @@ pub enum StorageError {
         network: String,
     },
     /// A local value differs from the registry's.
-    #[error("distributed_storage: {0}")]
+    #[error("distributed_storage.{0}")]
+    Mismatched(RegistryError),
+    /// The registry is none.
+    #[error("distributed_storage.storage_registry_address: {0}")]
     Registry(RegistryError),
     /// The settings are out of range.
     #[error(transparent)]
@@ -239,22 +243,27 @@ impl NodeStorage {
         Ok(self.extension.start_network(network)?)
     }
 
-    /// Contracts run: starts the client of the registry and this node's part in the rounds. `on_nodes` is told the registered
-    /// nodes when they were read; `execution` knows recent final blocks.
+    /// Contracts run: starts the client of the registry. `on_nodes` is told the registered nodes when they were read.
     ///
     /// # Errors
-    /// [`StorageError`].
-    pub fn start_rounds(
-        &mut self,
-        on_nodes: OnNodes,
-        execution: Box<dyn ExecutionController>,
-    ) -> Result<ClientHandle, StorageError> {
+    /// [`StorageError::Client`].
+    pub fn start_contract(&mut self, on_nodes: OnNodes) -> Result<ClientHandle, StorageError> {
         let (manager, client) = self.start_client(on_nodes).map_err(StorageError::Client)?;
         self.client = Some(manager);
-        let final_blocks = Box::new(move |period| final_blocks(&*execution, period));
-        self.extension
-            .start_rounds(client.clone(), final_blocks, LEAD_PERIODS)?;
         Ok(client)
+    }
+
+    /// Starts this node's part in the rounds. `execution` knows recent final blocks.
+    ///
+    /// # Errors
+    /// [`StorageError::Extension`]; everything else goes on.
+    pub fn start_rounds(
+        &mut self,
+        client: ClientHandle,
+        execution: Box<dyn ExecutionController>,
+    ) -> Result<(), StorageError> {
+        let final_blocks = Box::new(move |period| final_blocks(&*execution, period));
+        Ok(self.extension.start_rounds(client, final_blocks, LEAD_PERIODS)?)
     }
 
     fn start_client(&self, on_nodes: OnNodes) -> std::io::Result<(ClientManager, ClientHandle)> {
@@ -340,6 +349,7 @@ fn node_set(
     let nodes = Arc::new(RegistryNodeSet::new(Arc::clone(host), genesis.node_set(), local));
     match location.find().map(|address| nodes.follow(address)) {
         None | Some(Ok(()) | Err(RegistryError::Absent(_))) => Ok(nodes),
+        Some(Err(error @ RegistryError::Mismatch { .. })) => Err(StorageError::Mismatched(error)),
         Some(Err(error)) => Err(StorageError::Registry(error)),
     }
 }

@@ -1,18 +1,24 @@
-//! What a node archives, holds and misses, for its operator. Made from totals that are kept, never by walking the archive.
+//! What a node archives, holds and misses, for its operator. Made from totals that are kept, never by walking the archive. Each
+//! part fails alone: what cannot be read is named in [`StorageStatus::errors`], and the rest is told.
 
 use super::api::NodeStorageApi;
-use super::errors::store_error;
+use super::membership::Membership;
 use super::nodes::registered;
+use crate::causes::with_causes;
 use massa_api_exports::distributed_storage::{
     BlockedAt, IndexInfo, IndexKept, MissingSlots, Progress, RefusedOperation, RegistryInfo, RepairProgress,
-    StorageApiError, StoragePeerCounts, StorageStatus,
+    StatusPart, StoragePeerCounts, StorageStatus,
 };
-use massa_distributed_storage_exports::network::StoragePeer;
+use massa_distributed_storage_exports::config::gb_to_bytes;
 use massa_distributed_storage_exports::registry::StorageRegistry;
 use massa_distributed_storage_worker::archive::status::ArchiveStatus;
 use massa_distributed_storage_worker::repair::driver::RepairStatus;
 use massa_distributed_storage_worker::repair::progress;
+use massa_distributed_storage_worker::rounds::thread::RoundStatus;
+use massa_distributed_storage_worker::smart_contract::client::ClientStatus;
 use massa_distributed_storage_worker::storage_backend::{Counters, IndexScope, IndexScopes};
+use massa_protocol_exports::ProtocolError;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 /// Damaged files that are listed.
@@ -25,6 +31,8 @@ struct Seen {
     counters: Counters,
     disk_bytes: u64,
     peers: StoragePeerCounts,
+    registry: ClientStatus,
+    errors: BTreeMap<StatusPart, String>,
     /// Chunks that are assigned to this node, and their bytes.
     share: (u64, u64),
     factor_in_force: u64,
@@ -34,28 +42,41 @@ struct Seen {
 }
 
 impl NodeStorageApi {
-    fn see(&self) -> Result<Seen, StorageApiError> {
+    fn see(&self) -> Seen {
         let (extension, store) = (&self.extension, self.store());
-        let disk_bytes = store.database().disk_usage();
         let storage_peers = extension.network().map_or_else(Vec::new, |network| network.peers());
+        let mut errors = Errors::default();
+        let counters = errors.value(StatusPart::Counters, store.counters());
+        let disk_bytes = errors.value(StatusPart::Disk, store.database().disk_usage());
+        let peers = errors.value(StatusPart::Peers, self.connected_peers());
+        let registry = self.contract.status();
+        errors.note(StatusPart::OwnRecord, registry.own_error.clone());
+        errors.note(StatusPart::RegisteredNodes, registry.registered_nodes_error.clone());
+        errors.note(StatusPart::Fees, registry.fees_error.clone());
         let assigned = extension.assigned().read();
         let (chunks, bytes) = assigned.placement().own_share();
         let in_force = assigned.placement().nodes();
-        Ok(Seen {
+        Seen {
             archive: extension.archive_status(),
             repair: extension.repair_status(),
-            counters: store.counters().map_err(store_error)?,
-            disk_bytes: disk_bytes.map_err(|error| store_error(error.into()))?,
-            peers: self.peer_counts(&storage_peers),
+            counters,
+            disk_bytes,
+            peers: StoragePeerCounts {
+                connected: peers,
+                storage: storage_peers.len() as u64,
+                quarantined: storage_peers.iter().filter(|peer| peer.quarantined).count() as u64,
+            },
+            registry,
+            errors: errors.0,
             share: (chunks as u64, bytes),
             factor_in_force: in_force.replication_factor as u64,
             is_storage_node: in_force.own.is_some(),
             synced: self.synced.load(Ordering::Acquire),
-        })
+        }
     }
 
-    pub(super) fn storage_status(&self) -> Result<StorageStatus, StorageApiError> {
-        let seen = self.see()?;
+    pub(super) fn storage_status(&self) -> StorageStatus {
+        let seen = self.see();
         let (store, settings) = (self.store(), &self.settings);
         let (parameters, counters, archive) = (store.parameters(), &seen.counters, &seen.archive);
         let finals = self.consensus.get_latest_final_blocks_periods();
@@ -66,10 +87,12 @@ impl NodeStorageApi {
             .unwrap_or_default();
         let damages = archive.damages.iter().take(DAMAGES_SHOWN).map(ToString::to_string);
         let floor = store.floor();
-        Ok(StorageStatus {
+        StorageStatus {
             enabled: true,
             running: true,
             problem: None,
+            stopped_parts: self.stopped_parts.clone(),
+            errors: seen.errors.clone(),
             operator_address: self.operator,
             first_period: parameters.first_period,
             last_archived_period: archive.newest_joined,
@@ -93,7 +116,7 @@ impl NodeStorageApi {
             bytes_stored: counters.bytes_stored,
             bytes_assigned: seen.share.1,
             disk_bytes: seen.disk_bytes,
-            allocated_bytes: settings.allocated_storage_gb << 30,
+            allocated_bytes: gb_to_bytes(settings.allocated_storage_gb),
             bytes_held_back: archive.held_back_bytes,
             missing: missing_of(archive),
             queue_full_count: self.extension.archiver().queue_full_count(),
@@ -110,9 +133,9 @@ impl NodeStorageApi {
             last_period_final: finals.iter().map(|(_, period)| *period).min(),
             synced: seen.synced,
             why_not_more: self.why_not_more(&seen),
-            registry: self.registry(),
+            registry: self.registry(&seen.registry),
             ..StorageStatus::of_node(self.extension.own(), parameters.chain_id)
-        })
+        }
     }
 
     /// Periods of all tables, and those of open segments that joined their stream.
@@ -135,23 +158,23 @@ impl NodeStorageApi {
         self.contract.nodes().open_round().unwrap_or(0)
     }
 
-    fn registry(&self) -> RegistryInfo {
-        let status = self.contract.status();
+    fn registry(&self, status: &ClientStatus) -> RegistryInfo {
         let round = self.open_round();
         let flags_from = self.contract.nodes().flags_from();
         RegistryInfo {
             address: status.registry,
-            problem: status.problem,
+            problem: status.problem.clone(),
             registered_nodes: status.registered_nodes,
             own: status
                 .own
-                .map(|own| registered(&own, round, own.filled_at(flags_from, round))),
+                .as_ref()
+                .map(|own| registered(own, round, own.filled_at(flags_from, round))),
             balance: status.balance,
-            low_balance: status.low_balance,
+            low_balance: status.low_balance.clone(),
             fees_last_day: status.fees_last_day,
-            last_refusal: status.last_refusal.map(|refusal| RefusedOperation {
+            last_refusal: status.last_refusal.as_ref().map(|refusal| RefusedOperation {
                 purpose: refusal.purpose.to_string(),
-                reason: refusal.reason,
+                reason: refusal.reason.clone(),
                 time_ms: refusal.time_ms,
             }),
             pending: status.pending.iter().map(ToString::to_string).collect(),
@@ -159,13 +182,8 @@ impl NodeStorageApi {
         }
     }
 
-    fn peer_counts(&self, storage: &[StoragePeer]) -> StoragePeerCounts {
-        let connected = self.protocol.get_stats().map_or(0, |(_, peers)| peers.len() as u64);
-        StoragePeerCounts {
-            connected,
-            storage: storage.len() as u64,
-            quarantined: storage.iter().filter(|peer| peer.quarantined).count() as u64,
-        }
+    fn connected_peers(&self) -> Result<u64, ProtocolError> {
+        Ok(self.protocol.get_stats()?.1.len() as u64)
     }
 
     /// Why not more is archived or held, in words.
@@ -174,18 +192,30 @@ impl NodeStorageApi {
         if let Some(error) = &seen.archive.store_error {
             reasons.push(format!("the store does not take blocks: {error}"));
         }
+        let stopped = self.stopped_parts.iter();
+        reasons.extend(stopped.map(|part| format!("a part of the archive does not run: {part}")));
+        let errors = seen.errors.iter();
+        reasons.extend(errors.map(|(part, error)| format!("{part} cannot be read: {error}")));
         if !seen.synced {
             reasons.push("this node is catching up with the chain".into());
         }
-        if seen.disk_bytes >= self.settings.allocated_storage_gb << 30 {
+        if seen.disk_bytes >= gb_to_bytes(self.settings.allocated_storage_gb) {
             reasons.push("allocated_storage_gb is used up".into());
         }
         if seen.peers.storage == 0 {
             reasons.push("no connected peer speaks storage: nothing can be fetched".into());
         }
-        if !seen.is_storage_node {
-            reasons.push("this node is not among the storage nodes: no chunk is assigned to it".into());
-        }
+        let nodes = self.contract.nodes();
+        let membership = Membership {
+            registry: seen.registry.registry,
+            operator: self.operator,
+            record: seen.registry.own.as_ref(),
+            is_unreadable: seen.errors.contains_key(&StatusPart::OwnRecord),
+            round: self.open_round(),
+            flags_from: nodes.flags_from(),
+            is_placed: seen.is_storage_node,
+        };
+        reasons.extend(membership.reasons());
         let configured = self.configured_factor();
         if seen.factor_in_force < configured {
             let factor = seen.factor_in_force;
@@ -193,12 +223,14 @@ impl NodeStorageApi {
                 "the nodes offer too little room: {factor} of them hold each chunk, not {configured}"
             ));
         }
-        reasons.extend(self.contract.status().low_balance);
+        reasons.extend(seen.registry.low_balance.clone());
         reasons.extend(self.repair_reasons(seen));
-        let rounds = self.extension.rounds();
-        reasons.extend(rounds.into_iter().flat_map(|rounds| rounds.status().notes));
+        if let Some(rounds) = self.extension.rounds() {
+            let rounds = rounds.status();
+            reasons.extend(round_reasons(rounds));
+        }
         reasons.extend(missing_reasons(seen));
-        reasons
+        told_once(reasons)
     }
 
     fn repair_reasons(&self, seen: &Seen) -> Vec<String> {
@@ -222,6 +254,44 @@ impl NodeStorageApi {
             ));
         }
         reasons
+    }
+}
+
+/// What kept this node from claiming, or keeps it.
+fn round_reasons(status: RoundStatus) -> Vec<String> {
+    let mut reasons = status.notes;
+    if let (Some(round), Some(why)) = (status.round, status.why_unclaimed) {
+        reasons.push(format!("nothing is claimed for round {round}, which is open: {why}"));
+    }
+    reasons
+}
+
+/// The same without what says again what was said.
+fn told_once(reasons: Vec<String>) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for reason in reasons {
+        if !told.contains(&reason) {
+            told.push(reason);
+        }
+    }
+    told
+}
+
+/// Parts that could not be read.
+#[derive(Default)]
+struct Errors(BTreeMap<StatusPart, String>);
+
+impl Errors {
+    /// What was read; nothing, and why, where it could not be.
+    fn value<T: Default, E: std::error::Error>(&mut self, part: StatusPart, read: Result<T, E>) -> T {
+        read.unwrap_or_else(|error| {
+            self.note(part, Some(with_causes(&error)));
+            T::default()
+        })
+    }
+
+    fn note(&mut self, part: StatusPart, error: Option<String>) {
+        self.0.extend(error.map(|error| (part, error)));
     }
 }
 
@@ -253,9 +323,16 @@ fn missing_reasons(seen: &Seen) -> Vec<String> {
             "segment {segment} is open because slot {slot} is missing; {waiting} segments wait for it"
         ));
     }
-    let slots = seen.archive.missing_slots.slots;
-    if slots > 0 {
-        reasons.push(format!("{slots} blocks are missing and fetched from peers"));
+    let (blocks, periods) = (
+        missing.wanted.len(),
+        missing.periods.len() as u64 + missing.more_periods,
+    );
+    if blocks > 0 || missing.more_periods > 0 {
+        let first = missing.periods.first();
+        let first = first.map_or_else(String::new, |first| format!(", the first one is {}", first.period));
+        reasons.push(format!(
+            "{periods} periods lack slots{first}; {blocks} of their blocks are known and fetched from peers"
+        ));
     }
     reasons
 }

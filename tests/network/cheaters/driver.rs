@@ -14,8 +14,8 @@ use massa_distributed_storage_worker::rounds::decide::{
 };
 use massa_distributed_storage_worker::rounds::snapshot::SnapshotReader;
 use massa_distributed_storage_worker::rounds::RoundTimes;
+use massa_distributed_storage_worker::smart_contract::electorate::counts;
 use massa_distributed_storage_worker::smart_contract::storage_registry::{submit_round, DrawAnswers, Submission};
-use massa_distributed_storage_worker::smart_contract::views::counts;
 use massa_localnet::genesis::{CHAIN_ID, ROUND_PERIODS, SEGMENT_PERIODS};
 use massa_localnet::{Network, Node};
 use massa_models::address::Address;

@@ -21,6 +21,8 @@ pub struct RoundStatus {
     pub period: u64,
     /// Why not more: what the operator should know, in plain words.
     pub notes: Vec<String>,
+    /// Why nothing is claimed for the open round, if nothing is.
+    pub why_unclaimed: Option<String>,
     /// Segments whose root is accepted.
     pub segments_accepted: u64,
     /// The first segment whose accepted root is not this node's own.
