@@ -15,5 +15,6 @@ pub mod node;
 pub mod operation;
 pub mod page;
 pub mod rpc;
+pub mod text;
 
 pub use error::ApiError;

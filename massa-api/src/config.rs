@@ -2,6 +2,7 @@
 
 use crate::access::AllowedHost;
 use crate::limiter::ArchiveLimits;
+use crate::server::connection_bytes;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::config::{
@@ -35,7 +36,7 @@ pub struct ApiConfig {
     pub max_connections_per_ip: u32,
     /// How long a request may take to arrive, all of it.
     pub request_timeout: MassaTime,
-    /// Bytes of requests that arrive and answers that are collected or sent, all of them together.
+    /// Bytes of requests that arrive, answers that are collected or sent, and buffers of connections, all of them together.
     pub max_memory_size: usize,
     /// Bytes of a request.
     pub max_request_body_size: u32,
@@ -194,6 +195,23 @@ impl ApiConfig {
         }
         if self.max_connections > MAX_CONNECTIONS {
             let reason = format!("must be at most {MAX_CONNECTIONS}");
+            return Err(ApiConfigError {
+                field: "max_connections",
+                reason,
+            });
+        }
+        let (taken, share) = (
+            connection_bytes(self.max_connections as usize),
+            self.max_memory_size / 2,
+        );
+        if taken > share {
+            let reason = format!(
+                "{} take {} MiB for the buffers of their connections, more than the {} MiB for that: raise \
+                 memory.memory_limit_mb",
+                self.max_connections,
+                taken >> 20,
+                share >> 20
+            );
             return Err(ApiConfigError {
                 field: "max_connections",
                 reason,

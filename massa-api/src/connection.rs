@@ -93,9 +93,11 @@ impl Connection {
                 }
             };
             tokio::select! {
-                () = late => return,
+                // A deadline that was changed is over, however late this is looked at.
+                biased;
                 // Fails only without a sender, and `self` has it.
                 _ = changes.changed() => {}
+                () = late => return,
             }
         }
     }

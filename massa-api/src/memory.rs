@@ -2,7 +2,7 @@
 //!
 //! A request counts as it arrives, an answer while it is collected, both until the last byte of the answer is sent. The
 //! first bytes of each request are free, so that small calls go on when large ones have taken everything: there are never
-//! more of them than connections. The operator is counted, and never refused.
+//! more of them than connections, and connections are paid for beforehand. The operator is counted, and never refused.
 
 use crate::limiter::network_of;
 use parking_lot::Mutex;
@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-/// Bytes of each request that are not counted.
-const FREE_BYTES: usize = 64 << 10;
+/// Bytes of each request that are not counted with it, but with its connection.
+pub(crate) const FREE_BYTES: usize = 16 << 10;
 /// One client gets this part of all.
 const CLIENT_SHARE: usize = 2;
 

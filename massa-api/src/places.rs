@@ -3,15 +3,16 @@
 //! A connection is at work while a call of its runs; otherwise it waits: for a request, for the rest of one, or for its
 //! client to take the answer. When there is no place for a new one, the one that waits longest is closed: of the same client
 //! if that has its share, otherwise of the client with most connections. So silent and slow clients keep nobody out.
-//! A request takes a place when all of it is there.
+//! A request takes a place when all of it is there. When there is none it waits in turn, as its connection does: whoever
+//! asks for a hundred things at once is answered, a share at a time.
 
 use crate::limiter::network_of;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Notify;
+use tokio::sync::{oneshot, Notify};
 
 /// Connections for each request at a time. Browsers and indexers keep theirs open between requests.
 pub const CONNECTIONS_PER_REQUEST: usize = 4;
@@ -43,6 +44,16 @@ struct Table {
     connections: HashMap<u64, Connection>,
     requests: usize,
     requests_by_client: HashMap<IpAddr, usize>,
+    /// Requests without a place, in the order in which they came: never more of them than connections.
+    waiting: VecDeque<Waiting>,
+}
+
+/// A request that waits for a place.
+#[derive(Debug)]
+struct Waiting {
+    client: IpAddr,
+    rank: Rank,
+    place: oneshot::Sender<RequestPlace>,
 }
 
 #[derive(Debug)]
@@ -108,20 +119,50 @@ impl Places {
         Some(ConnectionPlace { places, id, end })
     }
 
-    /// A place for a whole request; `None` if there is none. The operator has no share, only the reserve.
-    pub fn begin(self: &Arc<Self>, client: IpAddr, rank: Rank) -> Option<RequestPlace> {
+    /// A place for a whole request, as soon as there is one. The operator has no share, only the reserve. Who does not
+    /// want it any more drops what he got.
+    pub fn begin(self: &Arc<Self>, client: IpAddr, rank: Rank) -> oneshot::Receiver<RequestPlace> {
         let client = network_of(client);
+        let (place, receiver) = oneshot::channel();
         let mut table = self.table.lock();
+        if self.has_place(&table, client, rank) {
+            table.take(client);
+            drop(table);
+            self.give(client, place);
+        } else {
+            table.waiting.retain(|other| !other.place.is_closed());
+            table.waiting.push_back(Waiting { client, rank, place });
+        }
+        receiver
+    }
+
+    fn has_place(&self, table: &Table, client: IpAddr, rank: Rank) -> bool {
         let own = table.requests_by_client.get(&client).copied().unwrap_or(0);
         let is_over_share = own >= self.client_requests_max && rank < Rank::Operator;
-        if is_over_share || table.requests >= self.requests_max + RESERVE * rank as usize {
-            return None;
-        }
-        table.requests += 1;
-        table.requests_by_client.insert(client, own + 1);
-        drop(table);
+        !is_over_share && table.requests < self.requests_max + RESERVE * rank as usize
+    }
+
+    /// Hands a place that is taken over. It is free again if nobody wants it any more.
+    fn give(self: &Arc<Self>, client: IpAddr, receiver: oneshot::Sender<RequestPlace>) {
         let places = Arc::clone(self);
-        Some(RequestPlace { places, client })
+        drop(receiver.send(RequestPlace { places, client }));
+    }
+
+    /// A request of a client ended: whoever waits longest of those for whom there is a place gets it.
+    fn end(self: &Arc<Self>, client: IpAddr) {
+        let mut table = self.table.lock();
+        table.give_back(client);
+        table.waiting.retain(|other| !other.place.is_closed());
+        let next = table
+            .waiting
+            .iter()
+            .position(|waiting| self.has_place(&table, waiting.client, waiting.rank));
+        let next = next.and_then(|index| table.waiting.remove(index));
+        if let Some(next) = next {
+            table.take(next.client);
+            drop(table);
+            self.give(next.client, next.place);
+        }
     }
 }
 
@@ -134,6 +175,21 @@ impl Table {
         let connection = self.connections.remove(&oldest)?;
         connection.end.notify_one();
         Some(())
+    }
+
+    fn take(&mut self, client: IpAddr) {
+        self.requests += 1;
+        *self.requests_by_client.entry(client).or_default() += 1;
+    }
+
+    fn give_back(&mut self, client: IpAddr) {
+        self.requests -= 1;
+        let own = self.requests_by_client.get_mut(&client);
+        let own = own.expect("a place that is taken is counted");
+        *own -= 1;
+        if *own == 0 {
+            self.requests_by_client.remove(&client);
+        }
     }
 
     /// The client with most connections that wait.
@@ -180,14 +236,7 @@ impl Drop for ConnectionPlace {
 
 impl Drop for RequestPlace {
     fn drop(&mut self) {
-        let mut table = self.places.table.lock();
-        table.requests -= 1;
-        let own = table.requests_by_client.get_mut(&self.client);
-        let own = own.expect("a place that is taken is counted");
-        *own -= 1;
-        if *own == 0 {
-            table.requests_by_client.remove(&self.client);
-        }
+        self.places.end(self.client);
     }
 }
 
@@ -261,18 +310,55 @@ mod tests {
         assert!(!of_proxy.iter().any(is_closed));
     }
 
+    /// A place that is there at once.
+    fn now(places: &Arc<Places>, client: IpAddr, rank: Rank) -> Option<RequestPlace> {
+        places.begin(client, rank).try_recv().ok()
+    }
+
     #[test]
     fn requests_have_a_share_for_each_client_and_a_reserve() {
         let places = Places::new(3, 2);
-        let mut taken: Vec<RequestPlace> = (0..2).map(|_| places.begin(ALICE, Rank::Local).unwrap()).collect();
-        assert!(places.begin(ALICE, Rank::Local).is_none(), "its share");
-        taken.push(places.begin(BOB, Rank::Other).unwrap());
-        assert!(places.begin(CAROL, Rank::Other).is_none(), "all");
-        taken.push(places.begin(CAROL, Rank::Local).unwrap());
-        taken.extend((0..2 * RESERVE - 1).map(|_| places.begin(ALICE, Rank::Operator).unwrap()));
-        assert!(places.begin(ALICE, Rank::Operator).is_none());
+        let mut taken: Vec<RequestPlace> = (0..2).map(|_| now(&places, ALICE, Rank::Local).unwrap()).collect();
+        assert!(now(&places, ALICE, Rank::Local).is_none(), "its share");
+        taken.push(now(&places, BOB, Rank::Other).unwrap());
+        assert!(now(&places, CAROL, Rank::Other).is_none(), "all");
+        taken.push(now(&places, CAROL, Rank::Local).unwrap());
+        taken.extend((0..2 * RESERVE - 1).map(|_| now(&places, ALICE, Rank::Operator).unwrap()));
+        assert!(now(&places, ALICE, Rank::Operator).is_none());
         drop(taken);
         let table = places.table.lock();
         assert!(table.requests == 0 && table.requests_by_client.is_empty());
+    }
+
+    #[test]
+    fn requests_wait_in_turn_and_nobody_waits_for_one_that_left() {
+        let places = Places::new(2, 1);
+        let alice = now(&places, ALICE, Rank::Other).unwrap();
+        let left = places.begin(ALICE, Rank::Other);
+        let mut second = places.begin(ALICE, Rank::Other);
+        let mut third = places.begin(ALICE, Rank::Other);
+        let _bob = now(&places, BOB, Rank::Other).unwrap();
+        let mut carol = places.begin(CAROL, Rank::Other);
+        drop(left);
+        drop(alice);
+        let alice = second.try_recv().unwrap();
+        assert!(third.try_recv().is_err() && carol.try_recv().is_err());
+        drop(alice);
+        let alice = third.try_recv().unwrap();
+        drop(alice);
+        carol.try_recv().unwrap();
+        assert!(places.table.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn who_waits_for_its_share_does_not_hold_others_up() {
+        let places = Places::new(3, 1);
+        let _alice = now(&places, ALICE, Rank::Other).unwrap();
+        let mut waits = places.begin(ALICE, Rank::Other);
+        let bob = now(&places, BOB, Rank::Other).unwrap();
+        let mut next = places.begin(BOB, Rank::Other);
+        drop(bob);
+        next.try_recv().unwrap();
+        assert!(waits.try_recv().is_err());
     }
 }

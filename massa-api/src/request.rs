@@ -1,7 +1,7 @@
 //! One request: admitted, received, answered.
 //!
 //! The body is received before the request takes a place among those that run: a slow client holds a connection, and what
-//! it has sent, nothing else.
+//! it has sent, nothing else. Arriving and waiting for a place have one deadline.
 
 use crate::access::Access;
 use crate::connection::Connection;
@@ -27,8 +27,11 @@ use tower_http::cors::CorsLayer;
 
 /// Says that the answer leaves out what did not fit: the oldest of the events that were asked for.
 pub(crate) const CUT_HEADER: HeaderName = HeaderName::from_static("massa-answer-cut");
-/// What a body takes, for each of its bytes: it is there once as received, and once as it is parsed.
-const BYTES_PER_BODY_BYTE: usize = 2;
+/// What a body takes, for each of its bytes: it is there once as received, once as the parameters that a thread is given,
+/// and once as they are parsed.
+const BYTES_PER_BODY_BYTE: usize = 3;
+/// What each list or object in a body takes beside its bytes. Of two bytes that say "nothing", a list of lists makes this.
+const BYTES_PER_LIST: usize = 48;
 
 /// The calls of a server.
 pub(crate) type Calls = TowerService<Stack<RpcLayer, Identity>, Identity>;
@@ -39,6 +42,8 @@ pub(crate) struct Requests {
     pub places: Arc<Places>,
     pub memory: Arc<Memory>,
     pub max_request_body_size: usize,
+    /// Calls in one request.
+    pub batch_request_limit: usize,
     /// For pages; the private server has none.
     pub cors: Option<CorsLayer>,
 }
@@ -99,13 +104,14 @@ impl Requests {
             Ok(body) => body,
             Err(response) => return response,
         };
-        let Some(_place) = self.places.begin(client, rank(is_operator, origin.peer.ip(), client)) else {
+        let place = self.places.begin(client, rank(is_operator, origin.peer.ip(), client));
+        let Ok(Ok(_place)) = timeout_at(origin.connection.request_deadline(), place).await else {
             return refuse(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too many requests at a time; try again later",
             );
         };
-        if let Some(answer) = rpc::refuse_long_id(&body) {
+        if let Some(answer) = rpc::refuse(&body, self.batch_request_limit) {
             return json(answer);
         }
         origin.connection.works();
@@ -134,7 +140,8 @@ impl Requests {
             if received.len() + data.len() > self.max_request_body_size {
                 return Err(too_large());
             }
-            let taken = held.take(data.len() * BYTES_PER_BODY_BYTE);
+            let lists = data.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+            let taken = held.take(data.len() * BYTES_PER_BODY_BYTE + lists * BYTES_PER_LIST);
             taken.map_err(|error| refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))?;
             received.extend_from_slice(&data);
         }

@@ -5,14 +5,16 @@
 
 use jsonrpsee::core::server::MethodResponse;
 use jsonrpsee::server::middleware::rpc::RpcServiceT;
+use jsonrpsee::types::error::{reject_too_big_batch_request, INVALID_REQUEST_CODE};
 use jsonrpsee::types::{ErrorObject, ErrorObjectOwned, Request};
+use massa_api_exports::text::{self, QUOTED_BYTES_MAX};
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-/// Bytes of a request that an answer repeats, at most.
-const QUOTED_BYTES_MAX: usize = 200;
 /// Bytes of an error's message. Messages are this node's own, with names and numbers of the request in them.
 const MESSAGE_BYTES_MAX: usize = 600;
 
@@ -23,23 +25,74 @@ struct Named<'a> {
     id: Option<&'a RawValue>,
 }
 
-/// The answer to a request, or to a batch, with an id that is too long to be repeated.
-pub(crate) fn refuse_long_id(body: &[u8]) -> Option<String> {
-    if body.len() <= QUOTED_BYTES_MAX {
-        return None;
+/// What is to be known of a request before its calls are parsed.
+#[derive(Default)]
+struct Seen {
+    calls: usize,
+    has_long_id: bool,
+}
+
+/// Looks at the calls of a batch, at most `calls_max` of them: a list of them all may take many times the bytes of the
+/// request.
+struct Batch<'a> {
+    seen: &'a mut Seen,
+    calls_max: usize,
+}
+
+impl<'de> Visitor<'de> for Batch<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of calls")
     }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut calls: A) -> Result<(), A::Error> {
+        while self.seen.calls <= self.calls_max {
+            let Some(call) = calls.next_element::<&RawValue>()? else {
+                break;
+            };
+            self.seen.calls += 1;
+            self.seen.has_long_id |= has_long_id(call.get().as_bytes());
+        }
+        Ok(())
+    }
+}
+
+fn has_long_id(call: &[u8]) -> bool {
     let is_long = |named: Named<'_>| named.id.is_some_and(|id| id.get().len() > QUOTED_BYTES_MAX);
-    let is_too_long = match serde_json::from_slice::<Vec<&RawValue>>(body) {
-        Ok(calls) => calls
-            .into_iter()
-            .any(|call| serde_json::from_str(call.get()).is_ok_and(is_long)),
-        Err(_) => serde_json::from_slice(body).is_ok_and(is_long),
+    call.len() > QUOTED_BYTES_MAX && serde_json::from_slice(call).is_ok_and(is_long)
+}
+
+/// Looks at a request. What is not JSON is left to whoever parses it.
+fn look(body: &[u8], calls_max: usize) -> Seen {
+    let mut seen = Seen::default();
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        let batch = Batch {
+            seen: &mut seen,
+            calls_max,
+        };
+        // What was seen until it failed counts.
+        let _ = serde_json::Deserializer::from_slice(body).deserialize_seq(batch);
+    } else {
+        seen.has_long_id = has_long_id(body);
+    }
+    seen
+}
+
+/// The answer to a request that is not to be parsed: its id is too long to be repeated, or it has more than `calls_max`
+/// calls.
+pub(crate) fn refuse(body: &[u8], calls_max: usize) -> Option<String> {
+    let seen = look(body, calls_max);
+    let error = if seen.calls > calls_max {
+        reject_too_big_batch_request(calls_max)
+    } else if seen.has_long_id {
+        let message = format!("id: longer than {QUOTED_BYTES_MAX} bytes");
+        ErrorObject::owned(INVALID_REQUEST_CODE, message, None::<()>)
+    } else {
+        return None;
     };
-    let message = format!("id: longer than {QUOTED_BYTES_MAX} bytes");
-    is_too_long.then(|| {
-        let code = jsonrpsee::types::error::INVALID_REQUEST_CODE;
-        serde_json::json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}}).to_string()
-    })
+    Some(serde_json::json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string())
 }
 
 /// Shortens errors.
@@ -94,77 +147,63 @@ fn error_of(answer: &str) -> Option<ErrorObject<'_>> {
 }
 
 fn shortened(error: &ErrorObject<'_>) -> ErrorObjectOwned {
-    let message = cut(error.message(), MESSAGE_BYTES_MAX);
+    let message = text::shortened(error.message(), MESSAGE_BYTES_MAX);
     // Texts are quoted already; anything else is repeated as text only if it is too long.
     let data = error
         .data()
         .map(|data| match serde_json::from_str::<String>(data.get()) {
-            Ok(text) => serde_json::Value::String(cut(&text, QUOTED_BYTES_MAX)),
-            Err(_) if data.get().len() > QUOTED_BYTES_MAX => cut(data.get(), QUOTED_BYTES_MAX).into(),
+            Ok(text) => serde_json::Value::String(text::cut(&text, QUOTED_BYTES_MAX)),
+            Err(_) if data.get().len() > QUOTED_BYTES_MAX => text::cut(data.get(), QUOTED_BYTES_MAX).into(),
             Err(_) => serde_json::from_str(data.get()).unwrap_or_default(),
         });
     ErrorObjectOwned::owned(error.code(), message, data)
 }
 
-/// At most `max` bytes of a text: its beginning, and its end, where parsers say what they expected and where.
-fn cut(text: &str, max: usize) -> String {
-    const GAP: &str = " … ";
-    if text.len() <= max {
-        return text.to_string();
-    }
-    let kept = max - GAP.len();
-    let head = floor(text, kept * 3 / 5);
-    let tail = (text.len() - kept * 2 / 5..=text.len()).find(|index| text.is_char_boundary(*index));
-    format!("{}{GAP}{}", &text[..head], &text[tail.unwrap_or(text.len())..])
-}
-
-fn floor(text: &str, index: usize) -> usize {
-    (0..=index)
-        .rev()
-        .find(|index| text.is_char_boundary(*index))
-        .unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+
+    const CALLS_MAX: usize = 3;
 
     #[test]
     fn only_an_id_that_is_too_long_is_refused() {
         let long = "x".repeat(QUOTED_BYTES_MAX);
         let call = |id: &str, rest: &str| format!(r#"{{"id":{id},"jsonrpc":"2.0"{rest}}}"#);
-        let refused = |body: &str| refuse_long_id(body.as_bytes()).is_some();
+        let refused = |body: &str| refuse(body.as_bytes(), CALLS_MAX);
         let params = format!(r#","method":"a","params":["{long}"]"#);
-        assert!(!refused(&call("1", &params)));
-        assert!(!refused(&call("null", &params)));
-        assert!(refused(&call(&format!("\"{long}\""), "")), "not even a call");
-        assert!(refused(&call(&format!("\"{long}\""), &params)));
-        assert!(refused(&format!("[5, {}]", call(&format!("\"{long}\""), ""))));
-        assert!(!refused(&format!("[5, {}]", call("7", &params))));
-        assert!(
-            !refused(&format!("{{{long}")),
-            "that is no JSON: the answer names no id"
-        );
-        assert!(
-            refuse_long_id(call(&format!("\"{long}\""), "").as_bytes())
-                .unwrap()
-                .len()
-                < QUOTED_BYTES_MAX
-        );
+        let long_id = call(&format!("\"{long}\""), "");
+        for body in [
+            call("1", &params),
+            call("null", &params),
+            format!("[5, {}]", call("7", &params)),
+            // That is no JSON: the answer names no id.
+            format!("{{{long}"),
+            format!("[{{{long}"),
+            "[]".to_string(),
+        ] {
+            assert_eq!(refused(&body), None, "{body}");
+        }
+        for body in [
+            long_id.clone(),
+            call(&format!("\"{long}\""), &params),
+            format!(" [5, {long_id}]"),
+            format!("[{long_id}, {{"),
+        ] {
+            let answer = refused(&body).unwrap_or_else(|| panic!("{body}"));
+            assert!(answer.contains("id: longer than 200 bytes"), "{answer}");
+            assert!(answer.len() < QUOTED_BYTES_MAX, "{answer}");
+        }
     }
 
-    proptest! {
-        #[test]
-        fn a_text_that_is_cut_keeps_beginning_and_end(text in "\\PC{0,400}", max in 50usize..200) {
-            let short = cut(&text, max);
-            prop_assert!(short.len() <= max.max(text.len()));
-            prop_assert_eq!(short == text, text.len() <= max);
-            if text.len() > max {
-                prop_assert!(short.len() <= max);
-                let (head, tail) = short.split_once(" … ").unwrap();
-                prop_assert!(text.starts_with(head) && text.ends_with(tail) || text.contains(" … "));
-            }
-        }
+    #[test]
+    fn a_batch_is_counted_before_there_is_a_list_of_its_calls() {
+        let batch = |calls: usize| format!("[{}]", vec!["1"; calls].join(","));
+        assert_eq!(refuse(batch(CALLS_MAX).as_bytes(), CALLS_MAX), None);
+        let answer = refuse(batch(CALLS_MAX + 1).as_bytes(), CALLS_MAX).unwrap();
+        assert!(answer.contains("-32010") && answer.contains("batch"), "{answer}");
+        let seen = look(batch(1_000_000).as_bytes(), CALLS_MAX);
+        assert_eq!(seen.calls, CALLS_MAX + 1, "the others are not looked at");
+        let not_text = [b"[1,1,1,1,1,\"", &[0xff][..], b"\"]"].concat();
+        assert!(refuse(&not_text, CALLS_MAX).is_some());
     }
 }

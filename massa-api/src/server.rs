@@ -3,8 +3,8 @@
 use crate::access::Access;
 use crate::api::{MassaApi, Side};
 use crate::connection::{Connection, Deadlines, Socket};
-use crate::memory::Memory;
-use crate::places::{ConnectionPlace, Places, RESERVE};
+use crate::memory::{Memory, FREE_BYTES};
+use crate::places::{ConnectionPlace, Places, CONNECTIONS_PER_REQUEST, RESERVE};
 use crate::request::{Origin, Requests, CUT_HEADER};
 use crate::rpc::RpcLayer;
 use crate::{ApiConfig, ApiConfigError, ApiContext};
@@ -31,7 +31,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(3);
 /// Pause after a failed accept: it fails at once again while there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes that are kept of what arrives on a connection or waits to be sent, beside bodies: the head of a request has to fit.
-const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
+const CONNECTION_BUFFER_BYTES: usize = 16 << 10;
+/// What a connection takes at most beside what is counted for its request: both buffers, and the first bytes of the request.
+const CONNECTION_BYTES: usize = 2 * CONNECTION_BUFFER_BYTES + FREE_BYTES;
 
 /// Why the servers did not start.
 #[non_exhaustive]
@@ -124,7 +126,8 @@ pub fn start_api(config: ApiConfig, context: ApiContext) -> Result<ApiHandle, St
         .enable_all()
         .build()
         .map_err(StartApiError::Runtime)?;
-    let memory = Memory::new(config.max_memory_size);
+    let connections = connection_bytes(config.max_connections as usize);
+    let memory = Memory::new(config.max_memory_size.saturating_sub(connections));
     let [public, private] = [Side::Public, Side::Private].map(|side| requests(side, &config, &context, &memory));
     let apis = MassaApi::both(config.clone(), context);
     let [public_api, private_api] = apis;
@@ -165,6 +168,11 @@ fn start_server(
     Ok((address, server_handle))
 }
 
+/// What the connections of both servers take at most.
+pub(crate) fn connection_bytes(max_connections: usize) -> usize {
+    (max_connections + RESERVE) * CONNECTIONS_PER_REQUEST * CONNECTION_BYTES
+}
+
 fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     let listener = StdTcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
@@ -192,6 +200,7 @@ fn requests(side: Side, config: &ApiConfig, context: &ApiContext, memory: &Arc<M
         places,
         memory: Arc::clone(memory),
         max_request_body_size: config.max_request_body_size as usize,
+        batch_request_limit: config.batch_request_limit as usize,
         cors: (side == Side::Public).then(cors),
     }
 }
@@ -297,6 +306,8 @@ impl Acceptor {
         tokio::spawn(async move {
             tokio::pin!(served, stopped);
             let ended = tokio::select! {
+                // A request that is late is told so before its connection ends.
+                biased;
                 ended = &mut served => ended,
                 reason = connection.is_over() => return debug!(%peer, reason, "connection closed"),
                 () = &mut stopped => {

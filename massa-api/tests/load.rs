@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{call, config, head, post, status_of, Raw, TestNode};
+use common::{call, config, gate::Gate, head, post, status_of, Raw, TestNode};
 use massa_api::ApiConfig;
 use massa_models::address::Address;
 use massa_models::output_event::{EventExecutionContext, SCOutputEvent};
@@ -108,34 +108,86 @@ fn the_deadline_begins_with_the_first_byte_of_each_request() {
 #[test]
 fn large_requests_whose_end_is_withheld_stay_within_the_memory_for_them() {
     let config = ApiConfig {
-        max_memory_size: 8 << 20,
+        max_memory_size: 16 << 20,
+        max_connections: 20,
+        max_connections_per_ip: 20,
         request_timeout: MassaTime::from_millis(6_000),
         ..config()
     };
     let node = TestNode::start_with(config);
-    let (head, most) = (head(&[("Host", "x")], 1_100_000), "[".repeat(1_000_000));
+    let (head, most) = (head(&[("Host", "x")], 1_100_000), "1".repeat(1_000_000));
     let mut large: Vec<Raw> = (0..20).map(|_| Raw::connect(node.public_address())).collect();
     for raw in &mut large {
         raw.send(&head);
         raw.send(&most);
     }
-    // A client may have 4 MiB; each of these takes almost two.
+    // A client may have half of the 10.75 MiB that connections leave; each of these takes three bytes for one of its own.
     node.call::<Value>("get_cliques", json!([])).unwrap();
     let answers: Vec<String> = large.iter_mut().map(Raw::rest).collect();
     let refused = answers
         .iter()
         .filter(|answer| answer.is_empty() || status_of(answer) == 503);
-    assert_eq!(refused.count(), 18, "{answers:?}");
+    assert_eq!(refused.count(), 19, "{answers:?}");
     let rest = answers
         .iter()
         .filter(|answer| !answer.is_empty() && status_of(answer) == 408);
-    assert_eq!(rest.count(), 2, "{answers:?}");
+    assert_eq!(rest.count(), 1, "{answers:?}");
     let params = json!([["A".repeat(1_000_000)]]);
     assert_eq!(
         node.refusal("get_addresses", params).0,
         -32602,
         "what was taken is given back"
     );
+}
+
+#[test]
+fn a_request_of_many_lists_counts_for_what_they_take_when_they_are_parsed() {
+    let config = ApiConfig {
+        max_memory_size: 32 << 20,
+        max_connections: 8,
+        ..config()
+    };
+    let node = TestNode::start_with(config);
+    let ask = |params: Value| {
+        let answer = post(
+            node.public_address(),
+            &[("Host", "x")],
+            &call("execute_read_only_bytecode", &params),
+        );
+        status_of(&answer)
+    };
+    assert_eq!(ask(json!([vec![7; 500_000]])), 200, "a megabyte of numbers");
+    assert_eq!(ask(json!([vec![json!([]); 330_000]])), 503, "a megabyte of lists");
+}
+
+#[test]
+fn a_batch_of_very_many_calls_is_refused_unparsed() {
+    let node = TestNode::start();
+    let batch = format!("[{}]", vec!["1"; 1_000_000].join(","));
+    let answer = post(node.public_address(), &[("Host", "x")], &batch);
+    assert!(answer.contains("-32010") && answer.contains("batch"), "{answer}");
+}
+
+#[test]
+fn a_client_that_asks_for_much_at_once_is_answered_a_share_at_a_time() {
+    let config = ApiConfig {
+        max_connections_per_ip: 4,
+        ..config()
+    };
+    let node = TestNode::start_with(config);
+    let gate = Gate::default();
+    node.world().archive_gate = Some(gate.clone());
+    let body = call("get_archived_period", &json!([1]));
+    let request = format!("{}{body}", head(&[("Host", "x")], body.len()));
+    let mut asked: Vec<Raw> = (0..12).map(|_| Raw::connect(node.public_address())).collect();
+    asked.iter_mut().for_each(|raw| {
+        raw.send(&request);
+    });
+    gate.wait_for(4);
+    gate.open();
+    for raw in &mut asked {
+        assert_eq!(status_of(&raw.rest()), 200);
+    }
 }
 
 /// A node with an entry of 300 kB, and a question for it, many times over.
@@ -162,9 +214,26 @@ fn an_answer_stops_being_collected_at_its_size() {
 }
 
 #[test]
+fn bytecodes_stop_being_collected_at_the_size_of_an_answer() {
+    let config = ApiConfig {
+        max_response_body_size: 4 << 20,
+        ..config()
+    };
+    let node = TestNode::start_with(config);
+    let address = address();
+    node.world().bytecodes.insert(address, (Some(vec![200; 300_000]), None));
+    let filters = |count: usize| json!([vec![json!({"address": address, "is_final": true}); count]]);
+    let (code, message) = node.refusal("get_addresses_bytecode", filters(128));
+    assert_eq!((code, message.contains("too big")), (-32008, true), "{message}");
+    assert_eq!(node.world().values_read, 4, "1.2 MB of text each");
+    node.call::<Value>("get_addresses_bytecode", filters(3)).unwrap();
+}
+
+#[test]
 fn an_answer_that_is_not_taken_is_dropped_with_its_connection() {
     let config = ApiConfig {
-        max_memory_size: 24 << 20,
+        max_memory_size: 28 << 20,
+        max_connections: 12,
         idle_timeout: MassaTime::from_millis(1_500),
         ..config()
     };
@@ -173,7 +242,7 @@ fn an_answer_that_is_not_taken_is_dropped_with_its_connection() {
     let mut silent = Raw::connect(node.public_address());
     silent.send(&format!("{}{body}", head(&[("Host", "x")], body.len())));
     let begin = Instant::now();
-    // 9 MB while the first is there, of 12 for a client.
+    // 9 MB while the first is there, of 12 for a client: connections have taken 4 MiB.
     let refused = || node.call::<Value>("get_datastore_entries", entries.clone()).is_err();
     let wait_for = |wanted: bool| {
         while refused() != wanted {

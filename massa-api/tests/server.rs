@@ -207,6 +207,7 @@ fn a_request_is_bounded() {
 fn only_so_many_requests_run_at_a_time_and_the_others_are_told() {
     let mut config = config();
     config.max_connections_per_ip = 1;
+    config.request_timeout = MassaTime::from_millis(1_000);
     let node = TestNode::start_with(config);
     let gate = common::gate::Gate::default();
     node.world().archive_gate = Some(gate.clone());
@@ -304,6 +305,11 @@ fn settings_out_of_range_are_named() {
     assert!(refused(|config| config.request_timeout = MassaTime::from_millis(0)).starts_with("request_timeout: "));
     assert!(refused(|config| config.max_connections_per_ip = 0).starts_with("max_connections_per_ip: "));
     assert!(refused(|config| config.max_connections = 20_000).starts_with("max_connections: "));
+    let buffers = refused(|config| config.max_memory_size = 32 << 20);
+    assert!(
+        buffers.starts_with("max_connections: 100 take 20 MiB") && buffers.contains("memory_limit_mb"),
+        "{buffers}"
+    );
     assert!(refused(|config| config.allow_hosts = vec!["http://a".into()]).starts_with("allow_hosts: \"http://a\""));
     assert!(refused(|config| config.thread_count = 0).starts_with("thread_count: "));
 }

@@ -1,7 +1,7 @@
 //! The commands, and what becomes of their results.
 
 use crate::archive::{self, DistributedStorageCommand};
-use crate::node::{NodeArguments, NodeCommandError};
+use crate::node::{NodeArguments, NodeCommandError, NodeError};
 use crate::operator::{self, OperatorCommand};
 use crate::output::{one_line, unbroken, Output};
 use crate::sc::{self, ScCommand};
@@ -22,7 +22,7 @@ const MISUSED: u8 = 2;
 
 /// The Massa blockchain and its distributed archive.
 ///
-/// A failure is one line on standard error, with --json an object {"error": …}, and exit status 1; status 2 means that the
+/// A failure is one line on standard error, with --json an object {"error": …, "code": …}, and exit status 1; status 2 means that the
 /// arguments were wrong.
 #[derive(Debug, Parser)]
 #[command(name = "massa-cli", version, arg_required_else_help = false)]
@@ -76,7 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match execute(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output.fail(&one_line(error.as_ref()));
+            output.fail(&one_line(error.as_ref()), code_of(error.as_ref()));
             ExitCode::from(FAILED)
         }
     }
@@ -107,8 +107,20 @@ fn refuse_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         json: arguments.iter().any(|argument| argument == "--json"),
     };
     let text = error.to_string();
-    let first = text.split("\n\n").next().unwrap_or_default();
+    let mut parts = text.split("\n\n");
+    let first = parts.next().unwrap_or_default();
     let message = first.strip_prefix("error: ").unwrap_or(first);
-    output.fail(&format!("{} (--help says more)", unbroken(message)));
+    // What may have been meant.
+    let tip = parts.map(str::trim).find_map(|part| part.strip_prefix("tip: "));
+    let tip = tip.map_or(String::new(), |tip| format!("; {}", unbroken(tip)));
+    output.fail(&format!("{}{tip} (--help says more)", unbroken(message)), None);
     ExitCode::from(MISUSED)
+}
+
+/// The code of a node's error.
+fn code_of(error: &(dyn Error + 'static)) -> Option<i32> {
+    match error.downcast_ref() {
+        Some(NodeCommandError::Node(NodeError::Call { code, .. })) => Some(*code),
+        _ => None,
+    }
 }

@@ -110,7 +110,7 @@ pub enum NodeError {
         port: u16,
     },
     /// The node answered with an error.
-    #[error("the node says: {message}{}{detail} (code {code})", if detail.is_empty() { "" } else { ": " })]
+    #[error("the node says: {message}{}{detail}", if detail.is_empty() { "" } else { ": " })]
     Call {
         /// The JSON-RPC error code.
         code: i32,

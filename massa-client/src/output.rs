@@ -1,16 +1,20 @@
 //! What commands print, and how they fail.
 //!
 //! Results go to standard output: as text, or with `--json` as one JSON document on one line. A failure is one line on
-//! standard error, `error: …` or with `--json` `{"error": "…"}`, with the causes joined by `: `. Whoever reads only the
-//! beginning (`| head`) ends the program quietly; a full disk is a failure like any other.
+//! standard error, `error: …` or with `--json` `{"error": "…"}`, with the causes joined by `: `, and the node's error code if
+//! it has one. Whoever reads only the beginning (`| head`) ends the program quietly; a full disk is a failure like any other.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use massa_api_exports::text::shortened;
 use serde::Serialize;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
+
+/// Bytes of a failure: what nodes and files say may be in it.
+const FAILURE_BYTES_MAX: usize = 2_000;
 
 /// A result that can be printed: its serde form is what `--json` prints.
 pub trait Report: Serialize {
@@ -78,12 +82,15 @@ impl Output {
         let _ = writeln!(io::stderr(), "{line}");
     }
 
-    /// Prints a failure on standard error. When that cannot be written either, the exit status is all there is.
-    pub fn fail(&self, message: &str) {
-        let line = if self.json {
-            serde_json::json!({ "error": message }).to_string()
-        } else {
-            format!("error: {message}")
+    /// Prints a failure on standard error, with little of what others wrote, and the code that a node gave it. When that
+    /// cannot be written either, the exit status is all there is.
+    pub fn fail(&self, message: &str, code: Option<i32>) {
+        let message = shortened(message, FAILURE_BYTES_MAX);
+        let line = match (self.json, code) {
+            (true, None) => serde_json::json!({ "error": message }).to_string(),
+            (true, Some(code)) => serde_json::json!({ "error": message, "code": code }).to_string(),
+            (false, None) => format!("error: {message}"),
+            (false, Some(code)) => format!("error: {message} (code {code})"),
         };
         let _ = writeln!(io::stderr(), "{line}");
     }

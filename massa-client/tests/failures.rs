@@ -133,6 +133,32 @@ fn wrong_arguments_are_named() {
 }
 
 #[test]
+fn a_command_that_is_nearly_right_is_told_what_was_meant() {
+    for (arguments, meant) in [
+        (&["statsu"][..], "'status'"),
+        (&["storage", "list-chunk"], "'list-chunks'"),
+        (&["archive", "stat", "--dri", "x"], "'--dir'"),
+    ] {
+        assert_says(&run(arguments).error(2), &[meant, "--help says more"]);
+        assert_says(&run(&[arguments, &["--json"]].concat()).json_error(2), &[meant]);
+    }
+}
+
+#[test]
+fn an_argument_is_not_repeated_at_length() {
+    let long = "x".repeat(100_000);
+    for arguments in [
+        &["archive", "get-block", "--dir", "x", &long][..],
+        &["archive", "check-proof", "f", "--root", &long],
+        &[&long],
+    ] {
+        let error = run(arguments).error(2);
+        assert!(error.contains("xxx") && error.len() < 1_000, "{error}");
+        assert!(!error.contains(&"x".repeat(201)), "{error}");
+    }
+}
+
+#[test]
 fn slots_are_two_numbers() {
     for slot in [
         "",

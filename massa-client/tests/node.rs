@@ -209,8 +209,22 @@ fn what_the_node_refuses_is_told_with_its_code() {
     node.world.lock().unwrap().error = Some(ErrorObjectOwned::owned(-32051, "too many requests", Some("later")));
     let error = node.cli(&["storage", "status"]).failure();
     assert_eq!(error, "the node says: too many requests: later (code -32051)");
-    let json = node.cli(&["storage", "status", "--json"]).json_error(1);
-    assert_eq!(json, error);
+    let json = node.cli(&["storage", "status", "--json"]).json_failure(1);
+    assert_eq!(
+        json,
+        json!({"error": "the node says: too many requests: later", "code": -32051})
+    );
+}
+
+#[test]
+fn a_node_that_talks_much_is_quoted_briefly() {
+    let node = TestNode::start();
+    for long in ["x".repeat(1_000_000), "x ".repeat(500_000)] {
+        node.world.lock().unwrap().error = Some(ErrorObjectOwned::owned(-32000, &long, Some(&long)));
+        let error = node.cli(&["storage", "status"]).failure();
+        assert!(error.starts_with("the node says: x") && error.len() < 2_100, "{error}");
+        assert!(!error.contains(&"x".repeat(201)), "{error}");
+    }
 }
 
 #[test]

@@ -506,6 +506,33 @@ fn a_deployed_contract_answers_keeps_and_lists() {
 }
 
 #[test]
+fn a_reader_that_has_enough_is_read_nothing_more() {
+    let mut world = World::new();
+    let contract = world.deploy(keeper());
+    let gift = call(&world.alice, (contract, "set"), &[], DEPOSIT, world.period + 5);
+    world.ok(gift);
+    let controller = &world.executor.controller;
+    // Final and candidate value of each.
+    for (enough, whole) in [(0, 0), (1, 0), (3, 1), (4, 2), (100, 3)] {
+        let mut shown = Vec::new();
+        let mut keep = |bytes: &[u8]| {
+            shown.push(bytes.to_vec());
+            shown.len() <= enough
+        };
+        let entries = controller.read_data_entries(&vec![(contract, b"name".to_vec()); 3], &mut keep);
+        assert_eq!(entries.len(), whole);
+        assert_eq!(shown.len(), 6.min(enough + 1), "one more is looked at, and refused");
+        shown.clear();
+        let mut keep = |bytes: &[u8]| {
+            shown.push(bytes.to_vec());
+            shown.len() <= enough
+        };
+        assert_eq!(controller.read_bytecodes(&[contract; 3], &mut keep).len(), whole);
+        assert_eq!(shown.len(), 6.min(enough + 1));
+    }
+}
+
+#[test]
 fn what_a_block_did_that_left_the_best_clique_is_gone() {
     let mut world = World::new();
     let contract = world.deploy(keeper());

@@ -7,6 +7,7 @@ use crate::distributed_storage::contract_host::{operation_limits, NodeContractHo
 use crate::distributed_storage::peers::{addresses_of, listeners_of, tell_listeners};
 use crate::distributed_storage::{NodeStorage, StorageError};
 use crate::genesis::Genesis;
+use crate::memory::MemoryShares;
 use crate::settings::Settings;
 use crate::sync::{start_sync, SyncManager, SyncParts};
 use massa_api::{start_api, ApiConfig, ApiContext, ApiHandle};
@@ -53,10 +54,6 @@ type Protocol = Box<dyn ProtocolController>;
 
 /// Commands that may wait for consensus.
 const CONSENSUS_CHANNEL_SIZE: usize = 10_000;
-/// Share of the memory limit that requests for archived pages may fill.
-const MEMORY_SHARE_IN_FLIGHT: u64 = 32;
-/// Share of the memory limit that requests and answers of the API may fill.
-const MEMORY_SHARE_API: u64 = 4;
 
 /// Why the node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -214,6 +211,7 @@ impl Base {
         let config = PoolConfig {
             operation_validity_periods: self.genesis.operation_validity_periods,
             max_operations_per_thread: self.settings.pool.max_operations_per_thread,
+            max_bytes_per_thread: self.memory().pool_thread(self.genesis.thread_count),
             minimal_fees: self.settings.pool.minimal_fees,
             ..PoolConfig::new(self.genesis.thread_count)
         };
@@ -233,7 +231,6 @@ impl Base {
                 address: *address,
             })
         });
-        let memory = self.settings.memory.memory_limit_mb << 20;
         let in_flight = settings.max_storage_bytes_in_flight as u64;
         ProtocolConfig {
             listeners: vec![settings.bind],
@@ -260,7 +257,7 @@ impl Base {
             max_stored_chunks_per_node: settings.max_stored_chunks_per_node,
             storage_request_timeout: settings.storage_request_timeout,
             max_storage_bytes_in_flight_per_peer: settings.max_storage_bytes_in_flight_per_peer,
-            max_storage_bytes_in_flight: in_flight.min(memory / MEMORY_SHARE_IN_FLIGHT) as usize,
+            max_storage_bytes_in_flight: in_flight.min(self.memory().in_flight) as usize,
             storage_quarantine: settings.storage_quarantine,
             ..ProtocolConfig::default()
         }
@@ -610,10 +607,13 @@ impl Base {
         }))
     }
 
+    fn memory(&self) -> MemoryShares {
+        MemoryShares::of(self.settings.memory.memory_limit_mb)
+    }
+
     fn api_config(&self) -> ApiConfig {
         let settings = &self.settings.api;
         let routable = self.settings.protocol.routable_addresses.first();
-        let memory = (self.settings.memory.memory_limit_mb << 20) / MEMORY_SHARE_API;
         ApiConfig {
             bind_private: settings.bind_private,
             bind_public: settings.bind_public,
@@ -626,7 +626,7 @@ impl Base {
             batch_request_limit: settings.batch_request_limit,
             request_timeout: settings.request_timeout,
             idle_timeout: settings.idle_timeout,
-            max_memory_size: usize::try_from(memory).unwrap_or(usize::MAX),
+            max_memory_size: usize::try_from(self.memory().api).unwrap_or(usize::MAX),
             node_ip: routable.map(std::net::SocketAddr::ip),
             chain_id: self.genesis.chain_id,
             genesis_timestamp: self.genesis.genesis_timestamp,

@@ -8,5 +8,6 @@ mod descriptors;
 pub mod distributed_storage;
 pub mod genesis;
 pub mod launch;
+mod memory;
 pub mod settings;
 pub mod sync;

@@ -477,7 +477,7 @@ impl Settings {
         check_ranges(&self.api.ranged())?;
         check_ranges(&[
             ("logging.level", self.logging.level as u64, 0..=4),
-            ("memory.memory_limit_mb", self.memory.memory_limit_mb, 256..=1 << 24),
+            ("memory.memory_limit_mb", self.memory.memory_limit_mb, 512..=1 << 24),
             (
                 "pool.max_operations_per_thread",
                 self.pool.max_operations_per_thread as u64,
@@ -852,7 +852,7 @@ mod tests {
         ("api.batch_request_limit", &["0", "10001"]),
         ("api.request_timeout", &["0", "3600001"]),
         ("api.idle_timeout", &["0", "3600001"]),
-        ("memory.memory_limit_mb", &["255", "9223372036854775807"]),
+        ("memory.memory_limit_mb", &["511", "9223372036854775807"]),
         ("distributed_storage.path", &["\"\""]),
         (
             "distributed_storage.allocated_storage_gb",

@@ -12,6 +12,8 @@ pub struct PoolConfig {
     pub operation_validity_periods: u64,
     /// Operations kept for each thread.
     pub max_operations_per_thread: usize,
+    /// Bytes of these operations, taken together.
+    pub max_bytes_per_thread: u64,
     /// Bytes of a block's operations, taken together.
     pub max_block_size: u32,
     /// Gas that the operations of a block may take.
@@ -23,12 +25,14 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// The main network's limits of operations and blocks, ten thousand operations per thread, and no least fee.
+    /// The main network's limits of operations and blocks, ten thousand operations and 4 MiB per thread, and no least
+    /// fee.
     pub fn new(thread_count: u8) -> Self {
         Self {
             thread_count,
             operation_validity_periods: OPERATION_VALIDITY_PERIODS,
             max_operations_per_thread: 10_000,
+            max_bytes_per_thread: 4 << 20,
             max_block_size: MAX_BLOCK_SIZE,
             max_gas_per_block: MAX_GAS_PER_BLOCK,
             max_operations_per_block: MAX_OPERATIONS_PER_BLOCK,

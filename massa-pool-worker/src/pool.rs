@@ -54,6 +54,8 @@ impl PooledOperation {
 struct ThreadPool {
     by_rank: BTreeMap<Rank, PooledOperation>,
     by_expiry: BTreeSet<(u64, OperationId)>,
+    /// Of all these operations.
+    bytes: u64,
     final_period: u64,
 }
 
@@ -79,9 +81,10 @@ impl Pool {
         self.places.contains_key(id)
     }
 
-    /// How many operations a thread has.
-    pub(crate) fn thread_len(&self, thread: u8) -> usize {
-        self.thread(thread).map_or(0, |pool| pool.by_rank.len())
+    /// Whether a thread has more than it may.
+    pub(crate) fn is_over(&self, thread: u8, limits: ThreadLimits) -> bool {
+        let over = |pool: &ThreadPool| pool.by_rank.len() > limits.operations || pool.bytes > limits.bytes;
+        self.thread(thread).is_some_and(over)
     }
 
     /// Adds an operation, unless it is there or no later block of its thread could include it.
@@ -95,6 +98,7 @@ impl Pool {
         let rank = operation.rank();
         self.places.insert(operation.id, (thread, rank));
         pool.by_expiry.insert((*operation.validity.end(), operation.id));
+        pool.bytes += operation.bytes;
         pool.by_rank.insert(rank, operation);
         true
     }
@@ -107,6 +111,7 @@ impl Pool {
         let pool = &mut self.threads[usize::from(thread)];
         if let Some(operation) = pool.by_rank.remove(&rank) {
             pool.by_expiry.remove(&(*operation.validity.end(), *id));
+            pool.bytes -= operation.bytes;
         }
         true
     }
@@ -181,18 +186,29 @@ pub(crate) fn fit_into_block(
     chosen
 }
 
+/// What a thread can hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadLimits {
+    pub(crate) operations: usize,
+    pub(crate) bytes: u64,
+}
+
 /// What a full thread lets go of: first all that could not be executed, because its sender cannot pay it beside better
-/// paid operations or because it becomes valid only after `horizon`; then the worst paid, until `max` are left.
+/// paid operations or because it becomes valid only after `horizon`; then the worst paid, until the others are within `limits`.
 pub(crate) fn surplus<'a>(
     operations: impl Iterator<Item = &'a PooledOperation>,
     mut balances: PreHashMap<Address, Amount>,
     horizon: u64,
-    max: usize,
+    limits: ThreadLimits,
 ) -> PreHashSet<OperationId> {
-    let mut kept = 0;
+    let (mut operations_left, mut bytes_left) = (limits.operations, limits.bytes);
     let goes = operations.filter(|operation| {
-        let stays = kept < max && *operation.validity.start() <= horizon && pay(&mut balances, operation);
-        kept += usize::from(stays);
+        let fits = operations_left > 0 && operation.bytes <= bytes_left;
+        let stays = fits && *operation.validity.start() <= horizon && pay(&mut balances, operation);
+        if stays {
+            operations_left -= 1;
+            bytes_left -= operation.bytes;
+        }
         !stays
     });
     goes.map(|operation| operation.id).collect()

@@ -1,7 +1,7 @@
 //! The pool, shared by threads.
 
 use crate::config::PoolConfig;
-use crate::pool::{fit_into_block, surplus, BlockLimits, Pool, PooledOperation};
+use crate::pool::{fit_into_block, surplus, BlockLimits, Pool, PooledOperation, ThreadLimits};
 use massa_execution_exports::ExecutionController;
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -58,12 +58,15 @@ impl PoolWorker {
             .collect()
     }
 
-    /// Brings a thread that is too full back to its limit.
+    /// Brings a thread that is too full back to its limits.
     fn trim(&self, thread: u8) {
-        let max = self.config.max_operations_per_thread;
+        let limits = ThreadLimits {
+            operations: self.config.max_operations_per_thread,
+            bytes: self.config.max_bytes_per_thread,
+        };
         let (operations, horizon) = {
             let inner = self.inner.read();
-            if inner.pool.thread_len(thread) <= max {
+            if !inner.pool.is_over(thread, limits) {
                 return;
             }
             let operations: Vec<PooledOperation> = inner.pool.of_thread(thread).cloned().collect();
@@ -74,7 +77,7 @@ impl PoolWorker {
             )
         };
         let balances = self.balances(&operations);
-        self.drop_operations(&surplus(operations.iter(), balances, horizon, max));
+        self.drop_operations(&surplus(operations.iter(), balances, horizon, limits));
     }
 
     /// What the senders have after the candidate slots.

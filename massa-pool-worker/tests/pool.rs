@@ -168,13 +168,16 @@ fn transfer(sender: &KeyPair, amount: u64, fee: u64, expire_period: u64) -> Secu
 
 /// An operation of about `size` bytes.
 fn sized(sender: &KeyPair, size: usize, fee: u64) -> SecureShareOperation {
-    let op = OperationType::ExecuteSC {
+    operation(sender, fee, 5, execution(size))
+}
+
+fn execution(size: usize) -> OperationType {
+    OperationType::ExecuteSC {
         data: vec![1; size],
         max_gas: 1,
         max_coins: Amount::zero(),
         datastore: Default::default(),
-    };
-    operation(sender, fee, 5, op)
+    }
 }
 
 struct Setup {
@@ -468,6 +471,26 @@ fn a_full_thread_lets_go_of_the_worst_paid_and_other_threads_are_untouched() {
     assert_eq!(s.get(1, 0), ids([&operations[3], &operations[2]]));
     assert_eq!(s.get(1, 1), ids([&other]));
     assert!(!s.is_stored(&operations[0]));
+}
+
+#[test]
+fn a_thread_is_full_by_bytes_too() {
+    let mut s = setup(PoolConfig {
+        max_bytes_per_thread: 3_000,
+        ..config()
+    });
+    let operations = [1, 2, 3, 4].map(|fee| sized(&key(0, 0), 1_200, fee * 1_000));
+    let small = transfer(&key(0, 0), 1, 1_000, 5);
+    s.add(&operations.each_ref());
+    assert_eq!(s.get(1, 0), ids([&operations[3], &operations[2]]));
+    assert!(!s.is_stored(&operations[1]));
+    s.add(&[&small]);
+    assert_eq!(s.count(), 3, "there is room for a small one");
+    s.add(&operations.each_ref());
+    assert_eq!(s.count(), 3);
+    s.pool.notify_final_cs_periods(&[5, 5]);
+    s.add(&[&operation(&key(0, 0), 1_000, 9, execution(2_700))]);
+    assert_eq!(s.count(), 1, "what expired takes no room");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod differing;
 mod faults;
 mod heal;
 mod late;
+mod load;
 mod remote;
 mod restart;
 mod steps;

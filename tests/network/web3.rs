@@ -1,7 +1,7 @@
 //! The registry contract on a network of nodes, through the unmodified massa-web3: see `tests/web3/registry.mjs`, and
 //! `npm run deploy` of the contract's folder.
 
-use crate::common::{logs, network};
+use crate::common::{change_settings, logs, network, network_with_periods_of};
 use massa_api_exports::node::NodeStatus;
 use massa_localnet::genesis::CHAIN_ID;
 use massa_localnet::wait::wait_for;
@@ -22,6 +22,10 @@ const INSTALL_DEADLINE: Duration = Duration::from_secs(300);
 const DEPLOY_DEADLINE: Duration = Duration::from_secs(120);
 /// Fourteen rounds of 16 periods take three minutes; with other work on the machine, and a round that is tried again, longer.
 const EXAMPLE_DEADLINE: Duration = Duration::from_secs(480);
+/// The waits themselves have 60 s.
+const WAITS_DEADLINE: Duration = Duration::from_secs(150);
+/// An operation is final long before the ten periods of its validity are over, with other work on the machine.
+const WAITS_T0_MS: u64 = 2_000;
 /// How long the network may take until its first blocks are executed, and to agree on a final state.
 const NETWORK_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -77,6 +81,31 @@ fn massa_web3_deploys_the_registry_calls_it_and_reads_it_back() {
     }
     run_example(&urls[0], &keys[3], directory.path()).unwrap_or_else(|failure| panic!("{failure}\n{}", logs(&network)));
     network.check_running().unwrap();
+    network.stop().unwrap();
+}
+
+#[test]
+fn massa_web3_waits_with_its_defaults_on_a_node_that_makes_no_block() {
+    install_packages();
+    let (directory, mut network) = network_with_periods_of(NODES, WAITS_T0_MS);
+    let (idle, url) = (NODES - 1, url(network.nodes()[NODES - 1].ports().public));
+    change_settings(
+        &network.nodes()[idle],
+        "[factory]\nstaking_wallet_path = \"",
+        "[factory]\nstaking_wallet_path = \"no_",
+    );
+    network.start(NODES).unwrap();
+    wait_for_blocks(&network);
+    let keys = account_keys(&directory.path().join("network/accounts"));
+    let mut waits = Command::new("node");
+    waits
+        .arg("waits.mjs")
+        .current_dir(source("tests/web3"))
+        .env("JSON_RPC_URL", url)
+        .env("OPERATOR_KEY", &keys[0]);
+    let output =
+        run(waits, WAITS_DEADLINE, directory.path()).unwrap_or_else(|failure| panic!("{failure}\n{}", logs(&network)));
+    assert!(output.contains("100 unknown operations, 2 transfers"), "{output}");
     network.stop().unwrap();
 }
 

@@ -52,11 +52,11 @@ pub struct World {
     /// (candidate, final)
     pub executed: HashMap<OperationId, (Option<bool>, Option<bool>)>,
     pub datastore: HashMap<(Address, Vec<u8>), FinalAndCandidateBytes>,
-    /// By the last question for entries.
+    /// By the last question for entries or bytecodes.
     pub values_read: usize,
     pub keys_requests: Vec<DatastoreKeysRequest>,
     pub bytecodes: HashMap<Address, FinalAndCandidateBytes>,
-    /// Told whatever is asked.
+    /// Oldest first. Of filters only the end counts.
     pub events: Vec<SCOutputEvent>,
     pub event_filters: Vec<EventFilter>,
     pub executions: Vec<ReadOnlyExecutionRequest>,
@@ -206,22 +206,27 @@ impl ExecutionController for Parts {
         addresses: &[Address],
         keep: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Vec<FinalAndCandidateBytes> {
-        let world = self.0.lock();
-        let bytecode = |address| world.bytecodes.get(address).cloned().unwrap_or_default();
-        kept(addresses.iter().map(bytecode), keep)
+        let mut world = self.0.lock();
+        let mut values_read = 0;
+        let bytecode = |address| {
+            values_read += 1;
+            world.bytecodes.get(address).cloned().unwrap_or_default()
+        };
+        let values = kept(addresses.iter().map(bytecode), keep);
+        world.values_read = values_read;
+        values
     }
     fn read_events(&self, filter: &EventFilter, keep: &mut dyn FnMut(&SCOutputEvent) -> bool) -> FilteredEvents {
         let mut world = self.0.lock();
         world.event_filters.push(filter.clone());
-        let mut events: Vec<SCOutputEvent> = world
-            .events
-            .iter()
-            .rev()
-            .take_while(|event| keep(event))
-            .cloned()
-            .collect();
+        let is_meant = |event: &&SCOutputEvent| filter.end.is_none_or(|end| event.context.slot < end);
+        let mut cut = false;
+        let kept = world.events.iter().rev().filter(is_meant).take_while(|event| {
+            cut = !keep(event);
+            !cut
+        });
+        let mut events: Vec<SCOutputEvent> = kept.cloned().collect();
         events.reverse();
-        let cut = events.len() < world.events.len();
         FilteredEvents { events, cut }
     }
     fn execute_readonly_request(

@@ -198,12 +198,17 @@ impl Finished {
 
     /// Exit status `status` and a JSON object with the error on standard error.
     pub fn json_error(&self, status: i32) -> String {
+        let object = self.json_failure(status);
+        assert_eq!(object.as_object().unwrap().len(), 1);
+        object["error"].as_str().unwrap().to_string()
+    }
+
+    /// Exit status `status` and a JSON object on standard error.
+    pub fn json_failure(&self, status: i32) -> Value {
         assert_eq!(self.0.status.code(), Some(status));
         let errors = String::from_utf8(self.0.stderr.clone()).unwrap();
         assert_eq!(errors.matches('\n').count(), 1, "one line: {errors}");
-        let object: Value = serde_json::from_str(&errors).unwrap();
-        assert_eq!(object.as_object().unwrap().len(), 1);
-        object["error"].as_str().unwrap().to_string()
+        serde_json::from_str(&errors).unwrap()
     }
 }
 

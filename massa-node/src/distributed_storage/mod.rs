@@ -13,6 +13,7 @@ mod rounds_api;
 mod status;
 
 use crate::genesis::Genesis;
+use crate::memory::MemoryShares;
 use crate::settings::{DistributedStorageSettings, Settings, SettingsError};
 use contract_host::{fees_path, registry_deployment, RegistryLocation};
 use massa_distributed_storage_exports::contract::ContractHost;
@@ -45,9 +46,6 @@ use tracing::warn;
 /// Periods between final state and the execution of an operation that is sent on it: three until a block is final, one until
 /// the operation's thread has its turn, one to spare.
 const LEAD_PERIODS: u64 = 5;
-/// Share of the memory limit that repair may use for what it fetches: the archive's thread holds as much of open segments, and
-/// the database twice that.
-const MEMORY_SHARE_REPAIR: u64 = 16;
 
 /// Why the extension did not start.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +144,7 @@ fn extension_settings(settings: &Settings, config: &DistributedStorageConfig) ->
         repair_delay: storage.repair_delay.to_duration(),
         repair_patience: storage.repair_patience.to_duration(),
         remote_read_timeout: storage.remote_read_timeout.to_duration(),
-        memory_bytes: (settings.memory.memory_limit_mb << 20) / MEMORY_SHARE_REPAIR,
+        memory_bytes: MemoryShares::of(settings.memory.memory_limit_mb).repair,
         auto_claim_fees: storage.auto_claim.then_some(storage.auto_claim_fees),
         audits: AuditSettings {
             response_timeout: config.challenge_response_timeout.to_duration(),

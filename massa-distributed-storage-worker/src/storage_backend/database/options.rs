@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Blocks of tables, their indexes and filters, and what collects in memory before it becomes a table: all together.
-const MEMORY_BYTES: usize = 96 << 20;
+pub const MEMORY_BYTES: usize = 96 << 20;
 /// The share of it for what was not yet written as tables.
 const BUFFERS_BYTES: usize = 48 << 20;
 /// Memory that collects pending rows before they become a table.
