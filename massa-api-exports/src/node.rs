@@ -50,6 +50,10 @@ pub struct NodeStatus {
     pub minimal_fees: Amount,
     /// The version of the rules in force.
     pub current_mip_version: u32,
+    /// What peers show to be wrong with this node: clock, identity, final state. In words for its operator; absent while nothing is,
+    /// as from upstream's node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
 }
 
 /// Figures of consensus.

@@ -47,6 +47,7 @@ impl Node {
             chain_id: config.chain_id,
             minimal_fees: config.minimal_fees,
             current_mip_version: 0,
+            alarms: context.protocol_controller.get_alarms().lines(),
         })
     }
 

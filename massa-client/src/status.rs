@@ -2,7 +2,7 @@
 
 use crate::archive::slot_text;
 use crate::node::{Node, NodeArguments, NodeCommandError};
-use crate::output::{name_value_lines, Output, Report};
+use crate::output::{name_value_lines, unbroken, Output, Report};
 use massa_api_exports::node::NodeStatus;
 use massa_api_exports::rpc::MassaRpcClient;
 
@@ -34,8 +34,9 @@ impl Report for NodeStatus {
             self.config.thread_count,
             self.config.t0.as_millis()
         );
-        name_value_lines([
-            ("node", self.node_id.to_string()),
+        let mut lines = vec![("node", self.node_id.to_string())];
+        lines.extend(self.alarms.iter().map(|alarm| ("ALARM", unbroken(alarm))));
+        lines.extend([
             ("version", self.version.to_string()),
             ("chain id", chain),
             ("genesis", self.config.genesis_timestamp.format_instant()),
@@ -46,7 +47,8 @@ impl Report for NodeStatus {
             ("pool", format!("{} operations", self.pool_stats.0)),
             ("minimal fee", self.minimal_fees.to_string()),
             ("peers", peers),
-        ])
+        ]);
+        name_value_lines(lines)
     }
 }
 

@@ -313,6 +313,24 @@ fn status_tells_the_node_and_its_chain() {
 }
 
 #[test]
+fn status_tells_first_what_peers_show_to_be_wrong() {
+    let node = TestNode::start();
+    node.lie(|mut status| {
+        status["alarms"] = json!(["this machine's clock is 30.0 s behind 3 peers", "and\nmore"]);
+        status
+    });
+    let text = node.cli(&["status"]).text();
+    let lines: Vec<&str> = text.lines().skip(1).take(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "ALARM        this machine's clock is 30.0 s behind 3 peers",
+            "ALARM        and more"
+        ]
+    );
+}
+
+#[test]
 fn storage_status_tells_stored_assigned_missing_disk_peers_and_why() {
     let node = TestNode::start();
     let text = node.cli(&["storage", "status"]).text();

@@ -101,6 +101,12 @@ pub trait ExecutionController: Send + Sync {
     /// Hash of the final state after the last final slot executed, and that slot.
     fn get_final_state_hash(&self) -> (Slot, [u8; 32]);
 
+    /// The last slots at which nodes compare their final states, each with the hash of the state after it, oldest first: the last slot of
+    /// every [`STATE_CHECKPOINT_PERIODS`](crate::STATE_CHECKPOINT_PERIODS)-th period, as far as this process executed it.
+    fn get_state_checkpoints(&self) -> Vec<(Slot, [u8; 32])> {
+        Vec::new()
+    }
+
     /// Why final slots are not executed although final blocks wait; `None` while all is well.
     fn get_halt_reason(&self) -> Option<String> {
         None

@@ -10,5 +10,5 @@ pub use controller_traits::{
 pub use error::ExecutionError;
 pub use types::{
     DatastoreKeysRequest, ExecutionAddressInfo, ExecutionBlockMetadata, ExecutionStackElement, ExecutionStats,
-    FinalBlock, ReadOnlyExecutionOutput, ReadOnlyExecutionRequest, ReadOnlyExecutionTarget,
+    FinalBlock, ReadOnlyExecutionOutput, ReadOnlyExecutionRequest, ReadOnlyExecutionTarget, STATE_CHECKPOINT_PERIODS,
 };

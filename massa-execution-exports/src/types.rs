@@ -8,6 +8,9 @@ use massa_models::slot::Slot;
 use massa_storage::Storage;
 use std::ops::Bound;
 
+/// Nodes compare their final states once in so many periods: every two minutes where periods have 16 s.
+pub const STATE_CHECKPOINT_PERIODS: u64 = 8;
+
 /// What execution needs to know of a block beside its id.
 #[derive(Clone)]
 pub struct ExecutionBlockMetadata {

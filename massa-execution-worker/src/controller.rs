@@ -239,6 +239,10 @@ impl ExecutionController for Controller {
         (state.ledger.cursor(), state.ledger.hash())
     }
 
+    fn get_state_checkpoints(&self) -> Vec<(Slot, [u8; 32])> {
+        self.shared.state.read().ledger.checkpoints()
+    }
+
     fn get_halt_reason(&self) -> Option<String> {
         self.shared.state.read().halt.as_ref().map(ToString::to_string)
     }

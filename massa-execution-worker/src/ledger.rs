@@ -4,7 +4,7 @@ use crate::config::ExecutionConfig;
 use crate::execute::{genesis_hash, state_hash, Outcome, SlotOutput};
 use crate::rows::{self, Head, Identity};
 use crate::state::{Bytes, Changes, KeyRange, StateView};
-use massa_execution_exports::{ExecutionError, FinalBlock, FinalPeriod};
+use massa_execution_exports::{ExecutionError, FinalBlock, FinalPeriod, STATE_CHECKPOINT_PERIODS};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::block_id::BlockId;
@@ -14,13 +14,15 @@ use massa_models::prehash::PreHashMap;
 use massa_models::slot::Slot;
 use rocksdb::{BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, Direction, IteratorMode, LogLevel, Options};
 use rocksdb::{WriteBatch, WriteOptions, DB};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Log files of all families together, after which the oldest buffers are written out.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Final states that are kept to be compared with other nodes'.
+const CHECKPOINTS_KEPT: usize = 16;
 
 /// Why the ledger cannot be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -53,6 +55,8 @@ pub(crate) struct FinalLedger {
     executed_by_expiry: BTreeMap<u64, Vec<OperationId>>,
     /// Final blocks on disk.
     kept_blocks: BTreeMap<Slot, BlockId>,
+    /// Final states that are compared with those of other nodes, oldest first.
+    checkpoints: VecDeque<(Slot, [u8; 32])>,
     /// The last final block of each thread; `None` while that is a genesis block nobody has named.
     last_blocks: Vec<Option<BlockId>>,
 }
@@ -74,6 +78,7 @@ impl FinalLedger {
             outcomes: PreHashMap::default(),
             executed_by_expiry: BTreeMap::new(),
             kept_blocks: BTreeMap::new(),
+            checkpoints: VecDeque::new(),
             last_blocks: vec![None; usize::from(config.thread_count)],
         };
         ledger.load_executed()?;
@@ -89,6 +94,21 @@ impl FinalLedger {
     /// The hash of the state after it.
     pub(crate) fn hash(&self) -> [u8; 32] {
         self.head.hash
+    }
+
+    /// Slots at which states are compared, with the hash after each, oldest first.
+    pub(crate) fn checkpoints(&self) -> Vec<(Slot, [u8; 32])> {
+        self.checkpoints.iter().copied().collect()
+    }
+
+    fn note_checkpoint(&mut self, slot: Slot) {
+        if slot.thread.checked_add(1) != Some(self.thread_count) || slot.period % STATE_CHECKPOINT_PERIODS != 0 {
+            return;
+        }
+        self.checkpoints.push_back((slot, self.head.hash));
+        if self.checkpoints.len() > CHECKPOINTS_KEPT {
+            self.checkpoints.pop_front();
+        }
     }
 
     /// The last final block of a thread.
@@ -200,6 +220,7 @@ impl FinalLedger {
     /// The changes of a commit in memory.
     fn apply(&mut self, output: &SlotOutput, head: Head, expired_end: u64, old_blocks: &[Slot]) {
         self.head = head;
+        self.note_checkpoint(head.slot);
         for operation in &output.executed {
             self.remember(operation.expire_period, operation.id, operation.outcome);
         }
@@ -498,6 +519,23 @@ mod tests {
         ledger.close().unwrap();
         assert!(ledger.commit(&output, None).is_err());
         assert_eq!((ledger.cursor(), ledger.hash()), before);
+    }
+
+    #[test]
+    fn states_are_noted_at_the_last_slot_of_every_eighth_period_and_the_newest_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ledger = FinalLedger::open(&config(directory.path())).unwrap();
+        let mut expected = Vec::new();
+        for period in 1..=STATE_CHECKPOINT_PERIODS * (CHECKPOINTS_KEPT as u64 + 2) {
+            for thread in 0..2 {
+                let output = execute_miss(&ledger, Slot::new(period, thread));
+                ledger.commit(&output, None).unwrap();
+            }
+            if period % STATE_CHECKPOINT_PERIODS == 0 {
+                expected.push((Slot::new(period, 1), ledger.hash()));
+            }
+        }
+        assert_eq!(ledger.checkpoints(), expected[2..]);
     }
 
     #[test]

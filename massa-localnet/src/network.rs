@@ -194,6 +194,20 @@ impl Network {
         &mut self.nodes[index]
     }
 
+    /// A second node with the keys of node `index`, which does not run; it is no part of this network.
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    ///
+    /// # Panics
+    /// There is no such node.
+    pub fn duplicate(&self, index: usize) -> Result<Node, NetworkError> {
+        let runtime = client_runtime()?;
+        let ports = free_ports(1)?;
+        let name = format!("{}-again", self.nodes[index].name());
+        Ok(self.nodes[index].duplicate(name, ports[0], &runtime)?)
+    }
+
     /// Periods to look at, with the segments of this network.
     pub fn span(&self, first: u64, last: u64) -> Span {
         Span {
@@ -260,23 +274,34 @@ fn empty_directory(path: &Path) -> Result<PathBuf, NetworkError> {
 }
 
 fn create_nodes(options: &NetworkOptions, directory: &Path) -> Result<Vec<Node>, NetworkError> {
-    let runtime = ClientRuntime::start().map_err(|source| NetworkError::System {
+    let runtime = client_runtime()?;
+    let ports = free_ports(options.nodes)?;
+    let nodes = ports
+        .into_iter()
+        .zip(1..)
+        .map(|(ports, number)| Node::create(format!("node{number}"), directory, &options.programs, ports, &runtime));
+    Ok(nodes.collect::<Result<_, _>>()?)
+}
+
+fn client_runtime() -> Result<ClientRuntime, NetworkError> {
+    ClientRuntime::start().map_err(|source| NetworkError::System {
         what: "thread of the clients",
         source,
-    })?;
-    let ports = free_addresses(options.nodes * 3).map_err(|source| NetworkError::System {
+    })
+}
+
+/// Ports for so many nodes.
+fn free_ports(nodes: usize) -> Result<Vec<Ports>, NetworkError> {
+    let addresses = free_addresses(nodes * 3).map_err(|source| NetworkError::System {
         what: "free ports",
         source,
     })?;
-    let nodes = ports.chunks_exact(3).zip(1..).map(|(ports, number)| {
-        let ports = Ports {
-            protocol: ports[0],
-            public: ports[1],
-            private: ports[2],
-        };
-        Node::create(format!("node{number}"), directory, &options.programs, ports, &runtime)
+    let ports = addresses.chunks_exact(3).map(|addresses| Ports {
+        protocol: addresses[0],
+        public: addresses[1],
+        private: addresses[2],
     });
-    Ok(nodes.collect::<Result<_, _>>()?)
+    Ok(ports.collect())
 }
 
 /// Addresses on loopback that nobody listens at. Held all at once, so that each is another.

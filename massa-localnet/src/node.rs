@@ -167,6 +167,43 @@ impl Node {
         })
     }
 
+    /// A second node with the keys of this one, which does not run: a copy of its directory, with the settings changed so that it
+    /// listens elsewhere. Nothing runs yet.
+    ///
+    /// # Errors
+    /// [`NodeError::File`].
+    pub fn duplicate(&self, name: String, ports: Ports, runtime: &ClientRuntime) -> Result<Self, NodeError> {
+        let directory = self.directory.with_file_name(&name);
+        copy_directory(&self.directory, &directory)?;
+        let log = directory.join(LOG_FILE);
+        if log.exists() {
+            fs::remove_file(&log).map_err(file_error(&log))?;
+        }
+        let path = directory.join(CONFIG_FILE);
+        let mut text = fs::read_to_string(&path).map_err(file_error(&path))?;
+        let own = &self.ports;
+        for (from, to) in [
+            (own.protocol, ports.protocol),
+            (own.public, ports.public),
+            (own.private, ports.private),
+        ] {
+            text = text.replace(&format!("\"{from}\""), &format!("\"{to}\""));
+        }
+        fs::write(&path, text).map_err(file_error(&path))?;
+        Ok(Self {
+            name,
+            directory,
+            programs: self.programs.clone(),
+            ports,
+            identity: NodeIdentity {
+                listener: ports.protocol,
+                ..self.identity
+            },
+            client: NodeClient::new(runtime, ports.public),
+            process: None,
+        })
+    }
+
     /// Writes the settings that differ from the base file.
     ///
     /// # Errors
@@ -486,6 +523,22 @@ repair_patience = 4_000
     )
 }
 
+/// Copies a directory and all below it.
+fn copy_directory(from: &Path, to: &Path) -> Result<(), NodeError> {
+    fs::create_dir_all(to).map_err(file_error(to))?;
+    for entry in fs::read_dir(from).map_err(file_error(from))? {
+        let source = entry.map_err(file_error(from))?.path();
+        let Some(name) = source.file_name() else { continue };
+        let target = to.join(name);
+        if source.is_dir() {
+            copy_directory(&source, &target)?;
+        } else {
+            fs::copy(&source, &target).map_err(file_error(&source))?;
+        }
+    }
+    Ok(())
+}
+
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> NodeError {
     let path = path.to_path_buf();
     move |source| NodeError::File { path, source }
@@ -551,6 +604,33 @@ mod tests {
         assert_eq!(settings.distributed_storage.replication_factor, 2);
         assert_eq!(settings.distributed_storage.challenge_frequency_periods, 4);
         assert_eq!(settings.distributed_storage.round_segments, 5);
+    }
+
+    #[test]
+    fn a_duplicate_has_the_keys_of_the_node_and_listens_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let node = node(directory.path(), "massa-node");
+        node.configure(Path::new("genesis.json"), 1, &[*node.identity()])
+            .unwrap();
+        let ports = Ports {
+            protocol: address(11),
+            public: address(12),
+            private: address(13),
+        };
+        let runtime = ClientRuntime::start().unwrap();
+        let second = node.duplicate("second".into(), ports, &runtime).unwrap();
+        let over = second.directory.join(CONFIG_FILE);
+        let settings = Settings::read(&second.programs.base_config, &over).unwrap();
+        assert_eq!(
+            (settings.protocol.bind, settings.protocol.routable_addresses),
+            (address(11), vec![address(11)])
+        );
+        assert_eq!(
+            (settings.api.bind_public, settings.api.bind_private),
+            (address(12), address(13))
+        );
+        let key = load_or_create_keypair(&second.directory.join(KEY_FILE)).unwrap();
+        assert_eq!(NodeId::new(key.get_public_key()), node.identity().node_id);
     }
 
     #[test]

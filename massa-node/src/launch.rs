@@ -1,5 +1,6 @@
 //! The node: everything it consists of, started in order and stopped in the reverse of it.
 
+use crate::alarms::{start_alarms, AlarmManager, AlarmParts};
 use crate::causes::with_causes;
 use crate::descriptors::Descriptors;
 use crate::distributed_storage::api::{NodeStorageApi, NodeStorageApiParts};
@@ -8,6 +9,7 @@ use crate::distributed_storage::peers::{addresses_of, listeners_of, tell_listene
 use crate::distributed_storage::{NodeStorage, StorageError};
 use crate::genesis::Genesis;
 use crate::memory::MemoryShares;
+use crate::metrics::gauge;
 use crate::settings::Settings;
 use crate::sync::{start_sync, SyncManager, SyncParts};
 use massa_api::{start_api, ApiConfig, ApiContext, ApiHandle};
@@ -77,6 +79,7 @@ fn part<E: Into<Box<dyn std::error::Error + Send + Sync>>>(part: &'static str) -
 pub struct Node {
     api: Option<ApiHandle>,
     factory: Box<dyn FactoryManager>,
+    alarms: AlarmManager,
     sync: SyncManager,
     protocol: Box<dyn ProtocolManager>,
     protocol_controller: Box<dyn ProtocolController>,
@@ -135,14 +138,6 @@ lazy_static::lazy_static! {
     static ref RUNNING: IntGauge = gauge("distributed_storage_running", "1 while the archive runs");
     static ref STOPPED_PARTS: IntGauge =
         gauge("distributed_storage_stopped_parts", "Parts of the archive that did not start");
-}
-
-/// A gauge of the default registry.
-fn gauge(name: &str, help: &str) -> IntGauge {
-    let gauge = IntGauge::new(name, help).expect("the constant is the name of a metric");
-    // It fails only where the name is taken, and each is registered once.
-    let _ = prometheus::register(Box::new(gauge.clone()));
-    gauge
 }
 
 /// What every part is started with.
@@ -347,6 +342,21 @@ fn graph_of(
     }))
 }
 
+/// What peers show to be wrong takes leave to produce: `synced` is what sync says, `may_produce` what the factory follows.
+fn begin_alarms(
+    protocol: &Protocol,
+    execution: &dyn ExecutionController,
+    (synced, may_produce): (&Arc<AtomicBool>, &Arc<AtomicBool>),
+) -> Result<AlarmManager, LaunchError> {
+    let started = start_alarms(AlarmParts {
+        protocol: protocol.clone(),
+        execution: execution.clone_box(),
+        synced: Arc::clone(synced),
+        may_produce: Arc::clone(may_produce),
+    });
+    started.map_err(part("alarms"))
+}
+
 impl Node {
     /// Starts everything. `stop` is called when the operator asks the node to stop through the API.
     ///
@@ -371,12 +381,13 @@ impl Node {
         let storage = archive.storage.as_ref();
         let (consensus_controller, consensus) = base.start_consensus(storage, channels)?;
         let protocol = base.start_protocol(storage, &consensus_controller, &pool, protocol_channels)?;
-        let may_produce = Arc::new(AtomicBool::new(false));
+        let (synced, may_produce) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         base.start_archive_work(&mut archive, &network, &protocol_controller, &*execution_controller);
-        let sync = base.start_sync(&consensus_controller, archive.storage.as_ref(), &network, &may_produce);
+        let sync = base.start_sync(&consensus_controller, archive.storage.as_ref(), &network, &synced);
+        let alarms = begin_alarms(&protocol_controller, &*execution_controller, (&synced, &may_produce))?;
         let factory = base.start_factory(&consensus_controller, &pool, &may_produce)?;
         let context = ApiContext {
-            storage_api: base.storage_api(&archive, &consensus_controller, &protocol_controller, &may_produce),
+            storage_api: base.storage_api(&archive, &consensus_controller, &protocol_controller, &synced),
             consensus_controller,
             execution_controller,
             pool_controller: pool,
@@ -391,6 +402,7 @@ impl Node {
         Ok(Self {
             api: Some(api),
             factory,
+            alarms,
             sync,
             protocol,
             protocol_controller,
@@ -406,6 +418,7 @@ impl Node {
             api.stop();
         }
         self.factory.stop();
+        self.alarms.stop();
         self.sync.stop();
         if let Some(storage) = &mut self.archive.storage {
             storage.stop_network();
@@ -543,7 +556,7 @@ impl Base {
         consensus: &Consensus,
         storage: Option<&NodeStorage>,
         network: &StorageHandlerNetwork,
-        may_produce: &Arc<AtomicBool>,
+        synced: &Arc<AtomicBool>,
     ) -> SyncManager {
         let network: Arc<dyn StorageNetwork> = Arc::new(network.clone());
         start_sync(SyncParts {
@@ -554,7 +567,7 @@ impl Base {
             consensus: consensus.clone(),
             storage: self.storage.clone_without_refs(),
             archive: storage.map(|storage| (storage.handle().reader(), network)),
-            may_produce: Arc::clone(may_produce),
+            synced: Arc::clone(synced),
         })
     }
 

@@ -105,8 +105,8 @@ pub struct SyncParts {
     pub storage: Storage,
     /// Archived periods of peers; none without the extension.
     pub archive: Option<(Arc<ArchiveReader>, Arc<dyn StorageNetwork>)>,
-    /// Set while the node may produce.
-    pub may_produce: Arc<AtomicBool>,
+    /// Set while the node is in step with the network: then it may produce.
+    pub synced: Arc<AtomicBool>,
 }
 
 /// Stops the thread.
@@ -164,18 +164,18 @@ struct Sync {
 impl Sync {
     fn run(&mut self, stopped: &Receiver<()>) {
         while stopped.recv_timeout(TICK).is_err_and(|error| error.is_timeout()) {
-            let synced = self.parts.may_produce.load(Ordering::Acquire);
+            let synced = self.parts.synced.load(Ordering::Acquire);
             match decide(self.view(), synced, self.fed) {
                 SyncStep::Synced if synced => {}
                 SyncStep::Synced => {
                     info!("in step with the network");
                     self.fed = None;
-                    self.parts.may_produce.store(true, Ordering::Release);
+                    self.parts.synced.store(true, Ordering::Release);
                 }
                 step => {
                     if synced {
                         warn!("fell behind the network");
-                        self.parts.may_produce.store(false, Ordering::Release);
+                        self.parts.synced.store(false, Ordering::Release);
                     }
                     if let SyncStep::Fetch { first, last } = step {
                         self.fetch(first, last);

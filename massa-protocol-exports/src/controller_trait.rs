@@ -1,9 +1,10 @@
 //! The protocol, seen from the rest of the node.
 
-use crate::{PeerAddress, PeerId, ProtocolError};
+use crate::{Alarms, PeerAddress, PeerId, ProtocolError};
 use massa_models::block_header::SecuredHeader;
 use massa_models::block_id::BlockId;
 use massa_models::prehash::{PreHashMap, PreHashSet};
+use massa_models::slot::Slot;
 use massa_storage::Storage;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -89,6 +90,19 @@ pub trait ProtocolController: Send + Sync {
     /// [`ProtocolError::ChannelError`].
     fn add_peer_addresses(&self, _addresses: Vec<PeerAddress>) -> Result<(), ProtocolError> {
         Ok(())
+    }
+
+    /// Tells the hash of this node's final state after a slot: it is compared with what peers tell, and told to them.
+    ///
+    /// # Errors
+    /// [`ProtocolError::ChannelError`].
+    fn tell_final_state(&self, _slot: Slot, _hash: [u8; 32]) -> Result<(), ProtocolError> {
+        Ok(())
+    }
+
+    /// What peers show to be wrong with this node.
+    fn get_alarms(&self) -> Alarms {
+        Alarms::default()
     }
 
     /// A second handle.

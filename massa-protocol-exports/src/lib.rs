@@ -1,11 +1,13 @@
 //! Peers, protocol settings and what the node asks of the protocol.
 
+mod alarms;
 mod block_archive;
 mod controller_trait;
 mod error;
 mod peer_id;
 mod settings;
 
+pub use alarms::{Alarms, ClockAlarm, ClockWitness, IdentityAlarm, StateAlarm};
 pub use block_archive::BlockArchive;
 pub use controller_trait::{NetworkStats, PeerConnectionType, ProtocolController, ProtocolManager};
 pub use error::ProtocolError;

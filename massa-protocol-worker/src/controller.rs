@@ -1,5 +1,6 @@
 //! What the rest of the node asks of the protocol.
 
+use crate::checks::SharedChecks;
 use crate::connectivity::ConnectivityCommand;
 use crate::handlers::block_handler::commands_propagation::BlockHandlerPropagationCommand;
 use crate::handlers::block_handler::commands_retrieval::BlockHandlerRetrievalCommand;
@@ -10,13 +11,14 @@ use massa_channel::sender::MassaSender;
 use massa_models::block_header::SecuredHeader;
 use massa_models::block_id::BlockId;
 use massa_models::prehash::{PreHashMap, PreHashSet};
+use massa_models::slot::Slot;
 use massa_protocol_exports::{
-    NetworkStats, PeerAddress, PeerConnectionType, PeerId, ProtocolController, ProtocolError,
+    Alarms, NetworkStats, PeerAddress, PeerConnectionType, PeerId, ProtocolController, ProtocolError,
 };
 use massa_storage::Storage;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long figures may take. Upstream's number.
 const STATS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,16 +38,18 @@ struct Senders {
 pub struct ProtocolControllerImpl {
     /// None once stopped.
     senders: Option<Senders>,
+    checks: SharedChecks,
 }
 
 impl ProtocolControllerImpl {
-    /// A controller over these channels.
+    /// A controller over these channels, which tells what `checks` found.
     pub fn new(
         block_retrieval: MassaSender<BlockHandlerRetrievalCommand>,
         block_propagation: MassaSender<BlockHandlerPropagationCommand>,
         operation_propagation: MassaSender<OperationHandlerPropagationCommand>,
         connectivity: MassaSender<ConnectivityCommand>,
         peer_management: MassaSender<PeerManagementCmd>,
+        checks: SharedChecks,
     ) -> Self {
         Self {
             senders: Some(Senders {
@@ -55,6 +59,7 @@ impl ProtocolControllerImpl {
                 connectivity,
                 peer_management,
             }),
+            checks,
         }
     }
 
@@ -131,6 +136,15 @@ impl ProtocolController for ProtocolControllerImpl {
     fn add_peer_addresses(&self, addresses: Vec<PeerAddress>) -> Result<(), ProtocolError> {
         let command = ConnectivityCommand::AddAddresses(addresses);
         try_send(&self.senders()?.connectivity, command, "add_peer_addresses")
+    }
+
+    fn tell_final_state(&self, slot: Slot, hash: [u8; 32]) -> Result<(), ProtocolError> {
+        let command = PeerManagementCmd::FinalState(slot, hash);
+        try_send(&self.senders()?.peer_management, command, "tell_final_state")
+    }
+
+    fn get_alarms(&self) -> Alarms {
+        self.checks.alarms(Instant::now())
     }
 
     fn clone_box(&self) -> Box<dyn ProtocolController> {

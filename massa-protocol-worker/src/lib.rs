@@ -5,6 +5,7 @@
 //! carried in an encrypted, authenticated channel ([`transport`]); the first handshake frame says more
 //! ([`handlers::peer_handler::handshake`]); there are no endorsements.
 
+pub mod checks;
 pub mod connectivity;
 pub mod controller;
 pub mod handlers;

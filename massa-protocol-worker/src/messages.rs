@@ -6,7 +6,9 @@
 
 use crate::handlers::block_handler::{BlockMessage, BlockMessageSerializer};
 use crate::handlers::operation_handler::{OperationMessage, OperationMessageSerializer};
-use crate::handlers::peer_handler::{PeerManagementMessage, PeerManagementMessageSerializer};
+use crate::handlers::peer_handler::{
+    PeerManagementMessage, PeerManagementMessageDeserializer, PeerManagementMessageSerializer,
+};
 use crate::handlers::storage_handler::messages::{StorageMessage, StorageMessageSerializer};
 use massa_channel::sender::MassaSender;
 use massa_protocol_exports::{PeerId, ProtocolError};
@@ -172,6 +174,22 @@ impl Serializer<Message> for MessagesSerializer {
 fn write<T>(serializer: Option<&impl Serializer<T>>, value: &T, buffer: &mut Vec<u8>) -> Result<(), SerializeError> {
     let disabled = || SerializeError::GeneralError("messages of this type are not enabled".into());
     serializer.ok_or_else(disabled)?.serialize(value, buffer)
+}
+
+/// The message about peers in a frame; none if it is of another type, or malformed.
+pub(crate) fn read_peer_message(
+    frame: &[u8],
+    deserializer: &PeerManagementMessageDeserializer,
+) -> Option<PeerManagementMessage> {
+    let id = U64VarIntDeserializer::new(Included(0), Included(u64::MAX));
+    let (message, id) = id.deserialize::<DeserializeError>(frame).ok()?;
+    if id != MessageTypeId::PeerManagement as u64 {
+        return None;
+    }
+    match deserializer.deserialize::<DeserializeError>(message) {
+        Ok(([], message)) => Some(message),
+        _ => None,
+    }
 }
 
 /// Hands what peers send to the handlers. Runs on the reader thread of each connection.

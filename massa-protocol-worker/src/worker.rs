@@ -1,5 +1,7 @@
 //! Puts the protocol together.
 
+use crate::checks::contests::Contests;
+use crate::checks::SharedChecks;
 use crate::connectivity::{ConnectivityCommand, ConnectivityThread, Handlers, ProtocolStorageHost};
 use crate::controller::ProtocolControllerImpl;
 use crate::handlers::block_handler::cache::{BlockCache, SharedBlockCache};
@@ -55,6 +57,8 @@ pub struct ProtocolChannels {
     pub peer_management_handler: ChannelEnds<PeerManagementCmd>,
     /// To the storage handler.
     pub storage_handler: StorageHandlerChannels,
+    /// What peers show to be wrong with this node.
+    pub checks: SharedChecks,
 }
 
 impl ProtocolChannels {
@@ -90,6 +94,7 @@ pub fn create_protocol_controller(config: ProtocolConfig) -> (Box<dyn ProtocolCo
         connectivity_thread: channel("connectivity_thread", &config),
         peer_management_handler: channel("peer_management_handler", &config),
         storage_handler: StorageHandlerChannels::new(&config),
+        checks: SharedChecks::new(&config),
     };
     let controller = ProtocolControllerImpl::new(
         channels.block_handler_retrieval.0.clone(),
@@ -97,6 +102,7 @@ pub fn create_protocol_controller(config: ProtocolConfig) -> (Box<dyn ProtocolCo
         channels.operation_handler_propagation.0.clone(),
         channels.connectivity_thread.0.clone(),
         channels.peer_management_handler.0.clone(),
+        channels.checks.clone(),
     );
     (Box::new(controller), channels)
 }
@@ -124,6 +130,9 @@ pub fn start_protocol_controller(
     check_config(&config, storage_parts.is_some())?;
     let peer_id = PeerId::from_public_key(keypair.get_public_key());
     let shared = SharedState {
+        keypair,
+        checks: protocol_channels.checks.clone(),
+        contests: Contests::default(),
         connections: ActiveConnections::new(peer_id, &config),
         peer_db: Arc::new(RwLock::new(PeerDB::new(peer_id, &config.initial_peers))),
         block_cache: Arc::new(RwLock::new(BlockCache::new(&config))),
@@ -137,22 +146,23 @@ pub fn start_protocol_controller(
         block_archive,
         storage_parts,
     };
-    start(config, keypair, shared, (protocol_channels, modules))
+    start(config, shared, (protocol_channels, modules))
 }
 
 fn start(
     config: ProtocolConfig,
-    keypair: KeyPair,
     shared: SharedState,
     (protocol_channels, modules): (ProtocolChannels, Modules),
 ) -> Result<Box<dyn ProtocolManager>, ProtocolError> {
     let network_channels = NetworkChannels::new(&config);
     let parts = NetworkParts {
-        keypair,
+        keypair: shared.keypair.clone(),
         connections: shared.connections.clone(),
         peer_db: Arc::clone(&shared.peer_db),
         messages_handler: network_channels.messages_handler(config.storage_enabled),
         on_connected: on_connected(&shared, &protocol_channels),
+        checks: shared.checks.clone(),
+        contests: shared.contests.clone(),
     };
     // The sockets come first: if an address cannot be had, no thread is left behind.
     let network = Network::start(&config, parts)?;
@@ -174,6 +184,9 @@ fn start(
 
 /// What several threads use.
 struct SharedState {
+    keypair: KeyPair,
+    checks: SharedChecks,
+    contests: Contests,
     connections: ActiveConnections,
     peer_db: SharedPeerDB,
     block_cache: SharedBlockCache,
@@ -230,12 +243,16 @@ fn start_handlers(
         cache: Arc::clone(&shared.block_cache),
         storage: shared.storage.clone_without_refs(),
         block_archive: modules.block_archive,
+        checks: shared.checks.clone(),
     };
     let peer_parts = PeerHandlerParts {
         active_connections: shared.connections.clone_box(),
         receiver_network: network.peers.1,
         commands: channels.peer_management_handler,
         peer_db: Arc::clone(&shared.peer_db),
+        keypair: shared.keypair.clone(),
+        checks: shared.checks.clone(),
+        contests: shared.contests.clone(),
     };
     let host = ProtocolStorageHost {
         connections: shared.connections.clone(),

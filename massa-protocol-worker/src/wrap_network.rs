@@ -27,6 +27,11 @@ pub trait ActiveConnectionsTrait: Send + Sync {
     /// The peers with which a handshake succeeded.
     fn get_peer_ids_connected(&self) -> HashSet<PeerId>;
 
+    /// Whether the peer said in the handshake that it knows the messages with which nodes compare themselves.
+    fn knows_checks(&self, _peer_id: &PeerId) -> bool {
+        false
+    }
+
     /// The connected peers, their address, who opened the connection, and their category (always none here).
     fn get_peers_connected(&self) -> HashMap<PeerId, (SocketAddr, PeerConnectionType, Option<String>)>;
 

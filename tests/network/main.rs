@@ -1,5 +1,6 @@
 //! Scenarios with networks of node processes. One program, so that several run at a time: most of their time they wait.
 
+mod alarms;
 mod cheaters;
 mod common;
 mod differing;

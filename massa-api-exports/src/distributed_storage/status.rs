@@ -26,6 +26,9 @@ pub struct StorageStatus {
     /// Parts of this status that could not be read, and why: their values are 0 or absent.
     #[serde(default)]
     pub errors: BTreeMap<StatusPart, String>,
+    /// What peers show to be wrong with this node and has to be acted on: its key is used elsewhere, its final state is not theirs.
+    #[serde(default)]
+    pub alarms: Vec<String>,
     /// Who it is.
     pub node_id: NodeId,
     /// Who runs it, as configured.
@@ -107,7 +110,7 @@ pub struct StorageStatus {
     pub indexes: IndexInfo,
     /// The last period that is final in every thread.
     pub last_period_final: Option<u64>,
-    /// Whether the node is up to date with the chain.
+    /// Whether the node is up to date with the chain; not while its clock is wrong, as it would not know.
     pub synced: bool,
     /// Why the node does not archive or hold more, in words for its operator.
     pub why_not_more: Vec<String>,
@@ -125,6 +128,7 @@ impl StorageStatus {
             problem: None,
             stopped_parts: Vec::new(),
             errors: BTreeMap::new(),
+            alarms: Vec::new(),
             node_id,
             operator_address: None,
             chain_id,

@@ -97,7 +97,9 @@ fn lines(status: &StorageStatus) -> Vec<(&'static str, String)> {
 
 /// What its operator must see whatever else there is to say.
 fn alarms(status: &StorageStatus) -> Vec<(&'static str, String)> {
-    let mut lines = Vec::new();
+    let shown = status.alarms.iter().take(2);
+    let shown = shown.map(|alarm| wrap(alarm, COLUMNS - INDENT).into_iter().take(VALUE_LINES).collect());
+    let mut lines: Vec<_> = shown.flat_map(|alarm| headed("ALARM", alarm)).collect();
     if let Some(error) = &status.store_error {
         let wrapped = wrap(&format!("STOPPED: {error}"), COLUMNS - INDENT);
         lines.extend(headed("store", wrapped.into_iter().take(2).collect()));
@@ -200,7 +202,7 @@ fn chain(status: &StorageStatus) -> String {
         || "nothing final".to_string(),
         |last| format!("final up to period {last}"),
     );
-    let synced = if status.synced { "synced" } else { "not synced yet" };
+    let synced = if status.synced { "synced" } else { "not synced" };
     format!("{final_period}, {synced}")
 }
 
@@ -485,7 +487,9 @@ fn reasons(status: &StorageStatus, room: usize) -> Vec<String> {
     if lines.is_empty() {
         let missing = &status.missing;
         let is_whole = missing.periods == 0 && missing.slots == 0 && status.chunks_missing == 0;
-        let text = if is_whole {
+        let text = if !status.alarms.is_empty() {
+            "see the alarms above"
+        } else if is_whole {
             "nothing is missing"
         } else {
             "what is missing comes by itself"
@@ -650,6 +654,29 @@ mod tests {
         assert!(status
             .text()
             .contains("NOT RUNNING   rounds: claims and earnings in /store"));
+    }
+
+    #[test]
+    fn what_peers_show_to_be_wrong_comes_first_and_nothing_says_that_all_is_well() {
+        let mut status = status();
+        status.alarms = vec!["the final state of this node after slot 8:7 is not that of 3 of 3 peers".to_string()];
+        let text = status.text();
+        let first: Vec<&str> = text.lines().skip(1).take(2).collect();
+        assert_eq!(
+            first,
+            [
+                "ALARM         the final state of this node after slot 8:7 is not that of 3 of 3",
+                "              peers"
+            ]
+        );
+        assert!(!text.contains("nothing is missing"), "{text}");
+        assert!(text.contains("why not more  see the alarms above"), "{text}");
+        status.alarms.clear();
+        status.why_not_more = vec!["this machine's clock is 30.0 s behind 3 peers".to_string()];
+        assert!(status
+            .text()
+            .ends_with("why not more  this machine's clock is 30.0 s behind 3 peers"));
+        assert!(status.text().contains("nothing final, not synced"));
     }
 
     #[test]

@@ -267,6 +267,7 @@ pub fn status() -> NodeStatus {
         chain_id: UPSTREAM.chain_id,
         minimal_fees: "0.01".parse().unwrap(),
         current_mip_version: 0,
+        alarms: Vec::new(),
     }
 }
 

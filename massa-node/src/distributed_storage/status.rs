@@ -17,7 +17,7 @@ use massa_distributed_storage_worker::repair::progress;
 use massa_distributed_storage_worker::rounds::thread::RoundStatus;
 use massa_distributed_storage_worker::smart_contract::client::ClientStatus;
 use massa_distributed_storage_worker::storage_backend::{Counters, IndexScope, IndexScopes};
-use massa_protocol_exports::ProtocolError;
+use massa_protocol_exports::{Alarms, ProtocolError};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -38,7 +38,9 @@ struct Seen {
     factor_in_force: u64,
     /// Whether this node counts.
     is_storage_node: bool,
+    /// Whether the node is in step with the network, by its own clock.
     synced: bool,
+    alarms: Alarms,
 }
 
 impl NodeStorageApi {
@@ -72,6 +74,7 @@ impl NodeStorageApi {
             factor_in_force: in_force.replication_factor as u64,
             is_storage_node: in_force.own.is_some(),
             synced: self.synced.load(Ordering::Acquire),
+            alarms: self.protocol.get_alarms(),
         }
     }
 
@@ -93,6 +96,7 @@ impl NodeStorageApi {
             problem: None,
             stopped_parts: self.stopped_parts.clone(),
             errors: seen.errors.clone(),
+            alarms: seen.alarms.serious_lines(),
             operator_address: self.operator,
             first_period: parameters.first_period,
             last_archived_period: archive.newest_joined,
@@ -131,7 +135,7 @@ impl NodeStorageApi {
             round_segments: settings.round_segments,
             indexes: indexes_of(&store.indexes()),
             last_period_final: finals.iter().map(|(_, period)| *period).min(),
-            synced: seen.synced,
+            synced: seen.synced && seen.alarms.clock.is_none(),
             why_not_more: self.why_not_more(&seen),
             registry: self.registry(&seen.registry),
             ..StorageStatus::of_node(self.extension.own(), parameters.chain_id)
@@ -188,7 +192,7 @@ impl NodeStorageApi {
 
     /// Why not more is archived or held, in words.
     fn why_not_more(&self, seen: &Seen) -> Vec<String> {
-        let mut reasons = Vec::new();
+        let mut reasons: Vec<String> = seen.alarms.clock.iter().map(ToString::to_string).collect();
         if let Some(error) = &seen.archive.store_error {
             reasons.push(format!("the store does not take blocks: {error}"));
         }

@@ -2,6 +2,8 @@
 
 use super::frame::{LinkState, MORE_BYTES};
 use super::send_queue::SendQueues;
+use crate::checks::identity::Nonce;
+use crate::handlers::peer_handler::handshake::Capabilities;
 use crate::messages::{Message, MessageTypeId, MessagesSerializer};
 use crate::wrap_network::ActiveConnectionsTrait;
 use massa_protocol_exports::{LinkFaults, PeerConnectionType, PeerId, ProtocolConfig, ProtocolError};
@@ -24,7 +26,7 @@ pub(crate) struct Connection {
     pub(crate) peer_id: PeerId,
     pub(crate) address: SocketAddr,
     pub(crate) direction: PeerConnectionType,
-    pub(crate) speaks_storage: bool,
+    pub(crate) capabilities: Capabilities,
     pub(crate) queues: SendQueues,
     pub(crate) link: Arc<LinkState>,
     stream: TcpStream,
@@ -34,7 +36,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        (peer_id, speaks_storage): (PeerId, bool),
+        (peer_id, capabilities): (PeerId, Capabilities),
         (address, direction): (SocketAddr, PeerConnectionType),
         (stream, link): (TcpStream, Arc<LinkState>),
         config: &ProtocolConfig,
@@ -43,7 +45,7 @@ impl Connection {
             peer_id,
             address,
             direction,
-            speaks_storage,
+            capabilities,
             queues: SendQueues::new(config.send_data_channel_size, config.link_faults),
             link,
             stream,
@@ -141,7 +143,18 @@ impl ActiveConnections {
         table
             .connections
             .get(peer_id)
-            .is_some_and(|connection| connection.speaks_storage)
+            .is_some_and(|connection| connection.capabilities.speaks_storage)
+    }
+
+    /// The connection with this peer, if it is one of another process than `nonce` is of.
+    pub(crate) fn of_another_process(&self, peer_id: &PeerId, nonce: &Nonce) -> Option<Arc<Connection>> {
+        let table = self.table.read();
+        let existing = table.connections.get(peer_id)?;
+        let is_other = existing
+            .capabilities
+            .nonce
+            .is_some_and(|other| !other.is_same_instance(nonce));
+        is_other.then(|| Arc::clone(existing))
     }
 
     /// Whether there is a connection with the peer.
@@ -277,7 +290,7 @@ impl ActiveConnectionsTrait for ActiveConnections {
         let connection = self.table.read().connections.get(peer_id).cloned();
         let connection = connection.ok_or_else(|| ProtocolError::PeerDisconnected(peer_id.to_string()))?;
         let is_storage = MessageTypeId::from(&message) == MessageTypeId::Storage;
-        if is_storage && !connection.speaks_storage {
+        if is_storage && !connection.capabilities.speaks_storage {
             let reason = format!("peer {peer_id} does not speak storage");
             return Err(ProtocolError::SendError(reason));
         }
@@ -303,6 +316,12 @@ impl ActiveConnectionsTrait for ActiveConnections {
 
     fn get_peer_ids_connected(&self) -> HashSet<PeerId> {
         self.table.read().connections.keys().copied().collect()
+    }
+
+    fn knows_checks(&self, peer_id: &PeerId) -> bool {
+        let table = self.table.read();
+        let connection = table.connections.get(peer_id);
+        connection.is_some_and(|connection| connection.capabilities.nonce.is_some())
     }
 
     fn get_peers_connected(&self) -> HashMap<PeerId, (SocketAddr, PeerConnectionType, Option<String>)> {

@@ -5,6 +5,7 @@
 //! ([handshake](crate::handlers::peer_handler::handshake)); each later one is a message.
 
 mod connection;
+mod contest;
 mod frame;
 mod network;
 mod noise;

@@ -5,13 +5,17 @@ use super::frame::{FrameLimits, FrameReader, FrameWriter, IDLE_TIMEOUT};
 use super::noise::{open_channel, prologue, Role};
 use super::threads::ThreadGroup;
 use super::ActiveConnections;
+use crate::checks::contests::Contests;
+use crate::checks::SharedChecks;
 use crate::handlers::peer_handler::handshake::{Handshake, HandshakeError, Introduction};
 use crate::handlers::peer_handler::models::SharedPeerDB;
-use crate::messages::MessagesHandler;
+use crate::handlers::peer_handler::PeerManagementMessageSerializer;
+use crate::messages::{MessagesHandler, MessagesSerializer};
 use crate::transport::Channel;
 use crate::wrap_network::ActiveConnectionsTrait;
 use massa_protocol_exports::{PeerAddress, PeerConnectionType, PeerId, ProtocolConfig};
 use massa_signature::KeyPair;
+use massa_time::MassaTime;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,17 +37,21 @@ pub(crate) struct Network {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    config: ProtocolConfig,
+pub(super) struct Shared {
+    pub(super) config: ProtocolConfig,
     handshake: Handshake,
     prologue: Vec<u8>,
     limits: FrameLimits,
-    connections: ActiveConnections,
+    pub(super) connections: ActiveConnections,
     peer_db: SharedPeerDB,
     messages_handler: MessagesHandler,
     on_connected: OnConnected,
     listening: Vec<SocketAddr>,
     threads: ThreadGroup,
+    checks: SharedChecks,
+    pub(super) contests: Contests,
+    /// Of messages about peers.
+    pub(super) serializer: MessagesSerializer,
 }
 
 /// What a network is made of.
@@ -53,6 +61,8 @@ pub(crate) struct NetworkParts {
     pub(crate) peer_db: SharedPeerDB,
     pub(crate) messages_handler: MessagesHandler,
     pub(crate) on_connected: OnConnected,
+    pub(crate) checks: SharedChecks,
+    pub(crate) contests: Contests,
 }
 
 impl Network {
@@ -72,7 +82,7 @@ impl Network {
             .collect::<Result<_, _>>()?;
         let network = Self {
             shared: Arc::new(Shared {
-                handshake: Handshake::new(parts.keypair, config),
+                handshake: Handshake::new(parts.keypair, config, parts.checks.clone()),
                 prologue: prologue(config.chain_id, &config.version),
                 limits: FrameLimits::from(config),
                 config: config.clone(),
@@ -82,6 +92,10 @@ impl Network {
                 on_connected: parts.on_connected,
                 listening,
                 threads: ThreadGroup::default(),
+                checks: parts.checks,
+                contests: parts.contests,
+                serializer: MessagesSerializer::new()
+                    .with_peer_management_message_serializer(PeerManagementMessageSerializer::new()),
             }),
         };
         for listener in listeners {
@@ -228,7 +242,7 @@ impl Shared {
     fn take_in(
         self: &Arc<Self>,
         stream: TcpStream,
-        channel: Channel,
+        mut channel: Channel,
         introduction: Introduction,
         (address, dialed): (SocketAddr, bool),
     ) -> Result<(Arc<Connection>, FrameReader), HandshakeError> {
@@ -239,22 +253,36 @@ impl Shared {
         };
         let peer_id = introduction.peer_id;
         let connection = Arc::new(Connection::new(
-            (peer_id, introduction.speaks_storage),
+            (peer_id, introduction.capabilities),
             (address, direction),
-            (stream, channel.link),
+            (stream, Arc::clone(&channel.link)),
             &self.config,
         ));
+        if self.is_of_two_processes(&introduction, &mut channel) {
+            return Err(HandshakeError::Refused("another process with its key is connected"));
+        }
         if let Err(error) = self.connections.admit(&connection) {
             return Err(HandshakeError::Refused(admission(error)));
         }
-        let announcement = &introduction.announcement;
-        self.peer_db
-            .write()
-            .add_announced(&peer_id, &announcement.listeners, announcement.timestamp);
-        info!(peer = %peer_id, %address, ?direction, storage = introduction.speaks_storage, "peer connected");
+        self.note(&introduction, &connection);
         (self.on_connected)(&peer_id);
         self.start_writer(&connection, channel.writer);
         Ok((connection, channel.reader))
+    }
+
+    /// Takes down what a peer that was taken in said of itself.
+    fn note(&self, introduction: &Introduction, connection: &Connection) {
+        let (peer_id, announcement) = (introduction.peer_id, &introduction.announcement);
+        self.peer_db
+            .write()
+            .add_announced(&peer_id, &announcement.listeners, announcement.timestamp);
+        let told = MassaTime::from_millis(announcement.timestamp);
+        let mut checks = self.checks.lock();
+        checks.clock.peer_told(&peer_id, told, introduction.received_at);
+        drop(checks);
+        let (address, direction) = (connection.address, connection.direction);
+        let storage = introduction.capabilities.speaks_storage;
+        info!(peer = %peer_id, %address, ?direction, storage, "peer connected");
     }
 
     fn start_writer(self: &Arc<Self>, connection: &Arc<Connection>, writer: FrameWriter) {

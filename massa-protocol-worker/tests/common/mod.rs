@@ -357,13 +357,23 @@ impl TestNode {
     }
 
     pub fn start_with(config: ProtocolConfig, keypair: KeyPair, archive: Option<Arc<dyn BlockArchive>>) -> Self {
+        Self::start_in_chain(config, keypair, archive, &OneProducer)
+    }
+
+    /// A node of a chain with other producers.
+    pub fn start_in_chain(
+        config: ProtocolConfig,
+        keypair: KeyPair,
+        archive: Option<Arc<dyn BlockArchive>>,
+        selector: &dyn SelectorController,
+    ) -> Self {
         loop {
             // Another test can be given the same port in the meantime.
             let address = config.listeners.first().copied().unwrap_or_else(free_address);
             let mut config = config.clone();
             config.listeners = vec![address];
             config.routable_addresses = vec![address];
-            match Self::try_start(config, keypair.clone(), archive.clone()) {
+            match Self::try_start(config, keypair.clone(), archive.clone(), selector.clone_box()) {
                 Ok(node) => return node,
                 Err(ProtocolError::Io(error)) if error.kind() == std::io::ErrorKind::AddrInUse => {}
                 Err(error) => panic!("{error}"),
@@ -375,6 +385,7 @@ impl TestNode {
         config: ProtocolConfig,
         keypair: KeyPair,
         archive: Option<Arc<dyn BlockArchive>>,
+        selector: Box<dyn SelectorController>,
     ) -> Result<Self, ProtocolError> {
         let (protocol, channels) = create_protocol_controller(config.clone());
         let storage = Storage::create_root();
@@ -384,7 +395,7 @@ impl TestNode {
         let manager = start_protocol_controller(
             config.clone(),
             keypair.clone(),
-            Box::new(OneProducer),
+            selector,
             consensus.clone_box(),
             pool.clone_box(),
             storage.clone_without_refs(),

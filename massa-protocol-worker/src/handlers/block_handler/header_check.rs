@@ -1,6 +1,7 @@
 //! Whether a header is valid by itself.
 
 use massa_models::block_header::SecuredHeader;
+use massa_models::error::ModelsError;
 use massa_models::slot::Slot;
 use massa_models::timeslots::get_block_slot_timestamp;
 use massa_pos_exports::SelectorController;
@@ -53,6 +54,15 @@ pub(super) fn check_header(
         return Err(HeaderError::Genesis);
     }
     check_time(slot, config, now)?;
+    check_future_header(header, selector)
+}
+
+/// The same without the time: a header of a slot that is in the future by this node's clock shows who is ahead.
+pub(super) fn check_future_header(
+    header: &SecuredHeader,
+    selector: &dyn SelectorController,
+) -> Result<(), HeaderError> {
+    let slot = header.content.slot;
     match selector.get_producer(slot) {
         Ok(producer) if producer == header.content_creator_address => {}
         Ok(_) => return Err(HeaderError::Producer(slot)),
@@ -63,10 +73,15 @@ pub(super) fn check_header(
 
 fn check_time(slot: Slot, config: &ProtocolConfig, now: MassaTime) -> Result<(), HeaderError> {
     let ahead = MIN_AHEAD.max(config.t0.saturating_mul(MAX_PERIODS_AHEAD));
-    match get_block_slot_timestamp(config.thread_count, config.t0, config.genesis_timestamp, slot) {
+    match begin_of(slot, config) {
         Ok(begin) if begin <= now.saturating_add(ahead) => Ok(()),
         _ => Err(HeaderError::Future(slot)),
     }
+}
+
+/// When a slot begins.
+pub(super) fn begin_of(slot: Slot, config: &ProtocolConfig) -> Result<MassaTime, ModelsError> {
+    get_block_slot_timestamp(config.thread_count, config.t0, config.genesis_timestamp, slot)
 }
 
 fn check_signatures(header: &SecuredHeader) -> Result<(), HeaderError> {

@@ -15,6 +15,7 @@ pub use messages::{
     BlockMessageSerializer,
 };
 
+use crate::checks::SharedChecks;
 use crate::handlers::peer_handler::PeerManagementCmd;
 use crate::handlers::spawn_handler_thread;
 use crate::messages::PeerMessageTuple;
@@ -53,6 +54,7 @@ pub(crate) struct BlockHandlerParts {
     pub(crate) cache: SharedBlockCache,
     pub(crate) storage: Storage,
     pub(crate) block_archive: Option<Arc<dyn BlockArchive>>,
+    pub(crate) checks: SharedChecks,
 }
 
 /// The two threads of this handler.
@@ -78,6 +80,7 @@ impl BlockHandler {
                 config.max_serialized_operations_size_per_block,
             ),
             wishlist: Wishlist::new(config, &parts.storage),
+            checks: parts.checks,
             config: config.clone(),
         };
         let propagation = PropagationThread {

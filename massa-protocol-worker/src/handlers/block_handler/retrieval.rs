@@ -2,11 +2,12 @@
 
 use super::cache::{KnownBy, SharedBlockCache};
 use super::commands_retrieval::BlockHandlerRetrievalCommand;
-use super::header_check::{check_header, HeaderError};
+use super::header_check::{begin_of, check_future_header, check_header, HeaderError};
 use super::messages::{AskForBlockInfo, BlockInfoReply, BlockMessage, BlockMessageDeserializer};
 use super::messages::{BlockMessageDeserializerArgs, BlockMessageSerializer};
 use super::serving::BlockSource;
 use super::wishlist::{Reaction, Wishlist};
+use crate::checks::SharedChecks;
 use crate::handlers::peer_handler::PeerManagementCmd;
 use crate::messages::{MessagesSerializer, PeerMessageTuple};
 use crate::wrap_network::ActiveConnectionsTrait;
@@ -20,11 +21,14 @@ use massa_pos_exports::SelectorController;
 use massa_protocol_exports::{PeerId, ProtocolConfig};
 use massa_serialization::{DeserializeError, Deserializer};
 use massa_time::MassaTime;
+use schnellru::{ByLength, LruMap};
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 /// How often deadlines of questions are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// Headers of the future that are remembered.
+const FUTURE_HEADERS: u32 = 256;
 
 /// What the thread is made of.
 pub(super) struct RetrievalThread {
@@ -37,6 +41,7 @@ pub(super) struct RetrievalThread {
     pub(super) cache: SharedBlockCache,
     pub(super) source: BlockSource,
     pub(super) wishlist: Wishlist,
+    pub(super) checks: SharedChecks,
     pub(super) config: ProtocolConfig,
 }
 
@@ -46,6 +51,7 @@ impl RetrievalThread {
         let mut state = State {
             deserializer: BlockMessageDeserializer::new(BlockMessageDeserializerArgs::from(&self.config)),
             serializer: MessagesSerializer::new().with_block_message_serializer(BlockMessageSerializer::new()),
+            future_headers: LruMap::new(ByLength::new(FUTURE_HEADERS)),
             parts: self,
         };
         state.run();
@@ -54,6 +60,8 @@ impl RetrievalThread {
 
 struct State {
     parts: RetrievalThread,
+    /// Headers of the future that were looked at.
+    future_headers: LruMap<BlockId, ()>,
     deserializer: BlockMessageDeserializer,
     serializer: MessagesSerializer,
 }
@@ -136,12 +144,24 @@ impl State {
 
     /// A header that a peer announced.
     fn on_header(&mut self, peer_id: &PeerId, header: &SecuredHeader) {
+        let is_new = !self.parts.cache.read().is_checked(&header.id);
         if self.take_header(peer_id, header) {
             self.parts
                 .cache
                 .write()
                 .insert_known(peer_id, header.id, KnownBy::ToldUs);
             self.parts.wishlist.announced(&header.id, peer_id);
+            if is_new {
+                self.compare_clocks(header);
+            }
+        }
+    }
+
+    /// The time of a header that came for the first time is compared with its slot.
+    fn compare_clocks(&self, header: &SecuredHeader) {
+        if let Ok(begin) = begin_of(header.content.slot, &self.parts.config) {
+            let (producer, now) = (&header.content_creator_address, MassaTime::now());
+            self.parts.checks.lock().clock.header_came(producer, begin, now);
         }
     }
 
@@ -154,6 +174,7 @@ impl State {
         }
         let selector = &*self.parts.selector;
         if let Err(error) = check_header(header, selector, &self.parts.config, MassaTime::now()) {
+            let error = self.look_at_future(header, error);
             self.refuse_header(peer_id, header, error);
             return false;
         }
@@ -161,6 +182,22 @@ impl State {
         self.parts.wishlist.header_checked(header);
         self.parts.consensus.register_block_header(header.id, header.clone());
         true
+    }
+
+    /// A header of the future is refused; if it is genuine, it tells something of the clocks. Each is looked at once: its signature
+    /// costs more than the refusal.
+    fn look_at_future(&mut self, header: &SecuredHeader, error: HeaderError) -> HeaderError {
+        let is_future = matches!(error, HeaderError::Future(_));
+        if !is_future || self.future_headers.peek(&header.id).is_some() {
+            return error;
+        }
+        self.future_headers.insert(header.id, ());
+        match check_future_header(header, &*self.parts.selector) {
+            Ok(()) => self.compare_clocks(header),
+            Err(fault) if fault.proves_fault() => return fault,
+            Err(_) => {}
+        }
+        error
     }
 
     fn refuse_header(&mut self, peer_id: &PeerId, header: &SecuredHeader, error: HeaderError) {

@@ -8,10 +8,11 @@
 //! 2: random (32)
 //! 3: signature (65) of blake3(the other side's random | channel hash)
 //!
-//! capabilities: "MCAP" | version of this part (u8) = 1 | flags (u8): bit 0 = storage
+//! capabilities: "MCAP" | version of this part (u8) = 1 | flags (u8): bit 0 = storage, bit 1 = checks | nonce (32) if checks
 //! ```
 //! What follows the announcement is this project's extension; older nodes ignore it. Absent or unknown bytes mean no
-//! capability, and more bytes after the flags are ignored.
+//! capability, and more bytes after these are ignored. *Checks* are the messages with which nodes compare themselves with each
+//! other; the nonce tells one process with a key from another ([`identity`](crate::checks::identity)).
 //!
 //! The channel hash is in the third signature because the channel's own keys prove nothing: without it, somebody in the
 //! middle could open one channel to each of two nodes, hand their random bytes and signatures across, and read and
@@ -21,6 +22,8 @@
 use super::announcement::{Announcement, AnnouncementDeserializer, AnnouncementSerializer};
 use super::messages::{PeerListeners, PeerManagementMessage, PeerManagementMessageDeserializer};
 use super::messages::{PeerManagementMessageDeserializerArgs, PeerManagementMessageSerializer};
+use crate::checks::identity::Nonce;
+use crate::checks::SharedChecks;
 use crate::transport::{Channel, ChannelHash, FrameError};
 use massa_hash::Hash;
 use massa_models::error::ModelsError;
@@ -31,13 +34,14 @@ use massa_signature::{KeyPair, MassaSignatureError, SignatureDeserializer};
 use massa_time::MassaTime;
 use rand::{rngs::OsRng, RngCore};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CODE_WELCOME: u8 = 0;
 const CODE_NO_SLOT: u8 = 1;
 const CAPABILITY_MAGIC: [u8; 4] = *b"MCAP";
 const CAPABILITY_VERSION: u8 = 1;
 const FLAG_STORAGE: u8 = 1;
+const FLAG_CHECKS: u8 = 2;
 const RANDOM_BYTES: usize = 32;
 
 /// Why a connection did not come about.
@@ -53,6 +57,9 @@ pub enum HandshakeError {
     /// This node reached itself.
     #[error("the peer has this node's own id")]
     OwnId,
+    /// Another process has this node's key: it proved that.
+    #[error("the peer is another process with this node's own key")]
+    OwnIdElsewhere,
     /// Somebody else answers at this address.
     #[error("the peer is {found}, expected {expected}")]
     OtherPeer {
@@ -105,8 +112,19 @@ pub struct Introduction {
     pub peer_id: PeerId,
     /// Where it listens.
     pub announcement: Announcement,
+    /// When the announcement, which has the peer's time, was received by this node's clock.
+    pub received_at: MassaTime,
+    /// What it said that it can do.
+    pub capabilities: Capabilities,
+}
+
+/// What a peer can do besides what all can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
     /// Whether it understands storage messages.
     pub speaks_storage: bool,
+    /// A nonce of its process, if it understands the messages of checks.
+    pub nonce: Option<Nonce>,
 }
 
 /// What this node says of itself, and its limits.
@@ -120,6 +138,7 @@ pub(crate) struct Handshake {
     max_listeners_per_peer: u64,
     max_peers_per_announcement: u64,
     message_timeout: Duration,
+    checks: SharedChecks,
 }
 
 /// The first frame, read.
@@ -129,7 +148,7 @@ enum FirstFrame {
 }
 
 impl Handshake {
-    pub(crate) fn new(keypair: KeyPair, config: &ProtocolConfig) -> Self {
+    pub(crate) fn new(keypair: KeyPair, config: &ProtocolConfig, checks: SharedChecks) -> Self {
         Self {
             peer_id: PeerId::from_public_key(keypair.get_public_key()),
             keypair,
@@ -139,6 +158,7 @@ impl Handshake {
             max_listeners_per_peer: config.max_size_listeners_per_peer,
             max_peers_per_announcement: config.max_size_peers_announcement,
             message_timeout: config.message_timeout.to_duration(),
+            checks,
         }
     }
 
@@ -159,9 +179,23 @@ impl Handshake {
             FirstFrame::Welcome(introduction) => *introduction,
             FirstFrame::NoSlot(peers) => return Err(HandshakeError::NoSlot(peers)),
         };
+        if introduction.peer_id == self.peer_id {
+            return Err(self.meet_own_id(channel, &introduction.capabilities));
+        }
         admit(&introduction.peer_id)?;
         self.prove(channel, &introduction.peer_id)?;
         Ok(introduction)
+    }
+
+    /// Somebody says that it has this node's id. If it is another process with its key, it can prove that; the channel's hash in what
+    /// is signed keeps anybody between from showing this node its own signature.
+    fn meet_own_id(&self, channel: &mut Channel, capabilities: &Capabilities) -> HandshakeError {
+        let is_other = |nonce: Nonce| !self.checks.lock().identity.is_own(&nonce);
+        if !capabilities.nonce.is_some_and(is_other) || self.prove(channel, &self.peer_id).is_err() {
+            return HandshakeError::OwnId;
+        }
+        self.checks.lock().identity.seen(Instant::now());
+        HandshakeError::OwnIdElsewhere
     }
 
     /// Tells the other side that there is no slot for it, and who else there is.
@@ -189,10 +223,10 @@ impl Handshake {
         let now = MassaTime::now().as_millis();
         let announcement = Announcement::new(self.listeners.clone(), now, &self.keypair)?;
         AnnouncementSerializer.serialize(&announcement, &mut frame)?;
-        if self.speaks_storage {
-            frame.extend(CAPABILITY_MAGIC);
-            frame.extend([CAPABILITY_VERSION, FLAG_STORAGE]);
-        }
+        frame.extend(CAPABILITY_MAGIC);
+        let storage = if self.speaks_storage { FLAG_STORAGE } else { 0 };
+        frame.extend([CAPABILITY_VERSION, storage | FLAG_CHECKS]);
+        frame.extend(self.checks.lock().identity.nonce(Instant::now()).to_bytes());
         Ok(frame)
     }
 
@@ -216,12 +250,10 @@ impl Handshake {
         }
     }
 
+    /// Whether the one that was dialed answers, or somebody with this node's id: [`Handshake::meet_own_id`].
     fn check_identity(&self, found: PeerId, expected: Option<PeerId>) -> Result<(), HandshakeError> {
-        if found == self.peer_id {
-            return Err(HandshakeError::OwnId);
-        }
         match expected {
-            Some(expected) if expected != found => Err(HandshakeError::OtherPeer {
+            Some(expected) if expected != found && found != self.peer_id => Err(HandshakeError::OtherPeer {
                 expected: Box::new(expected),
                 found: Box::new(found),
             }),
@@ -230,6 +262,7 @@ impl Handshake {
     }
 
     fn read_welcome(&self, peer_id: PeerId, bytes: &[u8]) -> Result<Introduction, HandshakeError> {
+        let received_at = MassaTime::now();
         let (rest, announcement) = AnnouncementDeserializer::new(self.max_listeners_per_peer)
             .deserialize::<DeserializeError>(bytes)
             .map_err(|_| HandshakeError::Malformed("announcement"))?;
@@ -239,7 +272,8 @@ impl Handshake {
         Ok(Introduction {
             peer_id,
             announcement,
-            speaks_storage: says_storage(rest),
+            received_at,
+            capabilities: read_capabilities(rest),
         })
     }
 
@@ -281,12 +315,19 @@ fn challenge(random: &[u8], channel_hash: &ChannelHash) -> Hash {
     Hash::compute_from_concatenation(&[random, channel_hash])
 }
 
-/// Whether the bytes after the announcement say that the peer understands storage messages.
-fn says_storage(bytes: &[u8]) -> bool {
-    let Some((magic, [CAPABILITY_VERSION, flags, ..])) = bytes.split_first_chunk() else {
-        return false;
+/// What the bytes after the announcement say that the peer can do.
+fn read_capabilities(bytes: &[u8]) -> Capabilities {
+    let Some((magic, [CAPABILITY_VERSION, flags, rest @ ..])) = bytes.split_first_chunk() else {
+        return Capabilities::default();
     };
-    *magic == CAPABILITY_MAGIC && flags & FLAG_STORAGE != 0
+    if *magic != CAPABILITY_MAGIC {
+        return Capabilities::default();
+    }
+    let nonce = rest.first_chunk().filter(|_| flags & FLAG_CHECKS != 0);
+    Capabilities {
+        speaks_storage: flags & FLAG_STORAGE != 0,
+        nonce: nonce.map(|nonce| Nonce::from_bytes(*nonce)),
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +336,7 @@ mod tests {
 
     #[test]
     fn storage_is_spoken_only_where_the_capability_bytes_say_so() {
+        let says_storage = |bytes: &[u8]| read_capabilities(bytes).speaks_storage;
         assert!(says_storage(b"MCAP\x01\x01"));
         assert!(says_storage(b"MCAP\x01\x03and what later versions add"));
         for other in [
@@ -307,5 +349,15 @@ mod tests {
         ] {
             assert!(!says_storage(other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_nonce_is_read_only_whole_and_where_the_flag_says_so() {
+        let with = |flags: u8, bytes: usize| [&b"MCAP\x01"[..], &[flags], &vec![7; bytes]].concat();
+        let nonce = Some(Nonce::from_bytes([7; 32]));
+        assert_eq!(read_capabilities(&with(2, 32)).nonce, nonce);
+        assert_eq!(read_capabilities(&with(3, 40)).nonce, nonce);
+        assert_eq!(read_capabilities(&with(1, 32)).nonce, None);
+        assert_eq!(read_capabilities(&with(2, 31)).nonce, None);
     }
 }

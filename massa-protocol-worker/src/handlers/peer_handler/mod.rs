@@ -1,4 +1,4 @@
-//! Peers: who they are, where they listen, who is banned.
+//! Peers: who they are, where they listen, who is banned; and what they tell of themselves, so that nodes can compare.
 
 pub mod announcement;
 pub mod handshake;
@@ -7,17 +7,23 @@ pub mod models;
 
 pub use messages::{
     PeerListeners, PeerManagementMessage, PeerManagementMessageDeserializer, PeerManagementMessageDeserializerArgs,
-    PeerManagementMessageSerializer,
+    PeerManagementMessageSerializer, Report,
 };
 
+use crate::checks::contests::Contests;
+use crate::checks::identity::{IdProof, Nonce};
+use crate::checks::SharedChecks;
 use crate::handlers::{end_handler_thread, spawn_handler_thread};
 use crate::messages::{MessagesSerializer, PeerMessageTuple};
 use crate::wrap_network::ActiveConnectionsTrait;
 use crossbeam_channel::select;
 use massa_channel::receiver::MassaReceiver;
 use massa_channel::sender::MassaSender;
+use massa_models::slot::Slot;
 use massa_protocol_exports::{PeerId, ProtocolConfig, ProtocolError};
 use massa_serialization::{DeserializeError, Deserializer};
+use massa_signature::KeyPair;
+use massa_time::MassaTime;
 use models::SharedPeerDB;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,6 +32,8 @@ use tracing::{debug, info, warn};
 /// How often each peer is sent a list of peers. It also shows that this node is alive: see
 /// [`IDLE_TIMEOUT`](crate::transport::IDLE_TIMEOUT).
 const LIST_INTERVAL: Duration = Duration::from_secs(30);
+/// How often each peer is told this node's time and final state: a clock that is set wrong is found within half a minute.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A command to the peer handler.
 #[derive(Clone, Debug)]
@@ -36,6 +44,8 @@ pub enum PeerManagementCmd {
     Unban(Vec<PeerId>),
     /// Send the list of peers to a peer that connected.
     Greet(PeerId),
+    /// Compare this hash of the final state after a slot with that of peers.
+    FinalState(Slot, [u8; 32]),
     /// End.
     Stop,
 }
@@ -46,6 +56,9 @@ pub(crate) struct PeerHandlerParts {
     pub(crate) receiver_network: MassaReceiver<PeerMessageTuple>,
     pub(crate) commands: (MassaSender<PeerManagementCmd>, MassaReceiver<PeerManagementCmd>),
     pub(crate) peer_db: SharedPeerDB,
+    pub(crate) keypair: KeyPair,
+    pub(crate) checks: SharedChecks,
+    pub(crate) contests: Contests,
 }
 
 /// The thread of this handler.
@@ -61,6 +74,10 @@ impl PeerManagementHandler {
             receiver_network: parts.receiver_network,
             commands: parts.commands.1,
             peer_db: parts.peer_db,
+            own: PeerId::from_public_key(parts.keypair.get_public_key()),
+            keypair: parts.keypair,
+            checks: parts.checks,
+            contests: parts.contests,
             serializer: MessagesSerializer::new()
                 .with_peer_management_message_serializer(PeerManagementMessageSerializer::new()),
             deserializer: PeerManagementMessageDeserializer::new(PeerManagementMessageDeserializerArgs::from(config)),
@@ -85,6 +102,10 @@ struct State {
     receiver_network: MassaReceiver<PeerMessageTuple>,
     commands: MassaReceiver<PeerManagementCmd>,
     peer_db: SharedPeerDB,
+    own: PeerId,
+    keypair: KeyPair,
+    checks: SharedChecks,
+    contests: Contests,
     serializer: MessagesSerializer,
     deserializer: PeerManagementMessageDeserializer,
     list_size: usize,
@@ -92,8 +113,9 @@ struct State {
 
 impl State {
     fn run(&mut self) {
-        let mut next_list = Instant::now() + LIST_INTERVAL;
+        let (mut next_list, mut next_report) = (Instant::now() + LIST_INTERVAL, Instant::now() + REPORT_INTERVAL);
         loop {
+            let next = next_list.min(next_report);
             select! {
                 recv(self.receiver_network) -> message => {
                     self.receiver_network.update_metrics();
@@ -103,21 +125,34 @@ impl State {
                 recv(self.commands) -> command => {
                     self.commands.update_metrics();
                     match command {
-                        Ok(PeerManagementCmd::Ban(peers)) => self.ban(&peers),
-                        Ok(PeerManagementCmd::Unban(peers)) => self.unban(&peers),
-                        Ok(PeerManagementCmd::Greet(peer_id)) => self.send_list(&peer_id),
                         Ok(PeerManagementCmd::Stop) | Err(_) => return,
+                        Ok(command) => self.on_command(command),
                     }
                 }
-                default(next_list.saturating_duration_since(Instant::now())) => {}
+                default(next.saturating_duration_since(Instant::now())) => {}
             }
             if Instant::now() >= next_list {
                 next_list = Instant::now() + LIST_INTERVAL;
-                self.peer_db.write().lift_bans(Instant::now());
-                for peer_id in self.active_connections.get_peer_ids_connected() {
-                    self.send_list(&peer_id);
-                }
+                self.send_lists();
             }
+            if Instant::now() >= next_report {
+                next_report = Instant::now() + REPORT_INTERVAL;
+                self.checks.retain(&self.active_connections.get_peer_ids_connected());
+                self.send_reports();
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: PeerManagementCmd) {
+        match command {
+            PeerManagementCmd::Ban(peers) => self.ban(&peers),
+            PeerManagementCmd::Unban(peers) => self.unban(&peers),
+            PeerManagementCmd::Greet(peer_id) => self.send_list(&peer_id),
+            PeerManagementCmd::FinalState(slot, hash) => {
+                self.checks.lock().state.own_is(slot, hash);
+                self.send_reports();
+            }
+            PeerManagementCmd::Stop => {}
         }
     }
 
@@ -125,8 +160,61 @@ impl State {
         match self.deserializer.deserialize::<DeserializeError>(message) {
             Ok(([], PeerManagementMessage::ListPeers(peers))) => self.peer_db.write().add_hearsay(&peers),
             Ok(([], PeerManagementMessage::NewPeerConnected(peer))) => self.peer_db.write().add_hearsay(&[peer]),
+            Ok(([], PeerManagementMessage::Report(report))) => self.on_report(peer_id, &report),
+            Ok(([], PeerManagementMessage::ProveId(nonce))) => self.prove_id(peer_id, nonce),
+            Ok(([], PeerManagementMessage::IdProof(proof))) => self.on_id_proof(peer_id, proof),
             Ok((rest, _)) => warn!(peer = %peer_id, bytes = rest.len(), "peer message ignored: bytes follow it"),
             Err(error) => warn!(peer = %peer_id, %error, "peer message ignored"),
+        }
+    }
+
+    fn on_report(&self, peer_id: &PeerId, report: &Report) {
+        let mut checks = self.checks.lock();
+        checks.clock.peer_told(peer_id, report.time, MassaTime::now());
+        if let Some((slot, hash)) = report.state {
+            checks.state.peer_told(peer_id, slot, hash);
+        }
+    }
+
+    /// Shows that this process has its key, to a peer that met another one with it.
+    fn prove_id(&self, peer_id: &PeerId, nonce: Nonce) {
+        let (now, mut checks) = (Instant::now(), self.checks.lock());
+        if !checks.identity.may_sign(peer_id, &nonce, now) {
+            return debug!(peer = %peer_id, "nonce not signed: it is this process' own, or the peer asks too often");
+        }
+        let own = checks.identity.nonce(now);
+        drop(checks);
+        match IdProof::new(nonce, own, &self.keypair) {
+            Ok(proof) => self.send(peer_id, PeerManagementMessage::IdProof(proof), true),
+            Err(error) => warn!(%error, "nonce not signed"),
+        }
+    }
+
+    /// Of this node's own nonce, it shows another process with its key; of another's, some connection waits for it.
+    fn on_id_proof(&self, peer_id: &PeerId, proof: IdProof) {
+        let mut checks = self.checks.lock();
+        if !checks.identity.is_own(&proof.nonce) {
+            drop(checks);
+            return self.contests.answered(peer_id, proof);
+        }
+        let proven = checks.identity.on_proof(peer_id, &proof, &self.own, Instant::now());
+        debug!(peer = %peer_id, proven, "proof of another process with the key of this node");
+    }
+
+    fn send_reports(&self) {
+        let state = self.checks.lock().state.newest();
+        for peer_id in self.active_connections.get_peer_ids_connected() {
+            if self.active_connections.knows_checks(&peer_id) {
+                let time = MassaTime::now();
+                self.send(&peer_id, PeerManagementMessage::Report(Report { time, state }), true);
+            }
+        }
+    }
+
+    fn send_lists(&self) {
+        self.peer_db.write().lift_bans(Instant::now());
+        for peer_id in self.active_connections.get_peer_ids_connected() {
+            self.send_list(&peer_id);
         }
     }
 
@@ -147,12 +235,15 @@ impl State {
 
     fn send_list(&self, peer_id: &PeerId) {
         let peers = self.peer_db.read().some_peers(self.list_size, Instant::now());
-        let message = PeerManagementMessage::ListPeers(peers).into();
-        if let Err(error) = self
+        self.send(peer_id, PeerManagementMessage::ListPeers(peers), false);
+    }
+
+    fn send(&self, peer_id: &PeerId, message: PeerManagementMessage, high_priority: bool) {
+        let sent = self
             .active_connections
-            .send_to_peer(peer_id, &self.serializer, message, false)
-        {
-            debug!(peer = %peer_id, %error, "list of peers not sent");
+            .send_to_peer(peer_id, &self.serializer, message.into(), high_priority);
+        if let Err(error) = sent {
+            debug!(peer = %peer_id, %error, "peer message not sent");
         }
     }
 }
