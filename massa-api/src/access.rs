@@ -65,7 +65,7 @@ impl AllowedHost {
             return false;
         };
         let is_port = |wanted: u16| port.is_some_and(|port| port.parse() == Ok(wanted));
-        host.eq_ignore_ascii_case(&self.host) && self.port.is_none_or(is_port)
+        host.eq_ignore_ascii_case(&self.host) && self.port.map_or(true, is_port)
     }
 }
 
@@ -132,7 +132,7 @@ impl Access {
         is_own: impl Fn(&str) -> bool,
     ) -> Result<(), Refused> {
         let host = only_one(headers, HOST).ok_or(HOST_REFUSED)?;
-        if is_own(host) && named.is_none_or(&is_own) {
+        if is_own(host) && named.map_or(true, &is_own) {
             Ok(())
         } else {
             Err(HOST_REFUSED)

@@ -234,7 +234,7 @@ fn the_filter_of_events_is_handed_over_whole() {
     let operation = first_operation(&blocks()[0]).id;
     let (emitter, caller) = (address(), address());
     let asked = json!({
-        "start": {"period": 1, "thread": 2}, "end": {"period": 3, "thread": 4},
+        "start": {"period": 1, "thread": 2}, "end": {"period": 30, "thread": 4},
         "emitter_address": emitter, "original_caller_address": caller,
         "original_operation_id": operation, "is_final": true, "is_error": false,
     });
@@ -242,7 +242,7 @@ fn the_filter_of_events_is_handed_over_whole() {
     assert_eq!(told, node.world().events);
     let filter = EventFilter {
         start: Some(Slot::new(1, 2)),
-        end: Some(Slot::new(3, 4)),
+        end: Some(Slot::new(30, 4)),
         emitter_address: Some(emitter),
         original_caller_address: Some(caller),
         original_operation_id: Some(operation),

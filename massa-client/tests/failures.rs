@@ -137,7 +137,7 @@ fn a_command_that_is_nearly_right_is_told_what_was_meant() {
     for (arguments, meant) in [
         (&["statsu"][..], "'status'"),
         (&["storage", "list-chunk"], "'list-chunks'"),
-        (&["archive", "stat", "--dri", "x"], "'--dir'"),
+        (&["archive", "stat", "--dirr", "x"], "'--dir'"),
     ] {
         assert_says(&run(arguments).error(2), &[meant, "--help says more"]);
         assert_says(&run(&[arguments, &["--json"]].concat()).json_error(2), &[meant]);

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/node.rs"]
 mod node;
 
-use common::{assert_says, run, TestDir, ROOTS, STORE, UPSTREAM};
+use common::{assert_says, run, TestDir, ROOTS, STORE, TOKEN_FILE, UPSTREAM};
 use jsonrpsee::types::ErrorObjectOwned;
 use massa_distributed_storage_exports::record::operation_id;
 use massa_distributed_storage_exports::segment_proof::ProofDocument;

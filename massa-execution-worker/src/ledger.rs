@@ -102,7 +102,9 @@ impl FinalLedger {
     }
 
     fn note_checkpoint(&mut self, slot: Slot) {
-        if slot.thread.checked_add(1) != Some(self.thread_count) || slot.period % STATE_CHECKPOINT_PERIODS != 0 {
+        if slot.thread.checked_add(1) != Some(self.thread_count)
+            || !slot.period.is_multiple_of(STATE_CHECKPOINT_PERIODS)
+        {
             return;
         }
         self.checkpoints.push_back((slot, self.head.hash));

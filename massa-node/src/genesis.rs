@@ -412,7 +412,8 @@ pub(crate) mod tests {
     #[test]
     fn every_value_out_of_its_range_is_refused_by_its_path() {
         genesis().check().unwrap();
-        let cases: [(&str, fn(&mut Genesis)); 29] = [
+        type Change = fn(&mut Genesis);
+        let cases: [(&str, Change); 29] = [
             ("genesis_timestamp", |of| of.genesis_timestamp = MassaTime::max()),
             ("thread_count", |of| of.thread_count = 0),
             ("thread_count", |of| of.thread_count = 3),

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 
 const require = createRequire(new URL('../../massa-storage-sc/', import.meta.url));
 const { Account, JsonRpcProvider, Operation, OperationStatus, parseMas } = require('@massalabs/massa-web3');
-const { default: bs58check } = await import(require.resolve('bs58check'));
+const { default: bs58check } = require('bs58check');
 
 /** As many as a page of an explorer shows. */
 const UNKNOWN = 100;

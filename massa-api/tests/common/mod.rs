@@ -219,7 +219,7 @@ impl ExecutionController for Parts {
     fn read_events(&self, filter: &EventFilter, keep: &mut dyn FnMut(&SCOutputEvent) -> bool) -> FilteredEvents {
         let mut world = self.0.lock();
         world.event_filters.push(filter.clone());
-        let is_meant = |event: &&SCOutputEvent| filter.end.is_none_or(|end| event.context.slot < end);
+        let is_meant = |event: &&SCOutputEvent| filter.end.map_or(true, |end| event.context.slot < end);
         let mut cut = false;
         let kept = world.events.iter().rev().filter(is_meant).take_while(|event| {
             cut = !keep(event);
@@ -276,7 +276,7 @@ fn kept(
     values: impl Iterator<Item = FinalAndCandidateBytes>,
     keep: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Vec<FinalAndCandidateBytes> {
-    let mut keeps = |value: &Option<Vec<u8>>| value.as_ref().is_none_or(|value| keep(value));
+    let mut keeps = |value: &Option<Vec<u8>>| value.as_ref().map_or(true, |value| keep(value));
     values
         .take_while(|(last_final, candidate)| keeps(last_final) && keeps(candidate))
         .collect()

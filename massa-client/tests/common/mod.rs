@@ -3,6 +3,7 @@
 
 use massa_distributed_storage_exports::record::BlockRecord;
 use massa_tests::mblk::{data_path, read_mblk, MblkFile};
+use massa_wallet::ApiToken;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

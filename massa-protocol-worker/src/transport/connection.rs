@@ -395,7 +395,11 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let address = (SocketAddr::from((ip, 1)), direction);
         let socket = (stream, Arc::default());
-        Arc::new(Connection::new((peer_id, storage), address, socket, &config()))
+        let capabilities = Capabilities {
+            speaks_storage: storage,
+            nonce: None,
+        };
+        Arc::new(Connection::new((peer_id, capabilities), address, socket, &config()))
     }
 
     fn storage_message() -> Message {
