@@ -142,6 +142,7 @@ fn every_view_that_the_compiled_contract_answered_can_be_asked() {
     let setting = Setting::new();
     let beacon = VECTORS["submission"]["beacon"].as_str().unwrap();
     let ann = ann();
+    let total = VECTORS["moments"][1]["nodes"].as_array().unwrap().len().to_string();
     let challenge = "ab".repeat(32);
     let proof = VECTORS["block_proof"].as_str().unwrap();
     let asked: [(&[&str], &[&str]); 12] = [
@@ -150,15 +151,15 @@ fn every_view_that_the_compiled_contract_answered_can_be_asked() {
             &["0.001 MAS for each GB and period", "100 periods", "segments, "],
         ),
         (&["get_next_config"], &["from round"]),
-        (&["get_total_nodes"], &["5"]),
+        (&["get_total_nodes"], &[&total]),
         (&["get_nodes", "0", "100"], &[ann]),
         (&["calculate_pending_rewards", ann], &["MAS"]),
         (
-            &["get_period_stats", "207"],
-            &["round of period", "200", "draws passed"],
+            &["get_period_stats", "307"],
+            &["round of period", "300", "draws passed"],
         ),
-        (&["get_round_result", ann, "2"], &["leaves, root", "draws"]),
-        (&["get_draws", ann, "2", beacon], &["challenge id"]),
+        (&["get_round_result", ann, "3"], &["leaves, root", "draws"]),
+        (&["get_draws", ann, "3", beacon], &["challenge id"]),
         (&["get_segment_root", "0"], &["root", "in round"]),
         (&["get_challenge", &challenge], &["outcome", "modulo the leaves"]),
         (&["check_block", "3", "0", "none", proof], &["missed", "in round 1"]),
