@@ -99,6 +99,7 @@ fn node_row(slot: &Slot) -> Vec<u8> {
         row.push(SETTLED);
         row.extend([0; 23]);
     }
+    row.extend(numbers(&[1_000_000]));
     row.extend([0; 4]);
     row
 }
@@ -119,8 +120,9 @@ fn round_row(claims: u64, accepted: Option<[u8; 32]>) -> Vec<u8> {
         1,
         NEVER,
     ]);
-    row.extend([1, u8::from(accepted.is_some()), 1, 0, 0, 0, 0, 0]);
+    row.extend([1, u8::from(accepted.is_some()), 1, 0, 3, 20, 0, 0]);
     row.extend(accepted.unwrap_or_default());
+    row.extend(numbers(&[100, 1_000_000, LEAVES, 10]));
     row
 }
 
