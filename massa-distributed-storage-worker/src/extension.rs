@@ -30,6 +30,7 @@ use crate::rounds::thread::{start_rounds, FinalBlocks, RoundManager, RoundParts,
 use crate::serve::to_peers::SegmentServer;
 use crate::smart_contract::client::ClientHandle;
 use crate::smart_contract::node_set::RegistryNodeSet;
+use crate::storage_backend::database::OnDamage;
 use crate::storage_backend::{SegmentStore, SegmentStoreOptions, SlotRead, StoreError};
 use crate::worker::{start_distributed_storage_worker, ArchiverHandle, DistributedStorageManager, StartWorkerError};
 use massa_distributed_storage_exports::config::ConfigError;
@@ -112,6 +113,8 @@ impl Extension {
             capacity_bytes: Some(settings.allocated_bytes()),
             retention_periods: settings.retention_periods,
             indexes: settings.indexes,
+            // What is lost with it is fetched from peers again.
+            on_damage: OnDamage::SetAside,
             ..SegmentStoreOptions::new(&settings.path)
         };
         let store = Arc::new(SegmentStore::open_or_create(options, &parts.parameters)?);

@@ -135,6 +135,7 @@ impl Tracker {
             let wallet = Wallet {
                 balance: balance.to_raw(),
                 claimed: self.claimed(address),
+                row_bytes: sample.paid_row_bytes.get(address).copied().unwrap_or(0),
             };
             (*address, wallet)
         };

@@ -4,8 +4,11 @@ use crate::client::{ClientError, NodeClient};
 use crate::network::Network;
 use crate::node::Node;
 use crate::rewards::Rate;
+use crate::wallets::row_bytes;
 use massa_distributed_storage_worker::smart_contract::args::DecodeError;
-use massa_distributed_storage_worker::smart_contract::state::{self as rows, NodeRecord, RoundRecord};
+use massa_distributed_storage_worker::smart_contract::state::{
+    self as rows, BeaconRecord, NodeRecord, RootVotes, RoundRecord,
+};
 use massa_distributed_storage_worker::smart_contract::views::{decode_state, RegistryState};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
@@ -43,8 +46,10 @@ pub struct Sample {
     pub nodes: Vec<NodeRecord>,
     /// The rounds, by their number.
     pub rounds: BTreeMap<u64, RoundRecord>,
-    /// Bytes that the registry's rows are charged for.
+    /// Bytes that the registry's rows are charged for, of those that are neither shared nor name their payer.
     pub row_bytes: u64,
+    /// Bytes of the rows that name their payer, by that one.
+    pub paid_row_bytes: BTreeMap<Address, u64>,
     /// Coins of the operators.
     pub balances: BTreeMap<Address, Amount>,
 }
@@ -120,14 +125,17 @@ impl Subject {
             state: decode_state(state).map_err(row_error(rows::STATE_KEY))?,
             nodes: Vec::new(),
             rounds: BTreeMap::new(),
-            row_bytes: told
-                .rows
-                .iter()
-                .map(|(key, value)| crate::wallets::row_bytes(key, value))
-                .sum(),
+            row_bytes: 0,
+            paid_row_bytes: BTreeMap::new(),
             balances: told.balances,
         };
         for (key, row) in &told.rows {
+            let bytes = row_bytes(key, row);
+            match payer_of(key, row).map_err(row_error(key))? {
+                Payer::Pool => {}
+                Payer::Named(payer) => *sample.paid_row_bytes.entry(payer).or_default() += bytes,
+                Payer::Caller => sample.row_bytes += bytes,
+            }
             if key.starts_with(rows::NODE_PREFIX) {
                 let address = rows::parse_node_key(key).map_err(row_error(key))?;
                 let node = NodeRecord::decode(address, row).map_err(row_error(key))?;
@@ -139,6 +147,31 @@ impl Subject {
         }
         Ok(Some(sample))
     }
+}
+
+/// Who paid for a row.
+#[derive(Debug, PartialEq, Eq)]
+enum Payer {
+    /// All share it.
+    Pool,
+    /// The row says who.
+    Named(Address),
+    /// Whose operation added it.
+    Caller,
+}
+
+fn payer_of(key: &[u8], row: &[u8]) -> Result<Payer, DecodeError> {
+    let is = |prefix: &str| key.starts_with(prefix.as_bytes());
+    if is(ROUND_PREFIX) || is("segment_") {
+        return Ok(Payer::Pool);
+    }
+    if is("beacon_") {
+        return BeaconRecord::decode(row).map(|beacon| Payer::Named(beacon.payer));
+    }
+    if is("rootvote_") {
+        return RootVotes::decode(row).map(|votes| Payer::Named(votes.payer));
+    }
+    Ok(Payer::Caller)
 }
 
 fn round_of_key(key: &[u8], periods: u64) -> Option<u64> {

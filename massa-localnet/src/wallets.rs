@@ -1,8 +1,9 @@
 //! Whether the coins of operators changed by what they claimed, paid as fees, and left as deposits for the registry's rows.
 //!
-//! Operators produce nothing, so nothing else moves their coins. What a row costs is burned by who adds it and comes back to
-//! who removes it; the rows are known at each slot that was looked at, so between two looks the deposits are known to the nano,
-//! and whose they are as well, unless several operators had operations in between: then their sum is.
+//! Operators produce nothing, so nothing else moves their coins. What a row costs is burned, and comes back when it goes. Rows that
+//! all share are paid for by the registry's pool; a row that names its payer by that one, whoever makes it go; any other by whose
+//! operation adds or removes it. The rows are known at each slot that was looked at, so between two looks the deposits are known
+//! to the nano; those of other rows as a sum, if several operators had operations in between.
 
 use crate::client::NodeClient;
 use crate::network::Network;
@@ -32,6 +33,8 @@ pub struct Wallet {
     pub balance: u64,
     /// nanoMAS that it took out of the registry since the beginning.
     pub claimed: i128,
+    /// Bytes of the registry's rows that name it as their payer.
+    pub row_bytes: u64,
 }
 
 /// The coins of all operators after a final slot.
@@ -39,7 +42,7 @@ pub struct Wallet {
 pub struct WalletPoint {
     /// The slot.
     pub cursor: Slot,
-    /// Bytes that the registry's rows are charged for.
+    /// Bytes that the registry's rows are charged for, of those that are neither shared nor name their payer.
     pub row_bytes: u64,
     /// The operators.
     pub wallets: BTreeMap<Address, Wallet>,
@@ -154,8 +157,7 @@ fn unexplained_between(before: &WalletPoint, after: &WalletPoint, fees: &[PaidFe
     let is_between = |fee: &&PaidFee| fee.slot > before.cursor && fee.slot <= after.cursor;
     let fees: Vec<&PaidFee> = fees.iter().filter(is_between).collect();
     let payers: BTreeSet<Address> = fees.iter().map(|fee| fee.payer).collect();
-    let deposits =
-        (i128::from(after.row_bytes) - i128::from(before.row_bytes)) * i128::from(LEDGER_COST_PER_BYTE.to_raw());
+    let deposits = deposit_of(before.row_bytes, after.row_bytes);
     let range = format!("slots {} to {}", before.cursor, after.cursor);
     let mut problems = Vec::new();
     let mut of_payers = 0;
@@ -166,7 +168,8 @@ fn unexplained_between(before: &WalletPoint, after: &WalletPoint, fees: &[PaidFe
         let delta = i128::from(wallet.balance) - i128::from(old.balance);
         let own = fees.iter().filter(|fee| fee.payer == *address);
         let paid: i128 = own.map(|fee| i128::from(fee.nano)).sum();
-        let left = wallet.claimed - old.claimed - paid - delta;
+        let own_rows = deposit_of(old.row_bytes, wallet.row_bytes);
+        let left = wallet.claimed - old.claimed - paid - delta - own_rows;
         of_payers += left;
         if !payers.contains(address) && left != 0 {
             problems.push(format!(
@@ -184,6 +187,11 @@ fn unexplained_between(before: &WalletPoint, after: &WalletPoint, fees: &[PaidFe
     problems
 }
 
+/// nanoMAS that more bytes cost, or fewer give back.
+fn deposit_of(before: u64, after: u64) -> i128 {
+    (i128::from(after) - i128::from(before)) * i128::from(LEDGER_COST_PER_BYTE.to_raw())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,8 +205,12 @@ mod tests {
 
     fn point(period: u64, row_bytes: u64, wallets: &[(Address, u64, i128)]) -> WalletPoint {
         let wallet = |(address, balance, claimed): &(Address, u64, i128)| {
-            let (balance, claimed) = (*balance, *claimed);
-            (*address, Wallet { balance, claimed })
+            let wallet = Wallet {
+                balance: *balance,
+                claimed: *claimed,
+                row_bytes: 0,
+            };
+            (*address, wallet)
         };
         WalletPoint {
             cursor: Slot::new(period, 0),
@@ -229,6 +241,21 @@ mod tests {
             ),
         ];
         assert_eq!(unexplained(&points, &[fee(2, a), fee(3, b)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_row_gives_back_what_it_cost_to_who_paid_whoever_makes_it_go() {
+        let (a, b) = (address(), address());
+        let with_rows = |period: u64, of_a: u64, balance: u64| {
+            let mut point = point(period, 9, &[(a, balance, 0), (b, 500_000_000 - FEE * (period - 1), 0)]);
+            point.wallets.get_mut(&a).unwrap().row_bytes = of_a;
+            point
+        };
+        let fees = [fee(2, b)];
+        let right = [with_rows(1, 121, 1_000), with_rows(2, 0, 1_000 + 12_100_000)];
+        assert_eq!(unexplained(&right, &fees), [""; 0]);
+        let nothing_came_back = [with_rows(1, 121, 1_000), with_rows(2, 0, 1_000)];
+        assert_eq!(unexplained(&nothing_came_back, &fees).len(), 2);
     }
 
     #[test]

@@ -84,13 +84,13 @@ const FAULTS: [[Fault; 3]; 5] = [
         fault(
             "noise in CURRENT",
             Change::Store(|store| fs::write(store.join("CURRENT"), "nonsense").unwrap()),
-            Is::NotRunning,
+            Is::Running,
             &["CURRENT"],
         ),
         fault(
             "no MANIFEST",
             Change::Store(|store| first(store, |name| name.starts_with("MANIFEST")).for_each(remove)),
-            Is::NotRunning,
+            Is::Running,
             &["MANIFEST"],
         ),
         fault(
