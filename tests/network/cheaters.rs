@@ -46,14 +46,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use world::{chunks_of, World};
 
-const T0_MS: u64 = 1_000;
+/// The cheaters answer one after the other, in the window of a round that others use as well: seven periods.
+const T0_MS: u64 = 1_600;
 const NODES: usize = 9;
 /// The first nodes; the others cheat.
 const HONEST: usize = 4;
 /// So many chunks that a node's share of them is near its share of the weight: else it would not be filled, and no witness.
 const BYTES_PER_PERIOD: u64 = 500_000;
 /// From the first slot until everything is shown, with other work on the machine: about 220 periods.
-const DEADLINE: Duration = Duration::from_secs(480);
+const DEADLINE: Duration = Duration::from_secs(600);
 const STAKE: Amount = Amount::const_init(100, 0);
 /// Periods between what is final and the execution of what is sent.
 const LEAD_PERIODS: u64 = 4;
