@@ -85,7 +85,7 @@ pub struct IdProof {
 }
 
 impl IdProof {
-    /// Signs `nonce`. The caller looks first whether it is its own: [`IdentityCheck::may_sign`].
+    /// Signs `nonce`. The caller looks first whether it is its own: `may_sign`.
     ///
     /// # Errors
     /// The key cannot sign.
