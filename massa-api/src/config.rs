@@ -149,80 +149,69 @@ pub struct ApiConfigError {
     pub reason: String,
 }
 
+fn refused(field: &'static str, reason: String) -> Result<(), ApiConfigError> {
+    Err(ApiConfigError { field, reason })
+}
+
 impl ApiConfig {
     /// Checks every range.
     ///
     /// # Errors
     /// [`ApiConfigError`], naming the setting.
     pub fn check(&self) -> Result<(), ApiConfigError> {
-        let counts = [
-            ("max_connections", u64::from(self.max_connections)),
-            ("max_connections_per_ip", u64::from(self.max_connections_per_ip)),
+        if let Some((field, _)) = self.counts().into_iter().find(|(_, count)| *count == 0) {
+            return refused(field, "must be at least 1".to_string());
+        }
+        let (burst, arguments) = (self.archive_limits.burst, self.max_arguments);
+        if (burst as usize) < arguments {
+            let reason =
+                format!("{burst} is less than max_arguments, {arguments}: the largest call could never be answered");
+            return refused("archive_limits.burst", reason);
+        }
+        if let Some(host) = self.allow_hosts.iter().find(|host| AllowedHost::parse(host).is_none()) {
+            return refused("allow_hosts", format!("{host:?} is not a host, nor one with a port"));
+        }
+        self.check_connections()
+    }
+
+    /// What is refused if it is 0.
+    fn counts(&self) -> [(&'static str, u64); 17] {
+        let archive = &self.archive_limits;
+        [
+            ("max_connections", self.max_connections.into()),
+            ("max_connections_per_ip", self.max_connections_per_ip.into()),
             ("request_timeout", self.request_timeout.as_millis()),
             ("idle_timeout", self.idle_timeout.as_millis()),
-            ("max_request_body_size", u64::from(self.max_request_body_size)),
-            ("max_response_body_size", u64::from(self.max_response_body_size)),
-            ("batch_request_limit", u64::from(self.batch_request_limit)),
+            ("max_request_body_size", self.max_request_body_size.into()),
+            ("max_response_body_size", self.max_response_body_size.into()),
+            ("batch_request_limit", self.batch_request_limit.into()),
             ("max_arguments", self.max_arguments as u64),
             ("max_datastore_keys_queries", self.max_datastore_keys_queries as u64),
             ("max_datastore_keys", self.max_datastore_keys as u64),
             ("read_only_at_once", self.read_only_at_once as u64),
-            ("archive_limits.reads_at_once", self.archive_limits.reads_at_once as u64),
-            (
-                "archive_limits.reads_per_second",
-                u64::from(self.archive_limits.reads_per_second),
-            ),
-            (
-                "archive_limits.all_reads_at_once",
-                self.archive_limits.all_reads_at_once as u64,
-            ),
-            ("archive_limits.clients_max", self.archive_limits.clients_max as u64),
-            ("thread_count", u64::from(self.thread_count)),
+            ("archive_limits.reads_at_once", archive.reads_at_once as u64),
+            ("archive_limits.reads_per_second", archive.reads_per_second.into()),
+            ("archive_limits.all_reads_at_once", archive.all_reads_at_once as u64),
+            ("archive_limits.clients_max", archive.clients_max as u64),
+            ("thread_count", self.thread_count.into()),
             ("periods_per_cycle", self.periods_per_cycle),
-        ];
-        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            let reason = "must be at least 1".to_string();
-            return Err(ApiConfigError { field, reason });
+        ]
+    }
+
+    fn check_connections(&self) -> Result<(), ApiConfigError> {
+        let count = self.max_connections;
+        if count > MAX_CONNECTIONS {
+            return refused("max_connections", format!("must be at most {MAX_CONNECTIONS}"));
         }
-        if (self.archive_limits.burst as usize) < self.max_arguments {
-            let (burst, arguments) = (self.archive_limits.burst, self.max_arguments);
-            let reason =
-                format!("{burst} is less than max_arguments, {arguments}: the largest call could never be answered");
-            return Err(ApiConfigError {
-                field: "archive_limits.burst",
-                reason,
-            });
-        }
-        if self.max_connections > MAX_CONNECTIONS {
-            let reason = format!("must be at most {MAX_CONNECTIONS}");
-            return Err(ApiConfigError {
-                field: "max_connections",
-                reason,
-            });
-        }
-        let (taken, share) = (
-            connection_bytes(self.max_connections as usize),
-            self.max_memory_size / 2,
-        );
+        let (taken, share) = (connection_bytes(count as usize), self.max_memory_size / 2);
         if taken > share {
             let reason = format!(
-                "{} take {} MiB for the buffers of their connections, more than the {} MiB for that: raise \
+                "{count} take {} MiB for the buffers of their connections, more than the {} MiB for that: raise \
                  memory.memory_limit_mb",
-                self.max_connections,
                 taken >> 20,
                 share >> 20
             );
-            return Err(ApiConfigError {
-                field: "max_connections",
-                reason,
-            });
-        }
-        if let Some(host) = self.allow_hosts.iter().find(|host| AllowedHost::parse(host).is_none()) {
-            let reason = format!("{host:?} is not a host, nor one with a port");
-            return Err(ApiConfigError {
-                field: "allow_hosts",
-                reason,
-            });
+            return refused("max_connections", reason);
         }
         Ok(())
     }

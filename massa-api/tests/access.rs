@@ -129,6 +129,15 @@ fn occupy(node: &TestNode, client: &str, gate: &Gate, count: usize) -> Vec<Raw> 
     (0..count).map(send).collect()
 }
 
+/// A call of each of two clients, until the gate opens.
+fn occupied_by_two(node: &TestNode) -> (Gate, Vec<Raw>) {
+    let gate = Gate::default();
+    let clients = ["203.0.113.1", "203.0.113.2"].into_iter();
+    let running = clients.flat_map(|client| occupy(node, client, &gate, 1)).collect();
+    gate.wait_for(2);
+    (gate, running)
+}
+
 #[test]
 fn each_client_behind_a_named_proxy_has_its_own_share() {
     let mut config = config();
@@ -166,12 +175,7 @@ fn nobody_else_is_believed_for_whom_he_asks() {
     config.max_connections_per_ip = 2;
     config.request_timeout = IMPATIENT;
     let node = TestNode::start_with(config);
-    let gate = Gate::default();
-    let _running = [
-        occupy(&node, "203.0.113.1", &gate, 1),
-        occupy(&node, "203.0.113.2", &gate, 1),
-    ];
-    gate.wait_for(2);
+    let (gate, _running) = occupied_by_two(&node);
     assert_eq!(ask_for(&node, "203.0.113.3", &[]), 429);
     gate.open();
 }
@@ -183,12 +187,7 @@ fn when_others_have_taken_all_places_this_machine_and_the_operator_have_theirs()
     config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
     config.request_timeout = IMPATIENT;
     let node = TestNode::start_with(config);
-    let gate = Gate::default();
-    let _running = [
-        occupy(&node, "203.0.113.1", &gate, 1),
-        occupy(&node, "203.0.113.2", &gate, 1),
-    ];
-    gate.wait_for(2);
+    let (gate, _running) = occupied_by_two(&node);
 
     assert_eq!(ask_for(&node, "203.0.113.3", &[]), 429);
     assert_eq!(ask_for(&node, "203.0.113.3", &[("Authorization", &bearer())]), 200);

@@ -2,11 +2,9 @@
 
 mod common;
 
-use common::{call, config, gate::Gate, head, post, status_of, Raw, TestNode};
+use common::{call, config, event, gate::Gate, head, post, status_of, Raw, TestNode};
 use massa_api::ApiConfig;
 use massa_models::address::Address;
-use massa_models::output_event::{EventExecutionContext, SCOutputEvent};
-use massa_models::slot::Slot;
 use massa_signature::KeyPair;
 use massa_time::MassaTime;
 use serde_json::{json, Value};
@@ -253,24 +251,6 @@ fn an_answer_that_is_not_taken_is_dropped_with_its_connection() {
     wait_for(true);
     wait_for(false);
     assert!(begin.elapsed() > Duration::from_millis(1_000), "{:?}", begin.elapsed());
-}
-
-fn event(period: u64) -> SCOutputEvent {
-    SCOutputEvent {
-        context: EventExecutionContext {
-            slot: Slot::new(period, 0),
-            block: None,
-            read_only: false,
-            index_in_slot: 0,
-            call_stack: Default::default(),
-            origin_operation_id: None,
-            is_final: true,
-            is_error: false,
-            deferred_call_id: None,
-            async_msg_id: None,
-        },
-        data: "x".repeat(600),
-    }
 }
 
 #[test]

@@ -2,30 +2,10 @@
 
 mod common;
 
-use common::{config, TestNode};
+use common::{config, event, TestNode};
 use massa_api::ApiConfig;
-use massa_models::output_event::{EventExecutionContext, SCOutputEvent};
-use massa_models::slot::Slot;
 use std::path::Path;
 use std::process::Command;
-
-fn event(period: u64) -> SCOutputEvent {
-    SCOutputEvent {
-        context: EventExecutionContext {
-            slot: Slot::new(period, 0),
-            block: None,
-            read_only: false,
-            index_in_slot: 0,
-            call_stack: Default::default(),
-            origin_operation_id: None,
-            is_final: true,
-            is_error: false,
-            deferred_call_id: None,
-            async_msg_id: None,
-        },
-        data: "x".repeat(600),
-    }
-}
 
 #[test]
 fn a_client_that_needs_all_events_goes_back_from_the_newest() {

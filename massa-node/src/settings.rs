@@ -498,94 +498,67 @@ impl Settings {
 }
 
 impl ProtocolSettings {
-    fn ranged(&self) -> [Ranged; 19] {
-        let ms = |time: MassaTime| time.as_millis();
-        let count = |count: usize| count as u64;
-        [
-            (
-                "protocol.routable_addresses",
-                count(self.routable_addresses.len()),
-                0..=MAX_LISTENERS_PER_PEER,
-            ),
-            (
-                "protocol.initial_peers",
-                count(self.initial_peers.len()),
-                0..=INITIAL_PEERS_MAX,
-            ),
-            (
-                "protocol.target_out_connections",
-                count(self.target_out_connections),
-                0..=1_000,
-            ),
-            (
-                "protocol.max_in_connections",
-                count(self.max_in_connections),
-                0..=10_000,
-            ),
-            (
-                "protocol.max_in_connections_per_ip",
-                count(self.max_in_connections_per_ip),
-                1..=10_000,
-            ),
+    fn ranged(&self) -> Vec<Ranged> {
+        [self.counts(), self.sizes(), self.times()].concat()
+    }
+
+    fn counts(&self) -> Vec<Ranged> {
+        let (routable, peers) = (self.routable_addresses.len() as u64, self.initial_peers.len() as u64);
+        let (targets, incoming) = (self.target_out_connections as u64, self.max_in_connections as u64);
+        let same_ip = self.max_in_connections_per_ip as u64;
+        let (messages, chunks) = (
+            self.max_storage_messages_per_second as u64,
+            self.max_stored_chunks_per_node as u64,
+        );
+        vec![
+            ("protocol.routable_addresses", routable, 0..=MAX_LISTENERS_PER_PEER),
+            ("protocol.initial_peers", peers, 0..=INITIAL_PEERS_MAX),
+            ("protocol.target_out_connections", targets, 0..=1_000),
+            ("protocol.max_in_connections", incoming, 0..=10_000),
+            ("protocol.max_in_connections_per_ip", same_ip, 1..=10_000),
+            ("protocol.max_storage_messages_per_second", messages, 1..=1_000_000),
+            ("protocol.max_stored_chunks_per_node", chunks, 1..=1 << 30),
+        ]
+    }
+
+    /// Bytes, and bytes a second.
+    fn sizes(&self) -> Vec<Ranged> {
+        let (page, chunk) = (PAGE_BYTES as u64, self.max_chunk_size as u64);
+        let of_peer = self.max_storage_bytes_in_flight_per_peer as u64;
+        let of_all = self.max_storage_bytes_in_flight as u64;
+        vec![
             ("protocol.rate_limit", self.rate_limit, 65_536..=1 << 36),
-            ("protocol.message_timeout", ms(self.message_timeout), 100..=HOUR_MS),
-            (
-                "protocol.timeout_connection",
-                ms(self.timeout_connection),
-                100..=HOUR_MS,
-            ),
-            (
-                "protocol.try_connection_timer",
-                ms(self.try_connection_timer),
-                10..=HOUR_MS,
-            ),
+            ("protocol.max_chunk_size", chunk, page..=MAX_CHUNK_BYTES.into()),
+            ("protocol.max_storage_bytes_in_flight_per_peer", of_peer, page..=1 << 30),
+            ("protocol.max_storage_bytes_in_flight", of_all, page..=1 << 34),
+        ]
+    }
+
+    fn times(&self) -> Vec<Ranged> {
+        let times = [
+            ("protocol.message_timeout", self.message_timeout, 100..=HOUR_MS),
+            ("protocol.timeout_connection", self.timeout_connection, 100..=HOUR_MS),
+            ("protocol.try_connection_timer", self.try_connection_timer, 10..=HOUR_MS),
             (
                 "protocol.try_connection_timer_same_peer",
-                ms(self.try_connection_timer_same_peer),
+                self.try_connection_timer_same_peer,
                 100..=LONG_MS,
             ),
-            ("protocol.ask_block_timeout", ms(self.ask_block_timeout), 100..=HOUR_MS),
+            ("protocol.ask_block_timeout", self.ask_block_timeout, 100..=HOUR_MS),
             (
                 "protocol.operation_announcement_interval",
-                ms(self.operation_announcement_interval),
+                self.operation_announcement_interval,
                 10..=HOUR_MS,
-            ),
-            (
-                "protocol.max_storage_messages_per_second",
-                count(self.max_storage_messages_per_second),
-                1..=1_000_000,
-            ),
-            (
-                "protocol.max_chunk_size",
-                count(self.max_chunk_size),
-                PAGE_BYTES as u64..=u64::from(MAX_CHUNK_BYTES),
-            ),
-            (
-                "protocol.max_stored_chunks_per_node",
-                count(self.max_stored_chunks_per_node),
-                1..=1 << 30,
             ),
             (
                 "protocol.storage_request_timeout",
-                ms(self.storage_request_timeout),
+                self.storage_request_timeout,
                 100..=HOUR_MS,
             ),
-            (
-                "protocol.max_storage_bytes_in_flight_per_peer",
-                count(self.max_storage_bytes_in_flight_per_peer),
-                PAGE_BYTES as u64..=1 << 30,
-            ),
-            (
-                "protocol.max_storage_bytes_in_flight",
-                count(self.max_storage_bytes_in_flight),
-                PAGE_BYTES as u64..=1 << 34,
-            ),
-            (
-                "protocol.storage_quarantine",
-                ms(self.storage_quarantine),
-                1_000..=LONG_MS,
-            ),
-        ]
+            ("protocol.storage_quarantine", self.storage_quarantine, 1_000..=LONG_MS),
+        ];
+        let in_ms = times.map(|(key, time, range)| (key, time.as_millis(), range));
+        in_ms.into()
     }
 }
 

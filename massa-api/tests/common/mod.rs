@@ -18,7 +18,7 @@ use massa_models::clique::Clique;
 use massa_models::execution::EventFilter;
 use massa_models::node::NodeId;
 use massa_models::operation::{OperationId, SecureShareOperation};
-use massa_models::output_event::SCOutputEvent;
+use massa_models::output_event::{EventExecutionContext, SCOutputEvent};
 use massa_models::prehash::{PreHashMap, PreHashSet};
 use massa_models::slot::Slot;
 use massa_pool_exports::{PoolController, PoolError};
@@ -654,4 +654,23 @@ pub fn call(method: &str, params: &Value) -> String {
 pub fn status_of(answer: &str) -> u16 {
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     status.unwrap_or_else(|| panic!("no answer: {answer:?}"))
+}
+
+/// A final event of 600 bytes.
+pub fn event(period: u64) -> SCOutputEvent {
+    SCOutputEvent {
+        context: EventExecutionContext {
+            slot: Slot::new(period, 0),
+            block: None,
+            read_only: false,
+            index_in_slot: 0,
+            call_stack: Default::default(),
+            origin_operation_id: None,
+            is_final: true,
+            is_error: false,
+            deferred_call_id: None,
+            async_msg_id: None,
+        },
+        data: "x".repeat(600),
+    }
 }

@@ -19,6 +19,7 @@ pub mod assembly;
 mod costs;
 mod open_fetch;
 mod peers;
+mod pieces;
 pub mod window;
 
 pub use open_fetch::MAX_HOLDERS;

@@ -1,9 +1,8 @@
 //! Answers of peers: what is checked, what becomes of the request, and who is at fault.
 
-use super::assembly::{Assembly, MAX_ASSEMBLIES};
 use super::open_fetch::Asked;
 use super::Retrieval;
-use crate::handlers::storage_handler::messages::{Piece, StorageMessage, TablesContent, PIECE_BYTES};
+use crate::handlers::storage_handler::messages::{Piece, StorageMessage, TablesContent};
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::network::{
     Answer, FetchEvent, FetchFailure, FetchTarget, Located, PageContent, PageError, SlotContent, VerifiedPage,
@@ -17,14 +16,14 @@ use std::time::Instant;
 
 /// Who answered which request, and when.
 #[derive(Clone, Copy)]
-struct Answered {
+pub(super) struct Answered {
     from: NodeId,
-    request_id: u64,
-    now: Instant,
+    pub(super) request_id: u64,
+    pub(super) now: Instant,
 }
 
 /// Fetch, holder and part of something that was put together.
-type Whole = (u64, usize, u32);
+pub(super) type Whole = (u64, usize, u32);
 
 impl Retrieval {
     pub(super) fn on_answer(&mut self, from: NodeId, message: StorageMessage, now: Instant) {
@@ -369,84 +368,6 @@ impl Retrieval {
         }
     }
 
-    /// Takes a piece. Returns fetch, holder and part, and the whole, when that is there.
-    fn on_piece(&mut self, answered: Answered, piece: Piece) -> Option<(Whole, Vec<u8>)> {
-        let request = &self.requests[&answered.request_id];
-        let (key, holder) = (request.fetch, request.holder);
-        let bytes = piece.bytes.len();
-        let (part, result) = match request.asked.clone() {
-            Asked::Piece { part, offset } => (part, self.add_piece((key, holder), (part, offset), piece)),
-            Asked::Parts(parts) => {
-                let part = parts.first().copied()?;
-                (part, self.first_piece(answered, (key, holder), part, piece))
-            }
-        };
-        match result {
-            Ok(whole) => {
-                if whole.is_some() {
-                    self.take_first_part(answered.request_id);
-                }
-                self.received(answered, None, bytes);
-                let is_open = self.fetches.contains_key(&key);
-                whole.filter(|_| is_open).map(|whole| ((key, holder, part), whole))
-            }
-            Err(reason) => {
-                self.blame(answered, reason);
-                None
-            }
-        }
-    }
-
-    fn add_piece(
-        &mut self,
-        (key, holder): (u64, usize),
-        (part, offset): (u32, u32),
-        piece: Piece,
-    ) -> Result<Option<Vec<u8>>, String> {
-        let Some(fetch) = self.fetches.get_mut(&key) else {
-            return Ok(None);
-        };
-        let assembly = fetch.assemblies.get_mut(&part);
-        let Some(assembly) = assembly.filter(|assembly| assembly.holder == holder) else {
-            return Ok(None);
-        };
-        let whole = assembly.add(offset, piece)?;
-        if whole.is_some() {
-            fetch.assemblies.remove(&part);
-            self.assemblies -= 1;
-        }
-        Ok(whole)
-    }
-
-    fn first_piece(
-        &mut self,
-        answered: Answered,
-        (key, holder): (u64, usize),
-        part: u32,
-        piece: Piece,
-    ) -> Result<Option<Vec<u8>>, String> {
-        if piece.offset != 0 {
-            return Err(format!("a piece from {} on, asked for the first one", piece.offset));
-        }
-        if piece.total as usize <= PIECE_BYTES {
-            let is_whole = piece.bytes.len() == piece.total as usize;
-            let whole = is_whole.then_some(piece.bytes);
-            return whole.map(Some).ok_or_else(|| "a piece of a piece".to_string());
-        }
-        let assembly = Assembly::new(holder, piece)?;
-        let Some(fetch) = self.fetches.get_mut(&key) else {
-            return Ok(None);
-        };
-        if self.assemblies >= MAX_ASSEMBLIES {
-            // Its place comes later: the part is missing again when the request ends.
-            fetch.holders[holder].pause(answered.now);
-            return Ok(None);
-        }
-        self.assemblies += 1;
-        fetch.assemblies.insert(part, assembly);
-        Ok(None)
-    }
-
     /// What was found. Otherwise the request is over, and its fetch asks this holder nothing more.
     fn found<T>(&mut self, answered: Answered, answer: Answer<T>) -> Option<T> {
         let failure = match answer {
@@ -506,7 +427,7 @@ impl Retrieval {
     }
 
     /// A part of a request is there.
-    fn take_first_part(&mut self, request_id: u64) {
+    pub(super) fn take_first_part(&mut self, request_id: u64) {
         let request = self.requests.get_mut(&request_id);
         if let Some(Asked::Parts(parts)) = request.map(|request| &mut request.asked) {
             parts.pop_first();
@@ -520,7 +441,7 @@ impl Retrieval {
     }
 
     /// An answer of `bytes` bytes came: page `page` of several, or the only answer to its request.
-    fn received(&mut self, answered: Answered, page: Option<u32>, bytes: usize) {
+    pub(super) fn received(&mut self, answered: Answered, page: Option<u32>, bytes: usize) {
         let Some(request) = self.requests.get_mut(&answered.request_id) else {
             return;
         };
@@ -587,7 +508,7 @@ impl Retrieval {
         self.blame(answered, reason);
     }
 
-    fn blame(&mut self, answered: Answered, reason: String) {
+    pub(super) fn blame(&mut self, answered: Answered, reason: String) {
         self.quarantine(answered.from, reason, answered.now);
     }
 }
