@@ -82,9 +82,11 @@ fn await_status(network: &Network, what: &str, deadline: Instant, check: impl Fn
     let waited = wait_for(what, left, || {
         let status = network.nodes()[CHANGED].client().storage_status();
         let status = status.map_err(|error| error.to_string())?;
-        check(&status)
-            .then_some(())
-            .ok_or_else(|| format!("{:?}", status.registry.rounds))
+        check(&status).then_some(()).ok_or_else(|| {
+            let (differing, missing, why) = (status.differing_segment, status.chunks_missing, status.why_not_more);
+            let rounds = status.registry.rounds;
+            format!("segment {differing:?} differs, {missing} chunks are missing: {why:?}; {rounds:?}")
+        })
     });
     waited.unwrap_or_else(|error| panic!("{error}\n{}", logs(network)));
 }

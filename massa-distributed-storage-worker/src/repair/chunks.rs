@@ -18,10 +18,10 @@ use crate::fetch::window::WindowLimits;
 use crate::fetch::Asker;
 use massa_distributed_storage_exports::entry::PeriodEntry;
 use massa_distributed_storage_exports::network::{FetchFailure, StoragePeer, VerifiedPage};
-use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkIndex, ChunkPosition};
 use massa_models::node::NodeId;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Chunks that wait to be fetched; beyond that a later look finds them.
@@ -164,7 +164,7 @@ pub struct ChunksPlan {
     downloads: Downloads,
     waiting: BTreeMap<Rank, Waiting>,
     /// Where what waits stands in `waiting`.
-    ranks: HashMap<ChunkPosition, Rank>,
+    ranks: BTreeMap<ChunkPosition, Rank>,
     /// What is fetched because it is damaged.
     damaged: BTreeSet<ChunkPosition>,
     /// Not all that is missing had room.
@@ -183,7 +183,7 @@ impl ChunksPlan {
             downloads: Downloads::new(Asker::Chunks, parameters.chain_id, limits.bytes, limits.windows),
             limits,
             waiting: BTreeMap::new(),
-            ranks: HashMap::new(),
+            ranks: BTreeMap::new(),
             damaged: BTreeSet::new(),
             overflowed: false,
             look_at: BTreeSet::new(),
@@ -224,6 +224,25 @@ impl ChunksPlan {
         if self.look_at.len() < WANTED_MAX {
             self.look_at.insert(segment);
         }
+    }
+
+    /// A segment has a table, or another one than before: what was wanted of it by the old table exists nowhere, and is forgotten;
+    /// what is missing by the new one is looked for.
+    pub fn on_table(&mut self, segment: u64) {
+        let is_of_it = |position: &ChunkPosition| position.segment == segment;
+        let fetched: Vec<ChunkPosition> = self.downloads.active().filter(is_of_it).collect();
+        fetched
+            .into_iter()
+            .for_each(|position| drop(self.downloads.give_up(position)));
+        let first = ChunkPosition {
+            segment,
+            index: ChunkIndex(0),
+        };
+        let waiting = self.ranks.range(first..).take_while(|(position, _)| is_of_it(position));
+        let waiting: Vec<Rank> = waiting.map(|(_, rank)| *rank).collect();
+        waiting.into_iter().for_each(|rank| drop(self.remove(rank)));
+        self.damaged.retain(|position| !is_of_it(position));
+        self.look_at(segment);
     }
 
     /// Other chunks are assigned to this node, or all tables are here by now: looks at all segments again. What is under way is

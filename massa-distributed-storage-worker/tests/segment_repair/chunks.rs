@@ -251,6 +251,7 @@ impl Joiner {
                     let pages = |pages: &[VerifiedPage]| {
                         pages.iter().flat_map(|page| page.plain().to_vec()).collect::<Vec<u8>>()
                     };
+                    assert_eq!(chunk.chunk, self.content.chunk);
                     assert!(pages(&chunk.pages) == pages(&self.content.pages));
                     assert_eq!(chunk.entry.is_some(), self.assigned[&chunk.position].0);
                     assert!(self.held.insert(chunk.position), "each is stored once");
@@ -491,6 +492,33 @@ fn news_of_a_segment_makes_it_looked_at() {
     joiner.plan.look_at(20);
     let until = joiner.network.elapsed() + Duration::from_secs(2);
     assert!(joiner.run(until));
+}
+
+#[test]
+fn chunks_of_a_table_that_is_another_one_by_now_are_forgotten() {
+    // By the first table everything is asked for and does not come, or nobody has it.
+    for is_silent in [true, false] {
+        let mut joiner = Joiner::new(Content::new(100), Links::new(5, LINK, LINK), ChunkLimits::default());
+        let all = positions(2, 3);
+        held_by_all(&mut joiner, 1, &all);
+        let nobody = Holder {
+            is_silent,
+            ..Holder::default()
+        };
+        let before = Rc::clone(&joiner.content);
+        joiner.network.peers[0].serve = Box::new(move |id, target, from| nobody.answer(&before, id, target, from));
+        assert!(!joiner.run(Duration::from_millis(500)));
+        let lacks: BTreeSet<ChunkPosition> = joiner.plan.lacking().collect();
+        assert_eq!(lacks, all.iter().copied().collect());
+
+        joiner.content = Rc::new(Content::new(200));
+        let (content, holder) = (Rc::clone(&joiner.content), Holder::of(all.clone()));
+        joiner.network.peers[0].serve = Box::new(move |id, target, from| holder.answer(&content, id, target, from));
+        (0..2).for_each(|segment| joiner.plan.on_table(segment));
+        let until = joiner.network.elapsed() + Duration::from_secs(5);
+        assert!(joiner.run(until), "silent: {is_silent}");
+        assert_eq!((joiner.plan.lacking().count(), joiner.plan.memory()), (0, 0));
+    }
 }
 
 #[test]

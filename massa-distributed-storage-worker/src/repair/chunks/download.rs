@@ -207,6 +207,11 @@ impl Downloads {
         self.windows.rate()
     }
 
+    /// Chunks being fetched.
+    pub(crate) fn active(&self) -> impl Iterator<Item = ChunkPosition> + '_ {
+        self.active.keys().copied()
+    }
+
     /// Chunks being fetched or not written yet.
     pub(crate) fn positions(&self) -> impl Iterator<Item = ChunkPosition> + '_ {
         self.active.keys().chain(self.unwritten.keys()).copied()

@@ -197,7 +197,7 @@ impl RepairDriver {
                 self.tables.look_again(segment);
             }
             self.watch.held_changed(segment);
-            self.chunks.look_at(segment);
+            self.chunks.on_table(segment);
             self.hand_over.on_closed(segment, now);
         }
         self.look.assigned.write().note_retention();
