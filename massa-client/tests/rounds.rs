@@ -122,7 +122,7 @@ fn round_row(claims: u64, accepted: Option<[u8; 32]>) -> Vec<u8> {
     ]);
     row.extend([1, u8::from(accepted.is_some()), 1, 0, 3, 20, 0, 0]);
     row.extend(accepted.unwrap_or_default());
-    row.extend(numbers(&[100, 1_000_000, LEAVES, 10]));
+    row.extend(numbers(&[100, 1_000_000, LEAVES, 10, 10]));
     row
 }
 

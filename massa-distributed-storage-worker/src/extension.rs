@@ -14,6 +14,7 @@ mod events;
 mod handle;
 mod hooks;
 mod registry;
+mod room;
 pub mod settings;
 mod shared;
 

@@ -10,6 +10,7 @@ pub mod electorate;
 pub mod fees;
 pub mod node_set;
 pub mod outbox;
+pub mod room;
 mod slot_answer;
 pub mod state;
 pub mod storage_registry;

@@ -1,120 +1,50 @@
 //! How many copies of everything fit, and what a node keeps that is full by chance.
 
-use massa_distributed_storage_exports::registry::{NodeSet, StorageNode};
 use massa_distributed_storage_exports::types::ChunkPosition;
-use massa_distributed_storage_worker::replication::room::{
-    factor_in_force, lasting_bytes, FactorHistory, KeepLimit, RoundRoom, RAISE_ROUNDS,
-};
+use massa_distributed_storage_worker::replication::room::{factor_in_force, KeepLimit, RoundRoom};
 use massa_distributed_storage_worker::replication::OwnChunk;
-use massa_models::address::Address;
-use massa_signature::KeyPair;
 use proptest::prelude::*;
 
 const GB: u64 = 1 << 30;
 
-/// A round in which three copies are asked for and so many GB are archived, on nodes that offer so many.
-fn round(archived_gb: u64, allocated_gb: u64) -> RoundRoom {
+/// A round in which so many GB are archived, and nodes offer so many.
+fn round(archived_gb: u64, lasting_gb: u64) -> RoundRoom {
     RoundRoom {
-        configured: 3,
         total_bytes: archived_gb * GB,
-        allocated_bytes: u128::from(allocated_gb * GB),
+        lasting_gb,
     }
-}
-
-fn factors(rounds: &[RoundRoom]) -> Vec<u64> {
-    let mut history = FactorHistory::new();
-    rounds.iter().map(|round| history.next_round(*round)).collect()
 }
 
 #[test]
 fn as_many_copies_as_fit_nine_tenths_of_the_allocations() {
     // 9/10 of 1000 GB: three copies of 300 GB fit, and not of one byte more.
-    assert_eq!(factors(&[round(300, 1000)]), [3]);
+    assert_eq!(factor_in_force(3, &[round(300, 1000)]), 3);
     let mut more = round(300, 1000);
     more.total_bytes += 1;
-    assert_eq!(factors(&[more]), [2]);
-    assert_eq!(factors(&[round(450, 1000)]), [2]);
-    assert_eq!(factors(&[round(451, 1000)]), [1]);
+    assert_eq!(factor_in_force(3, &[more]), 2);
+    assert_eq!(factor_in_force(3, &[round(450, 1000)]), 2);
+    assert_eq!(factor_in_force(3, &[round(451, 1000)]), 1);
     // Never more than the network asks for, and without an archive just that.
-    assert_eq!(factors(&[round(1, 1000)]), [3]);
-    assert_eq!(factors(&[round(0, 0)]), [3]);
+    assert_eq!(factor_in_force(3, &[round(1, 1000)]), 3);
+    assert_eq!(factor_in_force(3, &[round(0, 0)]), 3);
+    assert_eq!(factor_in_force(3, &[]), 3);
 }
 
 #[test]
 fn where_not_even_one_copy_fits_one_is_asked_for_all_the_same() {
-    assert_eq!(factors(&[round(2000, 1000)]), [1]);
-    assert_eq!(factors(&[round(2000, 0)]), [1]);
+    assert_eq!(factor_in_force(3, &[round(2000, 1000)]), 1);
+    assert_eq!(factor_in_force(3, &[round(2000, 0)]), 1);
 }
 
 #[test]
-fn it_is_lowered_at_once_and_raised_after_eight_rounds_with_eight_tenths() {
+fn the_round_with_the_least_room_decides() {
     let (large, small) = (round(100, 1000), round(100, 250));
-    let mut rounds = vec![large, small];
-    rounds.extend([large; 9]);
-    let mut expected = vec![3, 2];
-    expected.extend([2; RAISE_ROUNDS - 1]);
-    expected.extend([3, 3]);
-    assert_eq!(factors(&rounds), expected);
-}
-
-#[test]
-fn what_fits_nine_tenths_and_not_eight_does_not_raise_it() {
-    let mut rounds = vec![round(100, 250)];
-    // Three copies are 300 GB: 9/10 of 340 GB are 306, 8/10 are 272.
-    rounds.extend([round(100, 340); 20]);
-    assert_eq!(factors(&rounds).last(), Some(&2));
-    rounds.extend([round(100, 375); RAISE_ROUNDS]);
-    assert_eq!(factors(&rounds)[20..], [vec![2; RAISE_ROUNDS], vec![3]].concat());
-}
-
-#[test]
-fn one_round_without_room_makes_it_wait_again() {
-    let mut rounds = vec![round(100, 250)];
-    rounds.extend([round(100, 1000); RAISE_ROUNDS - 1]);
-    rounds.push(round(100, 250));
-    rounds.extend([round(100, 1000); RAISE_ROUNDS]);
-    let found = factors(&rounds);
-    assert_eq!(found[..found.len() - 1], vec![2; found.len() - 1]);
-    assert_eq!(found.last(), Some(&3));
-}
-
-#[test]
-fn a_factor_from_the_record_of_a_round_is_gone_on_with() {
-    let mut history = FactorHistory::of_record(2);
-    let found: Vec<u64> = (0..9).map(|_| history.next_round(round(1, 1000))).collect();
-    assert_eq!(found, [2, 2, 2, 2, 2, 2, 2, 3, 3]);
-    assert_eq!(history.factor(), Some(3));
-    assert_eq!(FactorHistory::of_record(0).factor(), Some(1));
-}
-
-#[test]
-fn the_configured_factor_is_never_exceeded() {
-    let mut asked = round(1, 1000);
-    let mut rounds = vec![asked; 10];
-    asked.configured = 2;
-    rounds.push(asked);
-    asked.configured = 5;
-    rounds.push(asked);
-    // There was room for more for long: what the network asks for is in force at once.
-    assert_eq!(factors(&rounds)[9..], [3, 2, 5]);
-    assert_eq!(factor_in_force(&rounds), Some(5));
-    assert_eq!(factor_in_force(&[]), None);
-}
-
-#[test]
-fn the_allocation_of_nodes_with_retention_is_no_room() {
-    let owner = KeyPair::generate(0).unwrap().get_public_key();
-    let node = |name: u8, gb, retention_periods| StorageNode {
-        node_id: None,
-        address: Address::from_public_key(&owner),
-        placement_key: [name; 32],
-        allocated_storage_gb: gb,
-        filled: true,
-        retention_periods,
-        listeners: Vec::new(),
-    };
-    let nodes = NodeSet::new(vec![node(1, 5, 0), node(2, 7, 400), node(3, u64::MAX, 0)]);
-    assert_eq!(lasting_bytes(&nodes), (u128::from(u64::MAX) + 5) << 30);
+    assert_eq!(factor_in_force(3, &[large; 8]), 3);
+    for place in 0..8 {
+        let mut rounds = [large; 8];
+        rounds[place] = small;
+        assert_eq!(factor_in_force(3, &rounds), 2);
+    }
 }
 
 fn own(segment: u64, rank: u16, rounded_score: u64, bytes: u64) -> OwnChunk {
@@ -165,17 +95,17 @@ proptest! {
     }
 
     #[test]
-    fn the_factor_always_fits_unless_it_is_one(
-        rounds in proptest::collection::vec((1u64..2000, 0u64..4000, 1u64..6), 1..30),
+    fn the_factor_is_the_largest_that_fits_in_every_round(
+        rounds in proptest::collection::vec((1u64..2000, 0u64..4000), 1..30),
+        configured in 1u64..6,
     ) {
-        let rounds: Vec<RoundRoom> = rounds.into_iter().map(|(archived, allocated, configured)| RoundRoom {
-            configured,
-            ..round(archived, allocated)
-        }).collect();
-        for (factor, round) in factors(&rounds).into_iter().zip(&rounds) {
-            let taken = u128::from(round.total_bytes) * u128::from(factor);
-            prop_assert!(factor == 1 || taken * 10 <= round.allocated_bytes * 9);
-            prop_assert!(factor <= round.configured);
-        }
+        let rounds: Vec<RoundRoom> = rounds.into_iter().map(|(archived, lasting)| round(archived, lasting)).collect();
+        let factor = factor_in_force(configured, &rounds);
+        let fits = |factor: u64| rounds.iter().all(|round| {
+            u128::from(round.total_bytes) * u128::from(factor) * 10 <= u128::from(round.lasting_gb * GB) * 9
+        });
+        prop_assert!((1..=configured).contains(&factor));
+        prop_assert!(factor == 1 || fits(factor));
+        prop_assert!(factor == configured || !fits(factor + 1));
     }
 }

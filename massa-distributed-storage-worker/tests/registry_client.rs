@@ -21,7 +21,9 @@ use massa_distributed_storage_worker::smart_contract::node_set::{
     set_of, NetworkValues, RegistryError, RegistryNodeSet,
 };
 use massa_distributed_storage_worker::smart_contract::outbox::{Order, Outbox, Outcome, Purpose, Seen, Step};
-use massa_distributed_storage_worker::smart_contract::state::{node_key, ConfigRecord, NodeRecord, RoundRecord};
+use massa_distributed_storage_worker::smart_contract::state::{
+    beacon_key, node_key, round_key, segment_key, ConfigRecord, NodeRecord, RoundRecord,
+};
 use massa_distributed_storage_worker::smart_contract::storage_registry::{claim_rewards, fund, SETTLING_GAS};
 use massa_distributed_storage_worker::smart_contract::views::{ClaimState, RoundResult};
 use massa_models::address::{Address, SCAddress, SCAddressV0};
@@ -272,6 +274,85 @@ fn summary(nodes: &RegistryNodeSet, round: u64) -> Vec<(u8, u64, bool)> {
 }
 
 const GENESIS: [(u8, u64, bool); 1] = [(9, 1, false)];
+
+/// A chain in whose round 40 segment s was accepted in round s / 2 + 2, up to segment `next`, and flags count from round `flags_from` on.
+fn chain_with_room(next: u64, flags_from: u64) -> Arc<Chain> {
+    let chain = chain(40 * PERIODS, &[Row::new(1)]);
+    let mut table = chain.0.lock();
+    let state = table.rows.get_mut(&b"state"[..]).unwrap();
+    state[56..64].copy_from_slice(&next.to_le_bytes());
+    state[104..112].copy_from_slice(&flags_from.to_le_bytes());
+    for segment in 0..next {
+        let round = segment / 2 + 2;
+        let row = [&[segment as u8; 32][..], &round.to_le_bytes()].concat();
+        table.rows.insert(segment_key(segment), row);
+    }
+    for round in 20..=39u64 {
+        let lasting: u64 = match round {
+            33 => 20,
+            39 => 10_000,
+            _ => 10,
+        };
+        let mut row = vec![0; 184];
+        // Nobody's beacon was accepted in round 35, and nobody has closed round 36.
+        row[105] = u8::from(round != 35);
+        row[106] = u8::from(round != 36);
+        row[112..144].fill(round as u8);
+        if round != 36 {
+            row[176..184].copy_from_slice(&lasting.to_le_bytes());
+        }
+        table.rows.insert(round_key(round * PERIODS), row);
+    }
+    let mut votes = vec![0; 56];
+    votes[48..56].copy_from_slice(&30u64.to_le_bytes());
+    votes.extend(Row::new(2).address.to_string().bytes());
+    table.rows.insert(beacon_key(36, &[36; 32]), votes);
+    drop(table);
+    chain
+}
+
+#[test]
+fn room_is_what_was_proven_in_eight_rounds_and_what_was_accepted_by_then() {
+    let rooms = |flags_from| {
+        let (round, rooms) = followed(&chain_with_room(100, flags_from)).rooms();
+        assert_eq!(round, 40);
+        rooms
+            .iter()
+            .map(|room| (room.lasting_gb, room.newest_segment.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        (10, 59),
+        (10, 61),
+        (20, 63),
+        (20, 65),
+        (20, 67),
+        (30, 69),
+        (30, 71),
+        (30, 73),
+    ];
+    assert_eq!(rooms(0), expected);
+    // Who passed first says little of what all offer.
+    assert_eq!(rooms(29), expected[6..]);
+    assert_eq!(rooms(31), []);
+    assert_eq!(rooms(NEVER), []);
+}
+
+#[test]
+fn room_is_the_same_whenever_it_is_read_in_its_round_and_takes_few_reads_however_long_history_is() {
+    let chain = chain_with_room(74, 0);
+    let first = followed(&chain).rooms().1;
+    let mut reads = chain.0.lock().reads;
+    chain.0.lock().period += PERIODS - 1;
+    assert_eq!(followed(&chain).rooms().1, first);
+    let of_short = chain.0.lock().reads - reads;
+
+    let long = chain_with_room(1 << 16, 0);
+    reads = long.0.lock().reads;
+    assert_eq!(followed(&long).rooms().1, first);
+    let of_long = long.0.lock().reads - reads;
+    assert!(of_long <= of_short + 8 * 11, "{of_short} and {of_long} reads");
+}
 
 #[test]
 fn a_set_has_who_weighs_something_in_its_round() {
@@ -669,7 +750,7 @@ fn the_round_that_gives_a_placement_key_is_found_over_any_number_of_rounds_and_f
     let chain = chain(300 * PERIODS, &[joined.clone()]);
     // Every second round has a beacon.
     for round in (0..300).step_by(2) {
-        let mut row = vec![0; 176];
+        let mut row = vec![0; 184];
         let previous = u64::checked_sub(round, 2).unwrap_or(NEVER);
         row[96..104].copy_from_slice(&previous.to_le_bytes());
         row[105] = 1;

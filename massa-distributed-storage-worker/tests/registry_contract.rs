@@ -360,8 +360,12 @@ fn rounds_challenges_and_draws_are_read() {
     let votes = BeaconRecord::decode(votes).unwrap();
     assert_eq!((votes.nodes, votes.stake.to_raw()), (4, 400_000_000_000));
     assert_eq!((votes.claim_stake, votes.payer), (votes.stake, vectors.address("ann")));
-    let proven = (votes.proven_leaves, votes.proven_weight);
-    assert_eq!(proven, (3 * round.leaves / 5, 30), "of all but bob, who missed a draw");
+    let proven = (votes.proven_leaves, votes.proven_weight, votes.lasting_weight);
+    assert_eq!(
+        proven,
+        (3 * round.leaves / 5, 30, 30),
+        "of all but bob, who missed a draw"
+    );
     let roots = rows.iter().find(|(key, _)| key.starts_with(b"rootvote_")).unwrap();
     let roots = RootVotes::decode(roots.1).unwrap();
     assert_eq!((roots.round, roots.stake.to_raw()), (3, 100_000_000_000));

@@ -179,6 +179,8 @@ export const MUTATIONS = {
     ['a filled period is cut', 'if (node.filledTo == NEVER || node.filledTo < from) node.filledFrom = from;', 'node.filledFrom = from;', 'rounds attacks'],
     ['flags count with the first one', 'min(op.state.flagsFrom, from + 1)', 'min(op.state.flagsFrom, from)', 'rounds'],
     ['flags count ever later', 'min(op.state.flagsFrom, from + 1)', 'from + 1', 'rounds attacks'],
+    ['room of who keeps a part', 'if (node.retentionPeriods == 0) beacon.lastingWeight', 'beacon.lastingWeight', 'rounds'],
+    ['room that is not kept', 'record.lastingWeight = beacon.lastingWeight;', '', 'rounds'],
     ['shares without proven claims', 'if (record.provenWeight == 0) return;', '', 'pool rounds'],
     ['a round of rate zero slashes', 'if (record.rate == 0) return;', '', 'pool'],
     ['a slash of more than is left', 'min(node.stake, slashAmount(', 'max(0, slashAmount(', 'rounds attacks'],

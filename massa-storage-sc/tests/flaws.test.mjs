@@ -161,7 +161,7 @@ test('12: storage is paid by who causes it, and by the pool where all share it, 
   world.at(2, 3);
   world.honest('ann');
   const after = world.state();
-  const shared = BigInt('period_300'.length + 176 + 4) * 100_000n;
+  const shared = BigInt('period_300'.length + 184 + 4) * 100_000n;
   assert.equal(before.pool + before.reserves - after.pool - after.reserves, shared, 'the row of round 3');
   assert.equal(held - world.chain.balance(world.nodes.get('ann').address), world.chain.storagePaid - paid - shared);
   assert.equal(after.stakes, before.stakes);

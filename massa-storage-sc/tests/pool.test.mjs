@@ -276,7 +276,7 @@ test('where the pool cannot pay for a row, the caller does', () => {
 });
 
 test('a pool that has just enough for a row pays it', () => {
-  const row = BigInt('period_300'.length + 176 + 4) * 100_000n;
+  const row = BigInt('period_300'.length + 184 + 4) * 100_000n;
   for (const [left, paid] of [[row, row], [row - 1n, 0n]]) {
     const world = World.running(ALL, { config: { rewardPerGbPerPeriod: 0n } });
     emptyPool(world, left);

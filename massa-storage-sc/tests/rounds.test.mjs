@@ -52,6 +52,17 @@ test('a missed draw earns less and costs a quarter of ten percent of the stake f
   assert.deepEqual([world.state().burned, world.state().toBurn], [0n, slash]);
 });
 
+test('a round keeps how many GB were proven, and how many of them by who keeps all of history', () => {
+  const world = World.running([...ALL, 'dan'], { retentions: { bob: 400 } });
+  world.at(2, 3);
+  for (const name of ALL) world.honest(name, { change: (a) => (name === 'cat' ? a.slice(1) : a) });
+  const open = world.stats(2);
+  world.at(2, 51);
+  close(world, 2);
+  const { provenWeight, lastingWeight } = world.stats(2);
+  assert.deepEqual([open.lastingWeight, provenWeight, lastingWeight], [0n, 20n, 10n]);
+});
+
 test('a wrong answer fails with its reason, in the event and in the view and the others count', () => {
   const world = World.running();
   world.at(2, 3);

@@ -147,7 +147,7 @@ export class World {
     const b = this.view('getPeriodStats', m.u64(round * this.P));
     const names = ['period', 'totalGbStored', 'totalRewardsDistributed', 'activeNodes', 'challengesIssued', 'challengesPassed', 'claimStake',
       'leaves', 'electorate', 'answers', 'rate', 'reserve', 'slashPercentage', 'nodeCount'];
-    const after = ['previousAccepted', 'factor', 'beaconStake', 'provenLeaves', 'provenWeight'];
+    const after = ['previousAccepted', 'factor', 'beaconStake', 'provenLeaves', 'provenWeight', 'lastingWeight'];
     const stats = Object.fromEntries(names.map((n, i) => [n, b.readBigUInt64LE(8 * i)]));
     const more = Object.fromEntries(after.map((n, i) => [n, b.readBigUInt64LE(148 + 8 * i)]));
     return { ...stats, ...more, frozen: b[112], accepted: b[113], closed: b[114], paused: b[115], beacon: b.subarray(116, 148) };
@@ -161,7 +161,7 @@ export class World {
   /** Registers nodes in round 0, has segment 0 anchored, and everybody claim all of it for round 2 (in round 1). */
   static running(names = ['ann', 'bob', 'cat'], options = {}) {
     const world = new World(options);
-    for (const name of names) world.register(name, 10, { stake: options.stakes?.[name] });
+    for (const name of names) world.register(name, 10, { stake: options.stakes?.[name], retention: options.retentions?.[name] });
     const segment = world.segment(0, options.chunkLengths);
     world.holding = new s.Holding([segment]);
     world.anchor(segment);

@@ -152,7 +152,7 @@ fn stake(gb: f64) -> u64 {
 }
 
 fn record_deposit() -> u64 {
-    deposit("period_".len() + 8, 176)
+    deposit("period_".len() + 8, 184)
 }
 
 fn root_deposit() -> u64 {

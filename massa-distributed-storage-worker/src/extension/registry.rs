@@ -1,10 +1,12 @@
 //! Final state as repair and readers need it: who stores, and which segment roots are accepted.
 
+use super::room::FactorInForce;
 use crate::board::SegmentBoard;
 use crate::repair::assigned::SharedAssigned;
 use crate::repair::driver::RepairRegistry;
 use crate::serve::to_readers::Placement;
 use crate::smart_contract::node_set::RegistryNodeSet;
+use crate::storage_backend::SegmentStore;
 use massa_distributed_storage_exports::registry::{NodeSet, StorageRegistry};
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition, SegmentRoot};
 use massa_models::node::NodeId;
@@ -17,16 +19,25 @@ use std::sync::Arc;
 pub(super) struct BoardRegistry {
     nodes: Arc<RegistryNodeSet>,
     board: Arc<SegmentBoard>,
+    store: Arc<SegmentStore>,
     /// Where no registry says it.
     replication_factor: usize,
+    factor: FactorInForce,
 }
 
 impl BoardRegistry {
-    pub(super) fn new(nodes: Arc<RegistryNodeSet>, board: Arc<SegmentBoard>, replication_factor: usize) -> Self {
+    pub(super) fn new(
+        nodes: Arc<RegistryNodeSet>,
+        board: Arc<SegmentBoard>,
+        store: Arc<SegmentStore>,
+        replication_factor: usize,
+    ) -> Self {
         Self {
             nodes,
             board,
+            store,
             replication_factor,
+            factor: FactorInForce::default(),
         }
     }
 
@@ -45,9 +56,15 @@ impl RepairRegistry for BoardRegistry {
     }
 
     fn in_force(&self) -> (Arc<NodeSet>, usize) {
-        let open = self.nodes.open_round().unwrap_or(0);
-        let factor = self.nodes.replication_factor(open);
-        (self.nodes.node_set(open), factor.unwrap_or(self.replication_factor))
+        let rooms = self.nodes.rooms();
+        let open = rooms.0;
+        let configured = self.nodes.replication_factor(open).unwrap_or(self.replication_factor);
+        let bytes_until = |segment| {
+            let table = self.store.table(segment).ok()??;
+            Some(table.header().bytes_before.saturating_add(table.header().body_length))
+        };
+        let factor = self.factor.of(configured, rooms, &bytes_until);
+        (self.nodes.node_set(open), factor)
     }
 
     fn final_rounds(&self) -> Option<(u64, u64)> {

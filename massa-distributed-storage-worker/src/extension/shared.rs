@@ -66,7 +66,8 @@ impl Shared {
         let rules = PlacementRules::new(parameters.chunk_size, parameters.segment_periods);
         let assigned = Assigned::new(rules, parts.own, parts.operator).shared();
         let board = Arc::new(SegmentBoard::default());
-        let registry = BoardRegistry::new(parts.nodes, Arc::clone(&board), parts.settings.replication_factor);
+        let factor = parts.settings.replication_factor;
+        let registry = BoardRegistry::new(parts.nodes, Arc::clone(&board), Arc::clone(&store), factor);
         let reader = reader(&store, None, &parts.settings);
         Self {
             own: parts.own,

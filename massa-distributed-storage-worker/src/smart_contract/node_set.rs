@@ -11,6 +11,7 @@
 //! counted round: without it nobody would be assigned anything, so nobody could claim, and the network could not come back.
 
 use super::args::DecodeError;
+use super::room::{RoomRegistry, RoomSaid};
 use super::state::{parse_node_key, ConfigRecord, NodeRecord, CONFIG_KEY, LAPSE_ROUNDS, NODE_PREFIX, STATE_KEY};
 use super::views::decode_state;
 use massa_distributed_storage_exports::contract::ContractHost;
@@ -189,6 +190,8 @@ struct Followed {
     flags_from: Option<u64>,
     /// By round.
     sets: BTreeMap<u64, Arc<NodeSet>>,
+    /// Of the rounds that decide about the open one.
+    rooms: Arc<[RoomSaid]>,
 }
 
 /// The node set of the registry; that of the genesis file where the registry has none.
@@ -226,6 +229,15 @@ impl RegistryNodeSet {
         self.followed.read().as_ref()?.flags_from
     }
 
+    /// The open round, and what is known of the room in those that decide about it; none where no registry is followed.
+    pub fn rooms(&self) -> (u64, Arc<[RoomSaid]>) {
+        let followed = self.followed.read();
+        let known = followed
+            .as_ref()
+            .map(|followed| (followed.open_round, Arc::clone(&followed.rooms)));
+        known.unwrap_or_else(|| (0, Arc::new([])))
+    }
+
     /// Records of all its nodes, read now; none while no registry is followed.
     pub fn records(&self) -> Vec<NodeRecord> {
         self.address()
@@ -252,6 +264,7 @@ impl RegistryNodeSet {
             open_round: 0,
             flags_from: None,
             sets: BTreeMap::new(),
+            rooms: Arc::new([]),
         };
         self.read_sets(&mut followed);
         *self.followed.write() = Some(followed);
@@ -281,6 +294,7 @@ impl RegistryNodeSet {
             open_round: known,
             flags_from: None,
             sets,
+            rooms: Arc::new([]),
         };
         self.read_sets(&mut fresh);
         *self.followed.write() = Some(fresh);
@@ -299,8 +313,17 @@ impl RegistryNodeSet {
         let records = read_nodes(&*self.host, &followed.address);
         let rows = self.host.final_entries(&followed.address, &[STATE_KEY.to_vec()]);
         let state = rows.into_iter().next().flatten();
-        let flags_from = state.and_then(|row| decode_state(&row).ok()?.flags_from_round);
+        let state = state.and_then(|row| decode_state(&row).ok());
+        let flags_from = state.as_ref().and_then(|state| state.flags_from_round);
         let config = &followed.config.next;
+        let room = RoomRegistry {
+            host: &*self.host,
+            address: &followed.address,
+            round_periods: self.local.round_periods(),
+            voted: (config.first_segment, state.map_or(0, |state| state.next_segment)),
+            flags_from,
+        };
+        followed.rooms = room.rooms(open).into();
         let first = config.first_segment / config.round_segments.max(1);
         for round in open.saturating_sub(1)..=open + 1 {
             followed.sets.entry(round).or_insert_with(|| {

@@ -343,12 +343,14 @@ pub struct RoundRecord {
     pub beacon: Option<Digest>,
     /// What is staked for a GB.
     pub stake_per_gb: Amount,
-    /// Seasoned stake under the accepted beacon. Of a closed round, as the next two.
+    /// Seasoned stake under the accepted beacon. Of a closed round, as the next three.
     pub beacon_stake: Amount,
     /// Leaves of the claims that passed all draws.
     pub proven_leaves: u64,
     /// GB declared by who made them.
     pub proven_weight: u64,
+    /// Of these, the GB of who keeps all of history.
+    pub lasting_weight: u64,
 }
 
 impl RoundRecord {
@@ -387,7 +389,8 @@ impl RoundRecord {
             record.beacon_stake = amount(reader, "beacon stake")?;
             record.proven_leaves = reader.u64("proven leaves")?;
             record.proven_weight = reader.u64("proven weight")?;
-            Ok((record, "proven weight"))
+            record.lasting_weight = reader.u64("lasting weight")?;
+            Ok((record, "lasting weight"))
         })
     }
 }
@@ -407,6 +410,8 @@ pub struct BeaconRecord {
     pub proven_leaves: u64,
     /// GB declared by who made these.
     pub proven_weight: u64,
+    /// Of these, the GB of who keeps all of history.
+    pub lasting_weight: u64,
     /// Who paid for the row.
     pub payer: Address,
 }
@@ -425,6 +430,7 @@ impl BeaconRecord {
                 claim_stake: amount(reader, "claim stake")?,
                 proven_leaves: reader.u64("proven leaves")?,
                 proven_weight: reader.u64("proven weight")?,
+                lasting_weight: reader.u64("lasting weight")?,
                 payer: payer(reader)?,
             };
             Ok((record, "payer"))

@@ -198,12 +198,14 @@ pub struct PeriodStats {
     pub previous_accepted_round: Option<u64>,
     /// R: how many hold a chunk in this round.
     pub factor: u64,
-    /// Seasoned stake under the accepted beacon. Of a closed round, as the next two.
+    /// Seasoned stake under the accepted beacon. Of a closed round, as the next three.
     pub beacon_stake: Amount,
     /// Leaves of the claims that passed all draws.
     pub proven_leaves: u64,
     /// GB declared by who made them.
     pub proven_weight: u64,
+    /// Of these, the GB of who keeps all of history.
+    pub lasting_weight: u64,
 }
 
 /// Result of [`super::storage_registry::get_period_stats`]; `None` if nothing is known of the round.
@@ -237,6 +239,7 @@ pub fn decode_period_stats(bytes: &[u8]) -> Result<Option<PeriodStats>, DecodeEr
             beacon_stake: Amount::from_raw(0),
             proven_leaves: 0,
             proven_weight: 0,
+            lasting_weight: 0,
         };
         let beacon = reader.array("beacon")?;
         stats.beacon = stats.accepted.then_some(beacon);
@@ -245,7 +248,8 @@ pub fn decode_period_stats(bytes: &[u8]) -> Result<Option<PeriodStats>, DecodeEr
         stats.beacon_stake = amount(reader, "beaconStake")?;
         stats.proven_leaves = reader.u64("provenLeaves")?;
         stats.proven_weight = reader.u64("provenWeight")?;
-        Ok((stats, "provenWeight"))
+        stats.lasting_weight = reader.u64("lastingWeight")?;
+        Ok((stats, "lastingWeight"))
     })
 }
 

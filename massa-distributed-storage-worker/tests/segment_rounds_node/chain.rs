@@ -494,6 +494,7 @@ fn round_row(record: &RoundRecord) -> Vec<u8> {
         record.beacon_stake.to_raw(),
         record.proven_leaves,
         record.proven_weight,
+        record.lasting_weight,
     ]));
     row
 }

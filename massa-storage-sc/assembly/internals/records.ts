@@ -354,7 +354,7 @@ export const LAPSE_ROUNDS: u64 = 8;
 
 /** One round. Changed by each operation; never looped over. */
 export class RoundRecord extends Fields {
-  static SIZE: u32 = 176;
+  static SIZE: u32 = 184;
   firstPeriod: u64 = 0;
   round: u64 = 0;
 
@@ -423,7 +423,7 @@ export class RoundRecord extends Fields {
   set beacon(v: StaticArray<u8>) { this.setHash(112, v); }
   get stakePerGb(): u64 { return this.u64At(144); }
   set stakePerGb(v: u64) { this.set64(144, v); }
-  /** Seasoned stake that answered under the accepted beacon. Set at closing, as the next two. */
+  /** Seasoned stake that answered under the accepted beacon. Set at closing, as the next three. */
   get beaconStake(): u64 { return this.u64At(152); }
   set beaconStake(v: u64) { this.set64(152, v); }
   /** Leaves of the claims that passed all draws. */
@@ -432,6 +432,9 @@ export class RoundRecord extends Fields {
   /** GB declared by who made them. */
   get provenWeight(): u64 { return this.u64At(168); }
   set provenWeight(v: u64) { this.set64(168, v); }
+  /** Of these, the GB of who keeps all of history: what the archive as a whole has room in. */
+  get lastingWeight(): u64 { return this.u64At(176); }
+  set lastingWeight(v: u64) { this.set64(176, v); }
 }
 
 /** A row that one of many pays for: whoever that was is named at its end, and has its deposit back if the row is right. */
@@ -481,7 +484,7 @@ export class RootVotes extends PaidRecord {
 /** What was answered under one b. */
 export class BeaconRecord extends PaidRecord {
   constructor(round: u64, beacon: StaticArray<u8>, payer: string) {
-    super(beaconKey(round, beacon), 48, payer);
+    super(beaconKey(round, beacon), 56, payer);
   }
 
   /** Seasoned. */
@@ -499,6 +502,8 @@ export class BeaconRecord extends PaidRecord {
   set provenLeaves(v: u64) { this.set64(32, v); }
   get provenWeight(): u64 { return this.u64At(40); }
   set provenWeight(v: u64) { this.set64(40, v); }
+  get lastingWeight(): u64 { return this.u64At(48); }
+  set lastingWeight(v: u64) { this.set64(48, v); }
 }
 
 export function textOf(key: StaticArray<u8>): string {

@@ -96,6 +96,7 @@ export function countAnswer(op: Operation, record: RoundRecord, node: NodeRecord
   if (slot.passes == slot.draws) {
     beacon.provenLeaves = add(beacon.provenLeaves, slot.leaves);
     beacon.provenWeight = add(beacon.provenWeight, slot.weight);
+    if (node.retentionPeriods == 0) beacon.lastingWeight = add(beacon.lastingWeight, slot.weight);
   }
   beacon.save();
   record.answers = add(record.answers, 1);
@@ -129,6 +130,7 @@ function close(op: Operation, record: RoundRecord): void {
     record.beaconStake = beacon.stake;
     record.provenLeaves = beacon.provenLeaves;
     record.provenWeight = beacon.provenWeight;
+    record.lastingWeight = beacon.lastingWeight;
     op.release(beacon.key, beacon.payer);
   } else {
     record.previousAccepted = state.lastAccepted;
