@@ -6,13 +6,10 @@
 
 use crate::repair::driver::HeldWatch;
 use crate::storage_backend::ChangedSegments;
-use massa_distributed_storage_exports::{ChunkPosition, SegmentRoot};
+use massa_distributed_storage_exports::SegmentRoot;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Chunks that are remembered as damaged.
-const DAMAGED_MAX: usize = 1 << 10;
 
 /// What final state says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +27,6 @@ pub struct FinalRounds {
 pub struct SegmentBoard {
     final_rounds: Mutex<Option<FinalRounds>>,
     candidate: Mutex<Option<(u64, SegmentRoot)>>,
-    damaged: Mutex<BTreeSet<ChunkPosition>>,
     changed: Mutex<ChangedSegments>,
 }
 
@@ -60,19 +56,6 @@ impl SegmentBoard {
     /// The root of a segment with lost periods, to be voted for.
     pub fn candidate(&self) -> Option<(u64, SegmentRoot)> {
         *self.candidate.lock()
-    }
-
-    /// Tells that a chunk was found damaged when it was read. Repair takes it from here, and drops and fetches it.
-    pub fn note_damaged(&self, position: ChunkPosition) {
-        let mut damaged = self.damaged.lock();
-        if damaged.len() < DAMAGED_MAX {
-            damaged.insert(position);
-        }
-    }
-
-    /// Chunks that were found damaged since the last call.
-    pub fn take_damaged(&self) -> Vec<ChunkPosition> {
-        std::mem::take(&mut *self.damaged.lock()).into_iter().collect()
     }
 
     /// Tells that other chunks of a segment are assigned to this node than before. What came or went the store tells itself.

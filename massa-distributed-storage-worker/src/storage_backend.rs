@@ -65,9 +65,9 @@ use massa_db_exports::{
 };
 use massa_distributed_storage_exports::config::check_retention;
 use massa_distributed_storage_exports::segment_table::SegmentTable;
-use massa_distributed_storage_exports::{ArchiveParameters, SegmentRoot};
+use massa_distributed_storage_exports::{ArchiveParameters, ChunkPosition, SegmentRoot};
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -127,6 +127,8 @@ pub struct SegmentStore {
     readers: Readers,
     /// Segments that changed, until somebody takes them.
     changed: Mutex<ChangedSegments>,
+    /// Chunks that were found damaged, until somebody takes them.
+    damaged: Mutex<BTreeSet<ChunkPosition>>,
     /// Rows that reads have looked at, for tests of what a request costs.
     rows_read: AtomicU64,
 }
@@ -290,6 +292,7 @@ impl SegmentStore {
             leftovers: Mutex::default(),
             readers: Readers::default(),
             changed: Mutex::default(),
+            damaged: Mutex::default(),
             rows_read: AtomicU64::new(0),
         };
         if !read_only {

@@ -429,6 +429,11 @@ impl RepairDriver {
         self.watch.assignment_changed();
     }
 
+    /// Chunks that somebody found damaged since the last call.
+    pub fn take_damaged(&self) -> BTreeSet<ChunkPosition> {
+        self.look.store.take_damaged()
+    }
+
     /// A held chunk was found damaged when it was read: it is dropped, and fetched again.
     pub fn on_damaged(&mut self, position: ChunkPosition, now: Instant) {
         if let Err(StoreError::Damaged(damage)) = self.look.store.check_chunk(position) {

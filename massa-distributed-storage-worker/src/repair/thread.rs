@@ -340,7 +340,7 @@ impl Repair {
         if self.missed.swap(false, Ordering::AcqRel) {
             self.driver.look_at_all();
         }
-        for position in self.board.take_damaged() {
+        for position in self.driver.take_damaged() {
             self.driver.on_damaged(position, now);
         }
         self.driver.on_tick(now);

@@ -1,7 +1,7 @@
 //! What this node serves to peers: tables, entries, blocks, pages, which chunks it holds, where ids are, how it claims a chunk.
 //!
 //! Called by the storage handler, on its threads. Each answer reads a bounded number of rows, whatever the length of the
-//! archive. Everything is checked as it is read; what is damaged is logged once and answered as not held, never served.
+//! archive. Everything is checked as it is read; what is damaged is logged once, told to repair, and answered as not held, never served.
 //!
 //! A page is sent as it is stored. One that is packed after the first page of its chunk says so
 //! ([`PageContent::needs_first_page`]); the storage handler then sends page 0 first to whoever asked for it along. Such a
@@ -129,9 +129,12 @@ impl SegmentServer {
         read.map_err(|error| self.report(&error)).ok()
     }
 
-    /// Logs why something is not served; damage only once.
+    /// Logs why something is not served; damage only once. Repair hears of a damaged chunk.
     fn report(&self, error: &StoreError) {
         if let StoreError::Damaged(damage) = error {
+            if let Some(position) = damage.position() {
+                self.store.note_damaged(position);
+            }
             let mut reported = self.reported.lock();
             if reported.contains(damage) {
                 return;
@@ -142,11 +145,6 @@ impl SegmentServer {
             }
         }
         warn!(error = error as &dyn std::error::Error, "not served");
-    }
-
-    /// Damages that were met, the newest last.
-    pub fn damages(&self) -> Vec<Damage> {
-        self.reported.lock().iter().cloned().collect()
     }
 
     /// The binary form of a table as it is stored: its checksum is looked at, it is not parsed.

@@ -218,7 +218,12 @@ impl ArchiveReader {
             Ok(SlotRead::Lost(id)) => (Some(ReadContent::Lost(id)), None),
             Ok(SlotRead::Missing | SlotRead::NotHeld { .. } | SlotRead::Pruned) => (None, None),
             // A damaged copy is as good as none: others have it.
-            Err(error @ StoreError::Damaged(_)) => (None, Some(error.into())),
+            Err(StoreError::Damaged(damage)) => {
+                if let Some(position) = damage.position() {
+                    self.store.note_damaged(position);
+                }
+                (None, Some(StoreError::from(damage).into()))
+            }
             Err(error) => return Err(error.into()),
         };
         if let Some(content) = content {

@@ -199,6 +199,11 @@ impl Damage {
         self
     }
 
+    /// The chunk, where the row belongs to one.
+    pub fn position(&self) -> Option<ChunkPosition> {
+        ChunkPosition::new(self.segment?, self.chunk?)
+    }
+
     /// The same in a page.
     pub fn in_page(mut self, position: ChunkPosition, page: u32) -> Self {
         self.page = Some(page);

@@ -1,14 +1,30 @@
 //! A writer that lets tests look at and change rows behind the store's back, and fail when they say.
 
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
 use massa_distributed_storage_worker::storage_backend::database::writer::{
     BatchWriter, Durability, RocksWriter, WriteFault,
 };
+use massa_distributed_storage_worker::storage_backend::{own, OwnChanges, OwnRow, SegmentStore};
 use parking_lot::Mutex;
 use rocksdb::{IteratorMode, WriteBatch, DB};
 use std::sync::Arc;
 
 /// A row: family, key, value.
 pub type Row = (String, Vec<u8>, Vec<u8>);
+
+/// Of which there never is a row: deleting it is a write that changes nothing.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Nothing;
+
+impl own::Row for Nothing {
+    const VERSION: u8 = 1;
+}
+
+impl OwnRow for Nothing {
+    const KIND: &'static str = "nothing";
+}
 
 /// When a write fails, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +70,24 @@ impl Tamper {
     /// All rows after the write that was looked at.
     pub fn rows(&self) -> Vec<Row> {
         self.0.lock().rows.clone()
+    }
+
+    /// Changes a byte of the first row of `family` whose key begins with `key`: at `at` from its end. The store writes with this.
+    pub fn damage(&self, store: &SegmentStore, family: &str, key: &[u8], at: usize) {
+        let write = || {
+            let mut changes = OwnChanges::default();
+            changes.delete::<Nothing>(&[]);
+            store.change_own(changes, Durability::Synced).unwrap();
+        };
+        self.look();
+        write();
+        let rows = self.rows();
+        let is_it = |(of, found, _): &&Row| of == family && found.starts_with(key);
+        let (family, key, mut value) = rows.iter().find(is_it).unwrap().clone();
+        let index = value.len() - at;
+        value[index] ^= 1;
+        self.put((family, key, value));
+        write();
     }
 
     /// Writes so far.

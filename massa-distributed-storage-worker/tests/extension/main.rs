@@ -3,6 +3,8 @@
 #[path = "../common/chain.rs"]
 mod chain;
 mod hub;
+#[path = "../common/tamper.rs"]
+mod tamper;
 mod world;
 
 use massa_distributed_storage_exports::ChunkPosition;
@@ -67,6 +69,34 @@ fn a_node_that_missed_blocks_gets_them_from_the_others() {
     wait_for("all segments are whole", || world.wrong(SEGMENTS));
     let status = world.node(2).handle().archive_status();
     assert!(status.closed_segments >= SEGMENTS, "{status:?}");
+    world.assert_sound();
+}
+
+#[test]
+fn a_damaged_chunk_that_somebody_reads_is_fetched_again() {
+    let mut world = World::new(7, SEGMENTS);
+    world.feed(1.., |_, _| true);
+    wait_for("chunks on their holders", || world.wrong(SEGMENTS));
+    let position = held_by(&world, 0, 1);
+    world.stop(0);
+    world.damage_page(0, position);
+    world.start(0);
+    world.connect(0);
+    let handle = world.node(0).handle();
+    assert!(handle.store().check_chunk(position).is_err());
+    let (first, end) = (
+        position.segment * world::SEGMENT_PERIODS,
+        (position.segment + 1) * world::SEGMENT_PERIODS,
+    );
+    for record in world.chain.periods.range(first..end).flat_map(|(_, records)| records) {
+        let reading = handle.reader().slot(chain::slot_of(record), ReadCheck::Meaning);
+        assert_eq!(reading.unwrap().content, ReadContent::Block(record.clone()));
+    }
+    wait_for("the chunk again", || {
+        let checked = handle.store().check_chunk(position);
+        let wrong = (!matches!(checked, Ok(true))).then(|| format!("{checked:?}"));
+        wrong.into_iter().chain(world.wrong(SEGMENTS)).collect()
+    });
     world.assert_sound();
 }
 

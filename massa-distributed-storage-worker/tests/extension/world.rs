@@ -4,6 +4,8 @@
 use crate::chain::{slot_of, Chain};
 pub use crate::chain::{SEGMENT_PERIODS, THREADS};
 use crate::hub::{Hub, Line};
+use crate::tamper::Tamper;
+use massa_db_exports::STORAGE_PAGES_CF;
 use massa_distributed_storage_exports::contract::{
     ContractError, ContractHost, OperationEvent, OperationLimits, OperationStatus,
 };
@@ -12,7 +14,8 @@ use massa_distributed_storage_exports::ChunkPosition;
 use massa_distributed_storage_worker::commands::DistributedStorageCommand;
 use massa_distributed_storage_worker::extension::{Extension, ExtensionParts, ExtensionSettings};
 use massa_distributed_storage_worker::smart_contract::node_set::{NetworkValues, RegistryNodeSet};
-use massa_distributed_storage_worker::storage_backend::IndexScope;
+use massa_distributed_storage_worker::storage_backend::rows::page_key;
+use massa_distributed_storage_worker::storage_backend::{IndexScope, SegmentStore, SegmentStoreOptions};
 use massa_models::address::Address;
 use massa_models::amount::Amount;
 use massa_models::node::NodeId;
@@ -146,6 +149,8 @@ impl World {
         settings.repair_patience = Duration::from_millis(200);
         settings.repair_delay = Duration::from_millis(100);
         settings.indexes.blocks = IndexScope::All;
+        // Damage is found by who reads.
+        settings.scrub_interval = Duration::from_secs(3_600);
         let extension = Extension::start(ExtensionParts {
             own: self.ids[number],
             operator: None,
@@ -168,6 +173,16 @@ impl World {
     pub fn stop(&mut self, number: usize) {
         self.hub.disconnect(&self.ids[number]);
         self.nodes[number].take().unwrap().stop();
+    }
+
+    /// Changes a byte of the first page of a chunk of a node that does not run.
+    pub fn damage_page(&self, number: usize, position: ChunkPosition) {
+        let tamper = Tamper::default();
+        let mut options = SegmentStoreOptions::new(self.directories[number].path());
+        options.indexes.blocks = IndexScope::All;
+        options.writer = Box::new(tamper.clone());
+        let store = SegmentStore::open(options).unwrap();
+        tamper.damage(&store, STORAGE_PAGES_CF, &page_key(position, 0), 20);
     }
 
     pub fn node(&self, number: usize) -> &Extension {

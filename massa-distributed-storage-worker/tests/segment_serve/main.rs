@@ -9,7 +9,6 @@ mod network;
 mod proving;
 mod reading;
 mod serving;
-#[allow(dead_code)]
 #[path = "../common/tamper.rs"]
 mod tamper;
 mod world;

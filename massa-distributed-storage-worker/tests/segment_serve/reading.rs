@@ -9,6 +9,7 @@ use massa_distributed_storage_worker::serve::period_read::{ReadCheck, ReadFailur
 use massa_distributed_storage_worker::serve::to_readers::{ArchiveReader, ReadContent, ReaderError};
 use massa_distributed_storage_worker::storage_backend::{IndexScopes, OwnChanges};
 use massa_models::slot::Slot;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub const SMALL_CHUNKS: u32 = 64 << 10;
@@ -145,6 +146,8 @@ fn a_damaged_page_a_damaged_row_and_a_damaged_table_are_read_from_others() {
     assert_all_read(&world, &reader, ReadCheck::Meaning);
     let asked = world.network.take_asked();
     assert!(asked.pages > 0 && asked.tables == 1);
+    let damaged: BTreeSet<u64> = node.store.take_damaged().iter().map(|at| at.segment).collect();
+    assert_eq!(damaged, BTreeSet::from([1, 2]), "repair hears of it");
 }
 
 #[test]

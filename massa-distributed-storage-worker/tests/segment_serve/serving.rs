@@ -11,6 +11,7 @@ use massa_distributed_storage_exports::segment_table::SegmentTable;
 use massa_distributed_storage_exports::{ChunkId, ChunkPosition};
 use massa_distributed_storage_worker::storage_backend::IndexScopes;
 use massa_models::slot::Slot;
+use std::collections::BTreeSet;
 
 const FRAME: usize = 64 << 10;
 
@@ -300,7 +301,7 @@ fn a_node_says_what_it_has() {
 }
 
 #[test]
-fn what_is_damaged_is_not_served_and_named_once() {
+fn what_is_damaged_is_not_served_and_told_to_repair() {
     let archive = Archive::of_upstream(LARGE_CHUNKS);
     let node = Node::empty(&archive, IndexScopes::default());
     node.take_tables(&archive);
@@ -323,12 +324,8 @@ fn what_is_damaged_is_not_served_and_named_once() {
             "nobody could unpack it"
         );
     }
-    let damages = node.server.damages();
-    assert_eq!(damages.len(), 1, "{damages:?}");
-    assert_eq!(
-        (damages[0].segment, damages[0].chunk, damages[0].page),
-        (Some(1), Some(0), Some(0))
-    );
+    assert_eq!(node.store.take_damaged(), BTreeSet::from([chunk.position]));
+    assert!(node.store.take_damaged().is_empty());
 
     let first = Slot::new(2, archive.blocks.keys().find(|slot| slot.period == 2).unwrap().thread);
     assert_eq!(node.server.block(&first), Answer::NotHeld);

@@ -204,25 +204,9 @@ impl Node {
         }
     }
 
-    fn write_something(&self) {
-        let miss = OpenRows {
-            misses: vec![Slot::new(1_000, 0)],
-            ..OpenRows::default()
-        };
-        self.store.put_open(&miss, Durability::Buffered).unwrap();
-    }
-
-    /// Changes a byte of the first row of `family` whose key begins with `key`: at `at` from its end.
+    /// See [`Tamper::damage`].
     pub fn damage(&self, family: &str, key: &[u8], at: usize) {
-        self.tamper.look();
-        self.write_something();
-        let rows = self.tamper.rows();
-        let is_it = |(of, found, _): &&(String, Vec<u8>, Vec<u8>)| of == family && found.starts_with(key);
-        let (family, key, mut value) = rows.iter().find(is_it).unwrap().clone();
-        let index = value.len() - at;
-        value[index] ^= 1;
-        self.tamper.put((family, key, value));
-        self.write_something();
+        self.tamper.damage(&self.store, family, key, at);
     }
 
     pub fn take_tables(&self, archive: &Archive) {

@@ -138,7 +138,7 @@ impl Worker {
             Err(failure) => {
                 warn!(round, leaf, %failure, "a drawn leaf cannot be shown: the draw is missed");
                 if let Some(position) = failure.lacking() {
-                    self.parts.board.note_damaged(position);
+                    self.parts.store.note_damaged(position);
                 }
                 None
             }
