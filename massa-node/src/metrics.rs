@@ -1,4 +1,7 @@
-//! Metrics of the node, in the default registry.
+//! Metrics of the node, in the default registry, as those of the channels are. No server gives them out.
+//!
+//! `distributed_storage_running`, `distributed_storage_stopped_parts` are set in `launch`, `node_clock_ahead_ms`,
+//! `node_id_elsewhere`, `node_state_differs` in `alarms`.
 
 use prometheus::IntGauge;
 
