@@ -232,4 +232,25 @@ mod tests {
             assert!(matches!(changes(&later, &none)[..], [Change::Over(_)]));
         }
     }
+
+    /// What whoever reads the default registry sees.
+    fn shown(name: &str) -> i64 {
+        let families = prometheus::gather();
+        let family = families.iter().find(|family| family.get_name() == name).unwrap();
+        family.get_metric()[0].get_gauge().get_value() as i64
+    }
+
+    #[test]
+    fn gauges_show_each_alarm_and_its_end() {
+        let names = ["node_clock_ahead_ms", "node_id_elsewhere", "node_state_differs"];
+        for (alarms, expected) in [
+            (clock(-9_000), [-9_000, 0, 0]),
+            (identity(), [0, 1, 0]),
+            (state(8), [0, 0, 1]),
+            (Alarms::default(), [0; 3]),
+        ] {
+            measure(&alarms);
+            assert_eq!(names.map(shown), expected);
+        }
+    }
 }
