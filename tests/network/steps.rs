@@ -229,9 +229,10 @@ impl Steps<'_> {
     fn history_pays_a_bounty(&self, registry: &str, directory: &Path) {
         install_packages();
         let (slot, block_id) = self.a_block_of(PERIOD);
+        let (place, thread) = (format!("{}:{}", slot.0, slot.1), slot.1.to_string());
         let proof = self.wait("an anchored block", || {
-            let proof = self.cli(&["storage", "get-block", &block_id, "--registry-proof"])?;
-            let thread = slot.1.to_string();
+            // By its slot: for an id nodes that index everything are needed, and here none does.
+            let proof = self.cli(&["storage", "get-block", "--slot", &place, "--registry-proof"])?;
             let view = ["check_block", &slot.0.to_string(), &thread, &block_id, proof.trim()];
             let answer = self.json(&[&["sc", "call", "storage_registry"], &view[..]].concat());
             let known = answer["state"] == "block" && answer["block_id"] == *block_id;
